@@ -1,0 +1,59 @@
+"""`onehop info`: what a model is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from onehop.cli.options import Json
+
+
+def info(model: Annotated[str, typer.Argument(help="A run or a package.")], as_json: Json = False) -> None:
+    """Tell what a model is: task, size, settings, data, files; every hash is checked."""
+    from onehop.cli import console
+    from onehop.tasks import load_package
+
+    package = load_package(model)
+    manifest: Any = package.manifest
+    translator = package.translator
+    values = {
+        "path": str(package.path),
+        "task": translator.task,
+        "parameters": sum(p.numel() for p in translator.model.parameters()),
+        "config": manifest["settings"],
+        "labels": None,
+        "precision": manifest["precision"],
+        "versions": manifest["versions"],
+        "vocabularies": [t.vocab_size for t in (translator.source_tokenizer, translator.target_tokenizer)],
+        "files": manifest["files"],
+    }
+    if as_json:
+        console.print_json(values)
+        return
+    _show(values, [name for name, _ in translator.model.named_parameters()])
+
+
+def _show(values: dict[str, Any], names: list[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    config = values["config"]
+    model = ", ".join(f"{key} {value}" for key, value in config["model"].items() if value is not None)
+    rows = {
+        "path": values["path"],
+        "task": f"{values['task']} ({config['source_language'] or '?'} to {config['target_language'] or '?'})",
+        "parameters": f"{values['parameters']:,} in {len(names)} tensors, {values['precision']}",
+        "model": f"{config['architecture']}: {model}",
+        "vocabulary": " and ".join(f"{size:,}" for size in sorted(set(values["vocabularies"]))) + " pieces",
+        "longest line": f"{config['text']['max_length']} tokens",
+        "splits paragraphs": "yes" if config["text"]["sentences"] else "no",
+        "decoding": ", ".join(f"{key} {value}" for key, value in config["decode"].items() if value is not None),
+        "data licence": config["license"] or "not stated",
+        "made by": ", ".join(f"{name} {version}" for name, version in values["versions"].items()),
+        "files": "\n".join(f"{name}  {digest[:12]}" for name, digest in values["files"].items()),
+    }
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, value in rows.items():
+        table.add_row(f"[bold]{name}", value)
+    Console().print(table)

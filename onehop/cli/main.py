@@ -1,0 +1,70 @@
+"""`onehop`: the verbs, and the one place where an error becomes a message and an exit status."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from onehop.cli import console, doctor, evaluate, info, quickstart, train, translate
+from onehop.errors import OnehopError
+
+app = typer.Typer(
+    name="onehop",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train, fine-tune, look inside and ship sequence models. Every token, one hop away.",
+)
+app.command("quickstart")(quickstart.quickstart)
+app.command("train")(train.train)
+app.command("translate")(translate.translate)
+app.command("evaluate")(evaluate.evaluate)
+app.command("info")(info.info)
+app.command("doctor")(doctor.doctor)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import onehop
+
+        typer.echo(f"onehop {onehop.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Train, fine-tune, look inside and ship sequence models. Every token, one hop away."""
+
+
+def main() -> None:
+    """Run a verb; exit 0, 1 where a check found something, 2 for what the user can mend, 128 + signal when interrupted."""
+    try:
+        app()
+    except OnehopError as error:
+        sys.exit(_failed(str(error)))
+    except MemoryError:
+        sys.exit(_failed(OUT_OF_MEMORY))
+    except OSError as error:
+        from onehop.files import file_error
+
+        sys.exit(_failed(str(file_error(error, error.filename or "output", "go on"))))
+    except RuntimeError as error:  # torch has no class of its own for the processor's memory
+        if "DefaultCPUAllocator" not in str(error) and type(error).__name__ != "OutOfMemoryError":
+            raise
+        sys.exit(_failed(OUT_OF_MEMORY))
+
+
+OUT_OF_MEMORY = "out of memory\n  Use a smaller train.batch_tokens, decode.batch_tokens or model."
+
+
+def _failed(message: str) -> int:
+    console.error(message)
+    return 2

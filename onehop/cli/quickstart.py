@@ -1,0 +1,5 @@
+"""TODO."""
+
+
+def quickstart() -> None:
+    """TODO."""

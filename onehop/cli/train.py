@@ -1,0 +1,85 @@
+"""`onehop train`: from text, or a recipe, to a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from onehop.cli.options import Device, Threads
+from onehop.errors import ConfigError
+
+if TYPE_CHECKING:
+    from onehop.train import Recipe
+
+Files = list[str]
+
+
+def train(
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe (TOML); or give files.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run; default: runs/NAME.")] = None,
+    pairs: Annotated[
+        Files | None, typer.Option("--pairs", help="Pairs: .tsv, .txt or .jsonl, also .gz or .zst.")
+    ] = None,
+    source: Annotated[Files | None, typer.Option("--source", help="Source lines.")] = None,
+    target: Annotated[Files | None, typer.Option("--target", help="Target lines.")] = None,
+    valid_pairs: Annotated[Files | None, typer.Option("--valid-pairs", help="Validation pairs.")] = None,
+    valid_source: Annotated[Files | None, typer.Option("--valid-source", help="Validation sources.")] = None,
+    valid_target: Annotated[Files | None, typer.Option("--valid-target", help="Validation targets.")] = None,
+    settings: Annotated[Files | None, typer.Option("--set", help="A setting of the recipe: TABLE.KEY=VALUE.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Move what is in the folder aside first.")] = False,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Short for --set train.seed=N.")] = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+) -> None:
+    """Train a model from two text files, a table of pairs, or a recipe.
+
+    Without a recipe everything is chosen by the size of the data, told, and written to RUN/recipe.toml.
+    """
+    from onehop.cli import console
+    from onehop.cli.options import use
+    from onehop.files import Run
+    from onehop.train import Interrupted
+    from onehop.train import train as run
+
+    given = {
+        "source": source, "target": target, "pairs": pairs,
+        "valid_source": valid_source, "valid_target": valid_target, "valid_pairs": valid_pairs,
+    }  # fmt: skip
+    changes = [*(settings or []), *([f"train.seed={seed}"] if seed is not None else [])]
+    chosen = _recipe(recipe, {key: value for key, value in given.items() if value}, changes, out, resume)
+    if out is None:
+        if recipe is None:
+            raise ConfigError("where to?", "Name a folder for the run: --out runs/first", "--out")
+        out = Path("runs") / recipe.stem
+    device = use(threads, device)
+    try:
+        with console.TrainingView() as view:
+            trained = run(chosen, out, resume=resume, overwrite=overwrite, listener=view, device=device)
+    except Interrupted as stop:
+        console.error(f"interrupted; a checkpoint was written\n  Go on with: onehop train --out {out} --resume")
+        raise typer.Exit(128 + stop.signal) from None
+    console.tell(f"finished ({trained.progress.finished}) after {trained.progress.update:,} updates")
+    console.tell(f"model: {Run(out).model}\nnext: onehop translate {out} FILE")
+
+
+def _recipe(path: Path | None, files: dict[str, Any], changes: list[str], out: Path | None, resume: bool) -> Recipe:
+    from onehop.train import load_recipe, make_recipe
+
+    if path is not None and files:
+        raise ConfigError("a recipe and files", "Name the files in the recipe, or leave the recipe out.", str(path))
+    if path is not None:
+        return load_recipe(path, changes)
+    if files:
+        return make_recipe({"data": files}, changes, "command line")
+    if resume and out is not None and (out / "recipe.toml").is_file():
+        return make_recipe(_read(out / "recipe.toml"), changes, str(out / "recipe.toml"))
+    raise ConfigError("nothing to train on", "Give --source and --target, or --pairs, or a recipe.", "onehop train")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    from onehop.config import read_toml
+
+    return read_toml(path)

@@ -1,0 +1,137 @@
+"""`onehop translate`: one line out for each line in."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from onehop.cli.options import Beam, Device, Long, Threads
+
+if TYPE_CHECKING:
+    from onehop.tasks import Translation, Translator
+
+CHUNK = 2_000  # lines translated at once: enough to batch by length, few enough for constant memory
+
+
+def translate(
+    model: Annotated[str, typer.Argument(help="A run or a package.")],
+    file: Annotated[str, typer.Argument(help="Text, one line each; - for standard input.")] = "-",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write; default: standard output.")
+    ] = None,
+    beam: Beam = None,
+    nbest: Annotated[int, typer.Option("--nbest", min=1, help="Candidates for each line, best first.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each line.")] = False,
+    long: Long = "error",
+    split: Annotated[bool, typer.Option("--split/--no-split", help="Split paragraphs into sentences.")] = True,
+    device: Device = "cpu",
+    threads: Threads = None,
+) -> None:
+    """Translate text, line by line; blank lines stay blank.
+
+    With --nbest, candidates of a line follow each other as SCORE, a tab, and the text, and lines are not split.
+    """
+    from onehop.cli import console
+    from onehop.cli.options import decoding, policy, use
+    from onehop.tasks import load_translator
+
+    chosen, device = policy(long), use(threads, device)
+    translator = load_translator(model)
+    translator.model.to(device)
+    decode = decoding(translator.settings, max(beam, nbest) if beam else None)
+    if nbest > decode.beam_size:
+        decode = decode.model_copy(update={"beam_size": nbest})
+    counts = {"dropped": 0, "incomplete": 0}
+    with _input(file) as lines, _output(output) as out:
+        if chosen == "error":
+            _check(translator, lines, split and nbest == 1, file)
+        number = 1
+        for chunk in _chunks(lines, file):
+            found = translator.translate(
+                chunk,
+                decode,
+                nbest=nbest,
+                split=split and nbest == 1,
+                long=chosen,
+                where=file,
+                first_line=number,
+            )
+            number += len(chunk)
+            for translation in found:
+                counts["dropped"] += translation.dropped
+                counts["incomplete"] += not translation.complete
+                out.write(_line(translation, nbest, as_json))
+            out.flush()
+    if counts["dropped"]:
+        console.tell(f"{counts['dropped']} lines were too long and left out: their translations are empty")
+    if counts["incomplete"]:
+        console.tell(f"{counts['incomplete']} translations were ended by decode.max_length, not by the model")
+
+
+def _check(translator: Translator, lines: IO[bytes], split: bool, name: str) -> None:
+    """Find a line that is too long before the first output."""
+    number = 1
+    for chunk in _chunks(lines, name):
+        translator.check_lengths(chunk, split=split, where=name, first_line=number)
+        number += len(chunk)
+
+
+def _input(file: str) -> Any:
+    """Open a file that can be read twice; standard input is spooled."""
+    from onehop.files import open_bytes
+
+    if file != "-":
+        return open_bytes(file)
+    spool = tempfile.SpooledTemporaryFile(max_size=1 << 26)  # noqa: SIM115 - the caller closes it
+    while block := sys.stdin.buffer.read1(1 << 20):
+        spool.write(block)
+    return spool
+
+
+def _chunks(stream: IO[bytes], name: str) -> Iterator[list[str]]:
+    from onehop.files import decode_lines
+
+    stream.seek(0)
+    lines = decode_lines(stream, "standard input" if name == "-" else name)
+    while chunk := list(islice(lines, CHUNK)):
+        yield chunk
+
+
+def _output(path: Path | None) -> Any:
+    from contextlib import nullcontext
+
+    from onehop.files import os_errors
+
+    if path is None:
+        sys.stdout.reconfigure(encoding="utf-8", errors="replace", newline="\n")  # type: ignore[union-attr]
+        return nullcontext(sys.stdout)
+    with os_errors(path, "write"):
+        return open(path, "w", encoding="utf-8", errors="replace", newline="\n")
+
+
+def _line(found: Translation, nbest: int, as_json: bool) -> str:
+    if as_json:
+        candidates = [
+            [{"text": c.text, "score": round(c.score, 4), "log_prob": round(c.log_prob, 4)} for c in sentence]
+            for sentence in found.candidates
+        ]
+        row = {
+            "source": found.source, "translation": found.text, "score": round(found.score, 4),
+            "complete": found.complete, "dropped": found.dropped, "sentences": candidates,
+        }  # fmt: skip
+        return json.dumps(row, ensure_ascii=False) + "\n"
+    if nbest > 1:
+        return "".join(f"{c.score:.4f}\t{_flat(c.text)}\n" for part in found.candidates for c in part) or "\n"
+    return _flat(found.text) + "\n"
+
+
+def _flat(text: str) -> str:
+    """Keep one line one line."""
+    return text.replace("\r", " ").replace("\n", " ")

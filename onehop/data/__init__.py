@@ -1,0 +1,28 @@
+"""From files of parallel text to batches of tokens.
+
+`readers` stream pairs from files, `store` keeps them on disk in blocks, `split` holds some out for
+validation, and `batches` turns the rest into an endless, resumable sequence of training batches, by way of
+`tokens` (blocks as token arrays within the length limit), `ragged` (rows of unequal length) and `windows`
+(which pairs go together). Memory stays bounded whatever the size of the corpus, and everything is a function
+of the text and the seed.
+"""
+
+from onehop.data.batches import Batch, Position, TrainingBatches, evaluation_batches, fixed_batches
+from onehop.data.readers import Pair, read_parallel, read_table
+from onehop.data.split import Split, hold_out
+from onehop.data.store import PairStore, sample
+
+__all__ = [
+    "Batch",
+    "Pair",
+    "PairStore",
+    "Position",
+    "Split",
+    "TrainingBatches",
+    "evaluation_batches",
+    "fixed_batches",
+    "hold_out",
+    "read_parallel",
+    "read_table",
+    "sample",
+]

@@ -1,0 +1,259 @@
+"""Batches of tokens: for training, without end and from any position; for validation; and for inference.
+
+Batches are filled to a budget of tokens rather than of sentences, with pairs of like length together, so that
+little of the work goes into padding.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from onehop.data.ragged import Ints, Ragged, cut
+from onehop.data.store import PairStore
+from onehop.data.tokens import BatchEncoder, TokenBlocks
+from onehop.data.windows import Window, Windows, order_by_length
+from onehop.errors import DataError
+from onehop.text.limit import Ledger
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pairs of sentences as tokens, padded on the right with 0; each row ends with the end mark, 2.
+
+    Attributes:
+        source: Source tokens.
+        source_lengths: Tokens of each source row, the end mark included.
+        target: Target tokens, without a begin mark.
+        target_lengths: Tokens of each target row, the end mark included.
+        pairs: Numbers of the pairs in their store or list.
+        num_targets: Target tokens of the batch, end marks included and padding not.
+    """
+
+    source: Int64[Tensor, "B S"]
+    source_lengths: Int64[Tensor, " B"]
+    target: Int64[Tensor, "B T"]
+    target_lengths: Int64[Tensor, " B"]
+    pairs: tuple[int, ...]
+    num_targets: int
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the batch on a device."""
+        tensors = (self.source, self.source_lengths, self.target, self.target_lengths)
+        return Batch(*(tensor.to(device) for tensor in tensors), self.pairs, self.num_targets)
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in the endless sequence of training batches, from 0.
+
+    Attributes:
+        epoch: Passes over the corpus that are complete.
+        window: Windows of this epoch that are complete.
+        batch: Batches of this window that have been given out.
+
+    Example:
+        >>> Position(**Position(1, 0, 7).to_dict())
+        Position(epoch=1, window=0, batch=7)
+    """
+
+    epoch: int = 0
+    window: int = 0
+    batch: int = 0
+
+    def to_dict(self) -> dict[str, int]:
+        """Return the fields, for a record."""
+        return asdict(self)
+
+
+@final
+class TrainingBatches:
+    """An endless iterator of batches, in an order that the seed and the text alone decide.
+
+    The corpus is read in windows of 16 blocks, in another order in each epoch; within a window, batches are
+    made of pairs of like length and then shuffled. A thread prepares the next window while this one is used.
+
+    Args:
+        store: The corpus.
+        source_tokenizer: For the sources.
+        target_tokenizer: For the targets.
+        batch_tokens: Rows times longest row of a batch at most, on either side, end marks included. A pair
+            longer than this is a batch alone.
+        max_length: Tokens of a sentence at most, without its end mark.
+        long_policy: What happens to longer pairs: `drop`, `cut` or `error`.
+        seed: Not negative.
+        held: Numbers of the pairs that do not train, ascending; see `hold_out`.
+
+    Attributes:
+        position: The place of the batch that comes next; to be saved, and restored with `seek`.
+        ledger: What the length limit did, so far, to the pairs read since this object was made.
+
+    Raises:
+        ConfigError: `long_policy` or `max_length` cannot be used.
+
+    Example:
+        >>> from onehop.data import Pair
+        >>> class Letters:
+        ...     def encode_batch(self, texts):
+        ...         return [[ord(letter) for letter in text] for text in texts]
+        >>> store = PairStore()
+        >>> store.add([Pair("ab", "AB"), Pair("c", "C")], "letters")
+        >>> settings = dict(batch_tokens=6, max_length=9, long_policy="drop", seed=1)
+        >>> batches = TrainingBatches(store, Letters(), Letters(), **settings)
+        >>> next(batches).num_targets
+        5
+        >>> batches.position
+        Position(epoch=0, window=0, batch=1)
+    """
+
+    def __init__(
+        self,
+        store: PairStore,
+        source_tokenizer: BatchEncoder,
+        target_tokenizer: BatchEncoder,
+        *,
+        batch_tokens: int,
+        max_length: int,
+        long_policy: str,
+        seed: int,
+        held: Ints | None = None,
+    ) -> None:
+        self.ledger = Ledger("train", max_length, long_policy)
+        self.position = Position()
+        held = np.empty(0, np.int64) if held is None else held
+        blocks = TokenBlocks(store, source_tokenizer, target_tokenizer, self.ledger, held)
+        self._windows = Windows(blocks, batch_tokens, seed)
+        self._worker = ThreadPoolExecutor(1, "batches")
+        self._futures: dict[tuple[int, int], Future[Window]] = {}
+        weakref.finalize(self, self._windows.stop.set)  # an iterator that is dropped stops its thread
+        self._cells = self._tokens = 0
+
+    @property
+    def padding_share(self) -> float:
+        """The part of all cells of the batches given out that is padding, in [0, 1)."""
+        return 1 - self._tokens / self._cells if self._cells else 0.0
+
+    def seek(self, position: Position) -> None:
+        """Go on from a position, as if all batches before it had just been given out.
+
+        Raises:
+            DataError: The corpus has no such window.
+        """
+        if position.window >= len(self._windows):
+            raise DataError(
+                f"no window {position.window} in a corpus of {len(self._windows)}",
+                "The data is not what the run was started with; restore it or start a new run.",
+            )
+        self.position = position
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        """Return the next batch.
+
+        Raises:
+            DataError: No pair of the corpus is short enough to train on.
+            LengthError: A pair is too long and the policy is `error`.
+            FileError: The store cannot be read.
+        """
+        at = self.position
+        while at.batch >= len((window := self._window(at.epoch, at.window)).batches):
+            at = Position(*self._after(at.epoch, at.window))
+        self.position = Position(at.epoch, at.window, at.batch + 1)
+        rows = window.batches[at.batch]
+        batch = _batch(window.source, window.target, rows, window.numbers[rows])
+        self._cells += batch.source.numel() + batch.target.numel()
+        self._tokens += int(batch.source_lengths.sum()) + batch.num_targets
+        return batch
+
+    def _window(self, epoch: int, window: int) -> Window:
+        """Return a window; it and the one after it are kept at hand."""
+        here, ahead = (epoch, window), self._after(epoch, window)
+        if self._futures.keys() != {here, ahead}:
+            future = self._futures.get(here) or self._worker.submit(self._windows.prepare, *here)
+            self._futures = {here: future}
+            if not future.result().batches and self._windows.blocks.barren:
+                raise DataError(
+                    f"no pair is left to train on; {self.ledger.summary()}",
+                    "Give a larger text.max_length, or cut long lines instead of dropping them.",
+                )
+            self._futures[ahead] = self._worker.submit(self._windows.prepare, *ahead)
+        return self._futures[here].result()
+
+    def _after(self, epoch: int, window: int) -> tuple[int, int]:
+        return (epoch, window + 1) if window + 1 < len(self._windows) else (epoch + 1, 0)
+
+    def close(self) -> None:
+        """Stop the thread that prepares windows; no batch may be asked for after that."""
+        self._windows.stop.set()
+        self._worker.shutdown(wait=True, cancel_futures=True)
+
+
+def evaluation_batches(
+    sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], batch_tokens: int
+) -> Iterator[Batch]:
+    """Batch all pairs once, by length, for a validation loss.
+
+    Args:
+        sources: Source tokens of each pair, without end marks.
+        targets: Target tokens of each pair, likewise.
+        batch_tokens: Rows times longest row of a batch at most, on either side, end marks included.
+
+    Example:
+        >>> [batch.pairs for batch in evaluation_batches([[5, 6], [7], [8]], [[5], [6], [7]], batch_tokens=4)]
+        [(1, 2), (0,)]
+    """
+    source, target = Ragged.from_rows(sources), Ragged.from_rows(targets)
+    order = order_by_length(source.lengths, target.lengths, 0, np.arange(len(source), dtype=np.uint64))
+    for rows in cut(order.tolist(), np.maximum(source.lengths, target.lengths), batch_tokens):
+        yield _batch(source, target, rows, rows)
+
+
+def fixed_batches(
+    sources: Sequence[Sequence[int]], batch_tokens: int
+) -> Iterator[tuple[list[int], Int64[Tensor, "B S"], Int64[Tensor, " B"]]]:
+    """Batch source sentences by length, for inference; the longest first, which need most memory.
+
+    Args:
+        sources: Tokens of each sentence, without end marks.
+        batch_tokens: Rows times longest row of a batch at most, end marks included.
+
+    Yields:
+        The places of the sentences in `sources`; their tokens, with end marks and padded on the right with 0;
+        and their lengths, the end mark included.
+
+    Example:
+        >>> for places, tokens, lengths in fixed_batches([[5], [6, 7, 8], [9]], batch_tokens=4):
+        ...     print(places, tokens.tolist(), lengths.tolist())
+        [1] [[6, 7, 8, 2]] [4]
+        [0, 2] [[5, 2], [9, 2]] [2, 2]
+    """
+    source = Ragged.from_rows(sources)
+    order = np.argsort(-source.lengths, kind="stable")
+    for rows in cut(order.tolist(), source.lengths, batch_tokens):
+        tokens, lengths = source.padded(rows)
+        yield rows.tolist(), torch.from_numpy(tokens), torch.from_numpy(lengths)
+
+
+def _batch(source: Ragged, target: Ragged, rows: Ints, pairs: Ints) -> Batch:
+    (source_tokens, source_lengths), (target_tokens, target_lengths) = (
+        source.padded(rows),
+        target.padded(rows),
+    )
+    return Batch(
+        torch.from_numpy(source_tokens),
+        torch.from_numpy(source_lengths),
+        torch.from_numpy(target_tokens),
+        torch.from_numpy(target_lengths),
+        tuple(pairs.tolist()),
+        num_targets=int(target_lengths.sum()),
+    )

@@ -1,0 +1,129 @@
+"""A store's pairs as tokens within the length limit, block by block, in memory as far as there is room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from onehop.data.ragged import Ints, Ragged
+from onehop.data.store import PairStore
+from onehop.text.limit import Ledger, limit_pair
+
+CACHE_BYTES = 256 << 20
+
+
+class BatchEncoder(Protocol):
+    """What is needed of a tokenizer here."""
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of each text, without control tokens."""
+        ...
+
+
+@dataclass(frozen=True)
+class TokenBlock:
+    """Those pairs of a block that train.
+
+    Attributes:
+        kept: Their places in the block, uint16.
+        source: Their source tokens.
+        target: Their target tokens.
+    """
+
+    kept: npt.NDArray[np.uint16]
+    source: Ragged
+    target: Ragged
+
+
+class TokenBlocks:
+    """Tokenises the blocks of a store; 256 MiB of tokens stay in memory, the rest is made again when read.
+
+    Args:
+        store: The pairs.
+        source_tokenizer: For the sources.
+        target_tokenizer: For the targets.
+        ledger: The length limit; each pair is entered once, when it is first read.
+        held: Numbers of the pairs that do not train, ascending.
+    """
+
+    def __init__(
+        self,
+        store: PairStore,
+        source_tokenizer: BatchEncoder,
+        target_tokenizer: BatchEncoder,
+        ledger: Ledger,
+        held: Ints,
+    ) -> None:
+        self.store, self.ledger = store, ledger
+        self._encoders = source_tokenizer, target_tokenizer
+        self._held = held
+        self._cache: dict[int, TokenBlock] = {}
+        self._room = CACHE_BYTES
+        self._seen = np.zeros(store.num_blocks, bool)
+        self._num_kept = 0
+
+    @property
+    def barren(self) -> bool:
+        """Whether all blocks have been read and no pair was left."""
+        return not self._num_kept and bool(self._seen.all())
+
+    def block(self, index: int) -> TokenBlock:
+        """Return the tokens of a block.
+
+        Raises:
+            LengthError: A pair is too long and the policy is `error`.
+        """
+        if index in self._cache:
+            return self._cache[index]
+        block = self._tokenise(index)
+        size = block.kept.nbytes + block.source.nbytes + block.target.nbytes
+        if size <= self._room:
+            self._room -= size
+            self._cache[index] = block
+        return block
+
+    def _tokenise(self, index: int) -> TokenBlock:
+        numbers = self.store.numbers(index)
+        low, high = np.searchsorted(self._held, (numbers.start, numbers.stop))
+        places = np.delete(np.arange(len(numbers)), self._held[low:high] - numbers.start)
+        sources, targets = (
+            encoder.encode_batch([column[place] for place in places.tolist()])
+            for encoder, column in zip(self._encoders, self.store.columns(index), strict=True)
+        )
+        rows = self._limit(sources, targets, (numbers.start + places).tolist(), self._ledger_of(index))
+        if not self._seen[index]:
+            self._seen[index] = True
+            self._num_kept += len(rows)
+        return TokenBlock(
+            places[rows].astype(np.uint16),
+            Ragged.from_rows([sources[row] for row in rows]),
+            Ragged.from_rows([targets[row] for row in rows]),
+        )
+
+    def _ledger_of(self, index: int) -> Ledger:
+        if self._seen[index]:
+            return Ledger(self.ledger.split, self.ledger.max_length, self.ledger.policy)
+        return self.ledger
+
+    def _limit(
+        self, sources: list[list[int]], targets: list[list[int]], numbers: list[int], ledger: Ledger
+    ) -> list[int]:
+        """Cut long rows in their place and return the rows that stay."""
+        lengths = np.array([list(map(len, side)) for side in (sources, targets)]).max(axis=0)
+        long = lengths > ledger.max_length
+        # Short rows, which are nearly all, are entered at once: a call for each would take most of the time
+        # here.
+        ledger.lines += int(np.count_nonzero(~long))
+        ledger.longest = max(ledger.longest, int(lengths.max(initial=0)))
+        dropped: set[int] = set()
+        for row in np.flatnonzero(long).tolist():
+            pair = limit_pair(sources[row], targets[row], ledger, *self.store.where(numbers[row]))
+            if pair is None:
+                dropped.add(row)
+            else:
+                sources[row], targets[row] = pair
+        return [row for row in range(len(numbers)) if row not in dropped]

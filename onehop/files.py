@@ -1,0 +1,207 @@
+"""Files: reading plain and compressed text, atomic writing, hashes, and what lies where in a run.
+
+Whatever the operating system refuses becomes a `FileError` that names the file and a remedy. Folders and files are
+written beside their place and renamed into it, so that a reader sees the old or the new, never a half.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from onehop.errors import DataError, FileError
+
+REMEDIES = {
+    errno.ENOENT: "Check the path; relative paths start at the current folder.",
+    errno.EISDIR: "Name a file, not a folder.",
+    errno.ENOTDIR: "Part of the path is a file; name another folder.",
+    errno.EACCES: "Choose a folder you may write to, or change its permissions.",
+    errno.EPERM: "Choose a folder you may write to, or change its permissions.",
+    errno.EROFS: "The file system is read-only; choose another folder.",
+    errno.ENOSPC: "The disk is full; free some space or choose another folder.",
+    errno.EDQUOT: "Your disk quota is used up; free some space or choose another folder.",
+    errno.EFBIG: "The file may not grow that large here (see `ulimit -f`); choose another folder.",
+}
+
+
+def file_error(error: OSError, path: str | Path, doing: str) -> FileError:
+    """Turn what the operating system said into one message with a remedy."""
+    reason = error.strerror or str(error)
+    return FileError(f"cannot {doing}: {reason}", REMEDIES.get(error.errno or 0, ""), where=str(path))
+
+
+@contextmanager
+def os_errors(path: str | Path, doing: str) -> Generator[None]:
+    """Translate every `OSError` inside into a `FileError` about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise file_error(error, path, doing) from error
+
+
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with os_errors(path, "read"), open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+def open_bytes(path: str | Path) -> IO[bytes]:
+    """Open a file for reading, decompressed if its name ends in `.gz` or `.zst`."""
+    name = str(path)
+    with os_errors(path, "read"):
+        if name.endswith(".gz"):
+            import gzip
+
+            return gzip.open(name, "rb")  # type: ignore[return-value]
+        if name.endswith(".zst"):
+            import zstandard
+
+            return zstandard.open(name, "rb")  # type: ignore[return-value]
+        return open(name, "rb")
+
+
+def read_lines(path: str | Path) -> Iterator[str]:
+    """Yield the lines of a UTF-8 file without their ends.
+
+    A line ends at `\\n` or `\\r\\n` and nowhere else: not at U+2028, form feed or a lone `\\r`, so that two parallel
+    files always agree on what a line is. A byte-order mark at the start is dropped.
+
+    Raises:
+        FileError: The file cannot be read.
+        DataError: The file is not UTF-8, or the compressed data is damaged; tells the line.
+    """
+    with os_errors(path, "read"), open_bytes(path) as stream:
+        yield from decode_lines(stream, str(path))
+
+
+def decode_lines(stream: IO[bytes], name: str) -> Iterator[str]:
+    """Yield the lines of a UTF-8 byte stream; `name` is for error messages. See `read_lines`."""
+    number = 0
+    try:
+        for number, raw in enumerate(stream, 1):
+            yield _decode(raw, name, number)
+    except (EOFError, zlib.error) as error:
+        raise DataError(
+            f"damaged compressed data after line {number}: {error}", "Copy the file again.", name
+        ) from error
+    except OSError as error:
+        if error.errno is None:  # gzip.BadGzipFile carries no errno
+            raise DataError(f"not a gzip file, or damaged: {error}", "Check the name's ending.", name) from error
+        raise
+    except Exception as error:
+        if type(error).__name__ == "ZstdError":
+            raise DataError(f"not a zstd file, or damaged: {error}", "Check the name's ending.", name) from error
+        raise
+
+
+def _decode(raw: bytes, name: str, number: int) -> str:
+    if number == 1:
+        if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise DataError("UTF-16 text", f"Convert it: iconv -f UTF-16 -t UTF-8 {name}", f"{name}:1")
+        raw = raw.removeprefix(b"\xef\xbb\xbf")
+    raw = raw.removesuffix(b"\n").removesuffix(b"\r")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"not UTF-8 (byte 0x{raw[error.start]:02x} at column {error.start + 1})",
+            f"If it is Latin-1, convert it: iconv -f ISO-8859-1 -t UTF-8 {name}",
+            f"{name}:{number}",
+        ) from error
+
+
+# ------------------------------------------------------------------------------------------------ writing
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a whole file beside its place and rename it there."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with os_errors(path, "write"):
+        try:
+            with open(temporary, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a UTF-8 text file atomically."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def to_json(value: Any) -> str:
+    """Return the one canonical JSON form of a value: sorted keys, no ASCII escapes, a line end."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+@contextmanager
+def new_folder(path: str | Path) -> Generator[Path]:
+    """Yield an empty folder to fill; it takes the place of `path` when the block ends without an error."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = path.with_name(f".{path.name}.{os.getpid()}.old")
+    with os_errors(path, "write"):
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            yield temporary
+            for file in temporary.iterdir():
+                with open(file, "rb") as stream:
+                    os.fsync(stream.fileno())
+            if path.exists():
+                os.replace(path, aside)
+            os.replace(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+# ------------------------------------------------------------------------------------------------ layout of a run
+
+
+class Run:
+    """The paths of a training run; see `docs/design.md` for what each file holds."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.recipe = self.folder / "recipe.toml"
+        self.record = self.folder / "run.json"
+        self.log = self.folder / "log.jsonl"
+        self.report = self.folder / "report.json"
+        self.checkpoints = self.folder / "checkpoints"
+        self.model = self.folder / "model"
+
+    def saved(self) -> list[Path]:
+        """Return the folders of complete checkpoints, oldest first."""
+        if not self.checkpoints.is_dir():
+            return []
+        return sorted(path for path in self.checkpoints.iterdir() if path.name.isdigit())
+
+    def open_log(self) -> IO[str]:
+        """Open the log for appending."""
+        with os_errors(self.log, "write"):
+            return io.open(self.log, "a", encoding="utf-8", buffering=1)
+
+
+def free_aside(folder: Path) -> Path:
+    """Return the first name `folder.1`, `folder.2`, … that is free."""
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.{number}")).exists():
+        number += 1
+    return aside

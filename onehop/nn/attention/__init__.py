@@ -1,0 +1,19 @@
+"""Attention as three orthogonal parts handed to one module: score x select x heads."""
+
+from onehop.nn.attention.attend import attend
+from onehop.nn.attention.attention import Attention, Projections
+from onehop.nn.attention.record import Record, record_attention
+from onehop.nn.attention.scores import Score, dot, scaled_dot
+from onehop.nn.attention.selects import soft
+
+__all__ = [
+    "Attention",
+    "Projections",
+    "Record",
+    "Score",
+    "attend",
+    "dot",
+    "record_attention",
+    "scaled_dot",
+    "soft",
+]

@@ -1,0 +1,88 @@
+"""The functional core of attention: one reference path, and one fast path that must agree with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from onehop.nn.attention.scores import Score
+from onehop.nn.attention.selects import soft
+from onehop.nn.masks import Mask
+
+Select = Callable[[Tensor], Tensor]
+
+
+def attention_weights(
+    q: Float[Tensor, "B H T K"], k: Float[Tensor, "B G S K"], score: Score, mask: Mask, select: Select = soft
+) -> Float[Tensor, "B H T S"]:
+    """Return how each query spreads over the keys: rows sum to 1, or to 0 where nothing may be read."""
+    k = k.repeat_interleave(q.size(1) // k.size(1), dim=1)
+    scores = score(q, k)
+    if mask.bias is not None:
+        scores = scores + mask.bias
+    allowed, _ = mask.dense(q.size(2), k.size(2), q.device)
+    if allowed is None:
+        return select(scores)
+    # A finite fill, then zeros: minus infinity in a whole row would be NaN, forward or backward.
+    least = torch.finfo(scores.dtype).min
+    return select(scores.masked_fill(~allowed, least)).masked_fill(~allowed, 0.0)
+
+
+def attend(
+    q: Float[Tensor, "B H T K"],
+    k: Float[Tensor, "B G S K"],
+    v: Float[Tensor, "B G S K2"],
+    score: Score,
+    mask: Mask,
+    select: Select = soft,
+    dropout: float = 0.0,
+) -> Float[Tensor, "B H T K2"]:
+    """Return the context: values averaged by the weights of `attention_weights`.
+
+    Soft attention runs on torch's fused kernel; everything else, and the tests that compare the two, on the explicit
+    product. H must be a multiple of G: query head `i` reads key/value head `i * G // H` (Ainslie 2023).
+
+    Args:
+        q: Queries, mapped by the score.
+        k: Keys, mapped by the score.
+        v: Values.
+        score: How queries and keys compare.
+        mask: What may be read.
+        select: Weights from scores.
+        dropout: Share of the weights set to zero.
+
+    Example:
+        >>> q, k = torch.randn(1, 4, 3, 8), torch.randn(1, 2, 5, 8)
+        >>> attend(q, k, k, scaled_dot(8), Mask()).shape
+        torch.Size([1, 4, 3, 8])
+    """
+    if select is not soft:
+        return explicit(q, k, v, score, mask, select, dropout)
+    T, S = q.size(2), k.size(2)
+    square = mask.is_causal_square(T, S)
+    allowed, blind = (None, None) if square else mask.dense(T, S, q.device)
+    context = F.scaled_dot_product_attention(
+        q, k, v, _kernel_mask(allowed, mask.bias, q.dtype), dropout, square, scale=score.scale,
+        enable_gqa=q.size(1) != k.size(1),
+    )  # fmt: skip
+    return context if blind is None else context.masked_fill(blind, 0.0)
+
+
+def explicit(
+    q: Tensor, k: Tensor, v: Tensor, score: Score, mask: Mask, select: Select = soft, dropout: float = 0.0
+) -> Tensor:
+    """Return what `attend` returns, by the definition: the reference for every fast path."""
+    weights = attention_weights(q, k, score, mask, select)
+    values = v.repeat_interleave(q.size(1) // v.size(1), dim=1)
+    return F.dropout(weights, dropout) @ values
+
+
+def _kernel_mask(allowed: Tensor | None, bias: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """Join a bool mask and a float bias into what the fused kernel takes."""
+    if bias is None or allowed is None:
+        return allowed if bias is None else bias.to(dtype)
+    return bias.to(dtype).masked_fill(~allowed, torch.finfo(dtype).min)

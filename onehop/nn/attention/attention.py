@@ -1,0 +1,98 @@
+"""One attention module, from a single head over a source to grouped queries over oneself."""
+
+from __future__ import annotations
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from onehop.errors import ConfigError
+from onehop.nn.attention.attend import Select, attend, attention_weights
+from onehop.nn.attention.record import subscriber
+from onehop.nn.attention.scores import Score
+from onehop.nn.attention.selects import soft
+from onehop.nn.masks import Mask
+from onehop.nn.state import KV
+
+
+class Projections(nn.Module):
+    """The maps from states to queries, keys and values, for all heads at once.
+
+    Args:
+        dim: Width of the states that ask.
+        memory_dim: Width of the states that are read.
+        num_heads: Query heads.
+        num_kv_heads: Key/value heads.
+        head_dim: Width of one head.
+        bias: Whether the maps have biases.
+    """
+
+    def __init__(
+        self, dim: int, memory_dim: int, num_heads: int, num_kv_heads: int, head_dim: int, *, bias: bool
+    ) -> None:
+        super().__init__()
+        self.query = nn.Linear(dim, num_heads * head_dim, bias=bias)
+        self.key = nn.Linear(memory_dim, num_kv_heads * head_dim, bias=bias)
+        self.value = nn.Linear(memory_dim, num_kv_heads * head_dim, bias=bias)
+
+
+class Attention(nn.Module):
+    """Project, score, select, read (Vaswani 2017, section 3.2).
+
+    It knows neither caches nor whether it is self- or cross-attention: the block decides what it reads. With
+    `num_kv_heads` equal to `num_heads` it is multi-head attention, with 1 multi-query (Shazeer 2019), in between grouped
+    queries (Ainslie 2023).
+
+    Args:
+        projections: Maps to queries, keys and values.
+        out: Map of the joined heads.
+        num_heads: H.
+        num_kv_heads: G, a divisor of H.
+        score: How queries and keys compare.
+        select: Weights from scores.
+        dropout: Share of the weights set to zero in training.
+        name: Under which `record_attention` finds it, such as `decoder.3.cross`.
+
+    Raises:
+        ConfigError: `num_heads` is no positive multiple of `num_kv_heads`.
+    """
+
+    def __init__(
+        self,
+        projections: Projections,
+        out: nn.Module,
+        *,
+        num_heads: int,
+        num_kv_heads: int,
+        score: Score,
+        select: Select = soft,
+        dropout: float = 0.0,
+        name: str = "attention",
+    ) -> None:
+        super().__init__()
+        if num_kv_heads < 1 or num_heads < 1 or num_heads % num_kv_heads:
+            fits = [str(g) for g in range(1, num_heads + 1) if num_heads % g == 0]
+            raise ConfigError(
+                f"num_heads={num_heads} must be a positive multiple of num_kv_heads={num_kv_heads}",
+                f"Use num_kv_heads = {' or '.join(fits)}." if fits else "Use at least one head.",
+            )
+        self.projections, self.out, self.score, self.select = projections, out, score, select
+        self.num_heads, self.num_kv_heads, self.dropout, self.name = num_heads, num_kv_heads, dropout, name
+
+    def project(self, memory: Float[Tensor, "B S D"], positions: Int[Tensor, "B S"]) -> KV:
+        """Return the keys and values of `memory`: once for a source, or once for each new chunk."""
+        keys = self.projections.key(memory).unflatten(-1, (self.num_kv_heads, -1)).transpose(1, 2)
+        values = self.projections.value(memory).unflatten(-1, (self.num_kv_heads, -1)).transpose(1, 2)
+        return KV(self.score.key_map(keys, positions), values)
+
+    def forward(
+        self, x: Float[Tensor, "B T D"], kv: KV, mask: Mask, positions: Int[Tensor, "B T"]
+    ) -> Float[Tensor, "B T D"]:
+        """Let each state of `x` read from `kv` what `mask` allows; `positions` are those of `x`."""
+        q = self.projections.query(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        q = self.score.query_map(q, positions)
+        record = subscriber(self.name)
+        if record is not None:
+            record.add(self.name, attention_weights(q, kv.keys, self.score, mask, self.select))
+        dropout = self.dropout if self.training else 0.0
+        context = attend(q, kv.keys, kv.values, self.score, mask, self.select, dropout)  # (B, H, T, K)
+        return self.out(context.transpose(1, 2).flatten(-2))

@@ -1,0 +1,113 @@
+"""Transformer blocks: attention and feed-forward sublayers, each inside a residual with normalisation slots.
+
+Post-LN (Vaswani 2017) and pre-LN (Xiong 2020) are two fillings of the same slots; no block asks which it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from onehop.nn.attention import Attention
+from onehop.nn.feedforward import FeedForward
+from onehop.nn.masks import Mask
+from onehop.nn.state import KV, Slots
+
+
+class Residual(nn.Module):
+    """`after(x + dropout(sublayer(before(x))))`.
+
+    Args:
+        before: Normalisation of what the sublayer reads: `nn.LayerNorm` in pre-LN, `nn.Identity` in post-LN.
+        after: Normalisation of the sum: `nn.Identity` in pre-LN, `nn.LayerNorm` in post-LN.
+        dropout: Share of the sublayer's outputs set to zero in training.
+    """
+
+    def __init__(self, before: nn.Module, after: nn.Module, dropout: float) -> None:
+        super().__init__()
+        self.before, self.after, self.dropout = before, after, nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
+        """Apply `sublayer` beside the identity."""
+        return self.after(x + self.dropout(sublayer(self.before(x))))
+
+
+class EncoderBlock(nn.Module):
+    """Self-attention, then feed-forward (Vaswani 2017, figure 1, left).
+
+    Args:
+        attention: Self-attention.
+        feedforward: The position-wise network.
+        residuals: One around each.
+    """
+
+    def __init__(self, attention: Attention, feedforward: FeedForward, residuals: tuple[Residual, Residual]) -> None:
+        super().__init__()
+        self.attention, self.feedforward = attention, feedforward
+        self.attention_residual, self.feedforward_residual = residuals
+
+    def forward(self, x: Tensor, mask: Mask, positions: Tensor) -> Tensor:
+        """Transform `x (B, S, D)`; `positions (B, S)` are those of its tokens."""
+
+        def attend(y: Tensor) -> Tensor:
+            return self.attention(y, self.attention.project(y, positions), mask, positions)
+
+        x = self.attention_residual(x, attend)
+        return self.feedforward_residual(x, self.feedforward)
+
+
+class DecoderBlock(nn.Module):
+    """Masked self-attention, cross-attention, feed-forward (Vaswani 2017, figure 1, right).
+
+    Args:
+        attention: Self-attention over the target.
+        cross: Attention over the encoded source.
+        feedforward: The position-wise network.
+        residuals: One around each.
+    """
+
+    def __init__(
+        self,
+        attention: Attention,
+        cross: Attention,
+        feedforward: FeedForward,
+        residuals: tuple[Residual, Residual, Residual],
+    ) -> None:
+        super().__init__()
+        self.attention, self.cross, self.feedforward = attention, cross, feedforward
+        self.attention_residual, self.cross_residual, self.feedforward_residual = residuals
+
+    def forward(
+        self, x: Tensor, past: KV, slots: Slots, memory: KV, masks: tuple[Mask, Mask], positions: Tensor
+    ) -> tuple[Tensor, KV]:
+        """Transform a chunk `x (B, T, D)` that follows `past`.
+
+        Args:
+            x: The chunk.
+            past: Keys and values of the target so far, of which `slots` says how much is filled.
+            slots: Before the chunk.
+            memory: Projected source, one row for each example; the beams of an example share it.
+            masks: Of self-attention and of cross-attention.
+            positions: `(B, T)`, of the chunk's tokens.
+
+        Returns:
+            The transformed chunk, and the past with the chunk appended.
+        """
+        held: list[KV] = []
+
+        def attend(y: Tensor) -> Tensor:
+            held.append(past.append(self.attention.project(y, positions), slots))
+            return self.attention(y, held[0].filled(slots.size + y.size(1)), masks[0], positions)
+
+        x = self.attention_residual(x, attend)
+        x = self.cross_residual(x, lambda y: self._read(y, memory, masks[1], positions))
+        return self.feedforward_residual(x, self.feedforward), held[0]
+
+    def _read(self, y: Tensor, memory: KV, mask: Mask, positions: Tensor) -> Tensor:
+        """Cross-attention: beams of one example become more queries over one copy of its source."""
+        examples = memory.keys.size(0)
+        if examples == y.size(0):
+            return self.cross(y, memory, mask, positions)
+        folded = self.cross(y.reshape(examples, -1, y.size(2)), memory, mask, positions.reshape(examples, -1))
+        return folded.view_as(y)

@@ -1,0 +1,75 @@
+"""The two protocols that everything above hangs on: what encodes, and what decodes.
+
+Teacher forcing, reading a prompt and stepping are one call, `decode`, for recurrent, encoder-decoder and decoder-only
+models alike; `logits` stands apart, since only the caller knows which rows must meet the vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from onehop.nn.state import Batched, State, over_time
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an encoder reads.
+
+    Args:
+        tokens: `(B, S)` int64.
+        lengths: `(B,)` int64, real tokens of each row; None when all rows are full.
+        segments: `(B, S)` int64, for packed rows: the number of the sentence each token belongs to, -1 for padding.
+            A token sees its own segment only.
+    """
+
+    tokens: Tensor
+    lengths: Tensor | None = None
+    segments: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Memory(Batched):
+    """Encoder states that a decoder reads: `states (B, S, D)`, with the lengths or segments of their source."""
+
+    states: Tensor = over_time(1)
+    lengths: Tensor | None = None
+    segments: Tensor | None = None
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Reads a source once."""
+
+    def encode(self, source: Source) -> Memory:
+        """Return the states of every source position."""
+        ...
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """Writes a target, any number of tokens at a time."""
+
+    def start(self, memory: Memory) -> State:
+        """Return the state before the first token, with everything computed that depends on the source alone."""
+        ...
+
+    def decode(
+        self, tokens: Tensor, state: State, lengths: Tensor | None = None, segments: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Read `tokens (B, T)` after what `state` holds; return `hidden (B, T, D)` and the state behind them.
+
+        Args:
+            tokens: int64; the first chunk of a target starts with the begin mark.
+            state: Used up by the call.
+            lengths: `(B,)` int64, real tokens of each row of the chunk; None when all are real.
+            segments: `(B, T)` int64 for packed targets (see `Source`), numbered as those of the source; such a
+                chunk is a whole target, and its state cannot be continued.
+        """
+        ...
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return scores over the vocabulary, `(..., D)` -> `(..., V)`, not normalised."""
+        ...

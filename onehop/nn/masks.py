@@ -1,0 +1,85 @@
+"""Which keys a query may read: the only place where masks combine. True = may attend, everywhere in Onehop.
+
+A mask is built once for each forward pass and shared by all layers. It keeps its structure (lengths, causal, window,
+segments) for kernels that know it, and becomes a dense tensor, once, only for those that do not.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Mask:
+    """A structured mask over queries `T` and keys `S`; its conditions are joined by "and".
+
+    Args:
+        lengths: `(B,)` int64: keys from `lengths` on do not exist.
+        causal: A query at slot `i` reads keys at slots `<= i`.
+        window: A query reads keys at most this many slots away.
+        segments: Numbers of the queries `(B, T)` and of the keys `(B, S)`: a query reads keys of its own number.
+            Negative numbers are padding: such a query reads nothing, such a key is read by nobody.
+        bias: float, broadcastable to `(B, H, T, S)`: added to the scores.
+        start: `(B,)` int64: the slot of each row's first query; None for slot 0, or for `size`, when given.
+        size: The slot of the first query where all rows agree.
+    """
+
+    def __init__(
+        self,
+        *,
+        lengths: Tensor | None = None,
+        causal: bool = False,
+        window: int | None = None,
+        segments: tuple[Tensor, Tensor] | None = None,
+        bias: Tensor | None = None,
+        start: Tensor | None = None,
+        size: int = 0,
+    ) -> None:
+        self.lengths, self.causal, self.window = lengths, causal, window
+        self.segments, self.bias, self.start, self.size = segments, bias, start, size
+        self._dense: dict[tuple[int, int], tuple[Tensor | None, Tensor | None]] = {}
+
+    def is_causal_square(self, T: int, S: int) -> bool:
+        """Whether the mask is the plain lower triangle, which every kernel knows."""
+        plain = self.lengths is None and self.window is None and self.segments is None and self.bias is None
+        return self.causal and plain and self.start is None and self.size == 0 and T == S
+
+    def dense(self, T: int, S: int, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+        """Return `allowed`, bool, broadcastable to `(B, H, T, S)`, and `blind` `(B, 1, T, 1)`: queries with no key.
+
+        Either is None where it has no effect.
+        """
+        if (T, S) not in self._dense:
+            allowed = self._allowed(T, S, device)
+            blind = None if allowed is None else ~allowed.any(-1, keepdim=True)
+            if blind is not None and not bool(blind.any()):
+                blind = None
+            self._dense[T, S] = allowed, blind
+        return self._dense[T, S]
+
+    def _allowed(self, T: int, S: int, device: torch.device) -> Tensor | None:
+        conditions: list[Tensor] = []
+        keys = torch.arange(S, device=device)
+        if self.lengths is not None:
+            conditions.append((keys < self.lengths.unsqueeze(1))[:, None, None])  # (B, 1, 1, S)
+        if (self.causal and (T > 1 or self.start is not None)) or self.window is not None:
+            queries = torch.arange(T, device=device) + (self.size if self.start is None else self.start.unsqueeze(1))
+            distance = (queries.unsqueeze(-1) - keys).unsqueeze(-3)  # (1, T, S), or (B, 1, T, S) with start
+            if self.causal:
+                conditions.append(distance >= 0)
+            if self.window is not None:
+                conditions.append(distance.abs() <= self.window)
+        if self.segments is not None:
+            query, key = self.segments
+            conditions.append(((query.unsqueeze(2) == key.unsqueeze(1)) & (query >= 0).unsqueeze(2)).unsqueeze(1))
+        if not conditions:
+            return None
+        allowed = conditions[0]
+        for condition in conditions[1:]:
+            allowed = allowed & condition
+        return allowed if allowed.dim() == 4 else allowed.unsqueeze(0)
+
+
+def padding(lengths: Tensor | None, size: int) -> Tensor | None:
+    """Return `lengths`, or None when every row fills `size`, so that no mask is needed."""
+    return None if lengths is None or bool((lengths == size).all()) else lengths

@@ -1,0 +1,45 @@
+"""Tasks: a model with its tokenizers, its loss, its decoding; and the package that a task is saved to."""
+
+from pathlib import Path
+
+from onehop.tasks.package import Package, load_package, new_package, save_package
+from onehop.tasks.settings import DecodeConfig, TextLimits, TranslationSettings
+from onehop.tasks.translation import Candidate, Translation, Translator
+
+__all__ = [
+    "Candidate",
+    "DecodeConfig",
+    "Package",
+    "TextLimits",
+    "Translation",
+    "TranslationSettings",
+    "Translator",
+    "load",
+    "load_package",
+    "load_translator",
+    "new_package",
+    "save_package",
+]
+
+
+def load_translator(model: str | Path) -> Translator:
+    """Load a translation model from a run or a package folder.
+
+    Raises:
+        ModelError: It is none, or is damaged.
+
+    Example:
+        >>> load_translator("runs/first").translate(["Hello.", ""])[1].text
+        ''
+    """
+    return load_package(model).translator
+
+
+def load(model: str | Path) -> Translator:
+    """Load a model of any task from a run or a package folder.
+
+    Example:
+        >>> load("runs/first").task
+        'translation'
+    """
+    return load_translator(model)

@@ -1,0 +1,27 @@
+"""Text before and after the model: pieces, the length limit, sentences.
+
+`tokenizer` turns any text into tokens and back, `limit` is the one place that shortens text, and `sentences`
+splits a paragraph for translation and joins it again. Nothing here knows torch.
+"""
+
+from onehop.text.limit import POLICIES, Ledger, default_max_length, limit, limit_pair
+from onehop.text.sentences import gaps, join_sentences, split_sentences
+from onehop.text.tokenizer import BOS, EOS, LEAST_VOCAB_SIZE, NORMALIZATIONS, PAD, Tokenizer, train_bpe
+
+__all__ = [
+    "BOS",
+    "EOS",
+    "LEAST_VOCAB_SIZE",
+    "NORMALIZATIONS",
+    "PAD",
+    "POLICIES",
+    "Ledger",
+    "Tokenizer",
+    "default_max_length",
+    "gaps",
+    "join_sentences",
+    "limit",
+    "limit_pair",
+    "split_sentences",
+    "train_bpe",
+]

@@ -1,0 +1,159 @@
+"""The one place in Onehop that shortens text.
+
+Nothing is shortened in silence: whoever applies a limit passes a `Ledger`, one for each split (`train`,
+`valid`) or run of `translate`, and tells the user its `summary()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from onehop.errors import ConfigError, DataError, LengthError, nearest
+
+POLICIES = ("error", "drop", "cut")
+
+
+@dataclass
+class Ledger:
+    """A length limit and what it did so far to the lines of one split.
+
+    Attributes:
+        split: Name for messages, such as `train`.
+        max_length: Most tokens a line may have, without the end mark; at least 1.
+        policy: What happens to a longer line: `error`, `drop` (left out) or `cut` (its first tokens kept).
+        lines: Lines seen; a pair counts as one.
+        affected: Lines dropped or cut.
+        tokens: Tokens lost by that.
+        first: Place of the first line affected (`train.en:17`), or empty.
+        longest: Tokens of the longest line seen.
+
+    Raises:
+        ConfigError: The policy is unknown or `max_length` is below 1.
+
+    Example:
+        >>> ledger = Ledger("train", max_length=3, policy="cut")
+        >>> limit([5, 6, 7, 8], ledger, "train.en:1")
+        [5, 6, 7]
+        >>> ledger.summary()
+        'train: 1 of 1 lines longer than 3 tokens cut, 1 tokens lost (first train.en:1, longest 4)'
+    """
+
+    split: str
+    max_length: int
+    policy: str
+    lines: int = 0
+    affected: int = 0
+    tokens: int = 0
+    first: str = ""
+    longest: int = 0
+
+    def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            hint = nearest(self.policy, POLICIES)
+            raise ConfigError(
+                f"unknown policy for long lines {self.policy!r}" + (f"; {hint}" if hint else ""),
+                "Use error, drop or cut.",
+            )
+        if self.max_length < 1:
+            raise ConfigError(f"max_length={self.max_length} must be at least 1", "Give a larger text.max_length.")
+
+    def summary(self) -> str:
+        """Return one line for the user, or the empty string where no line was affected."""
+        if not self.affected:
+            return ""
+        done = {"drop": "dropped", "cut": "cut"}[self.policy]
+        return (
+            f"{self.split}: {self.affected} of {self.lines} lines longer than {self.max_length} tokens "
+            f"{done}, {self.tokens} tokens lost (first {self.first}, longest {self.longest})"
+        )
+
+
+def limit(tokens: list[int], ledger: Ledger, where: str) -> list[int] | None:
+    """Return what the ledger's limit keeps of a line: all, its first tokens, or None where it is dropped.
+
+    Args:
+        tokens: The line, without begin and end marks.
+        ledger: The limit; updated.
+        where: File and line, for messages: `train.en:17`.
+
+    Raises:
+        LengthError: The line is too long and the policy is `error`.
+
+    Example:
+        >>> limit([5, 6, 7, 8], Ledger("test", max_length=3, policy="drop"), "test.en:1") is None
+        True
+    """
+    kept = _limit([tokens], ledger, [where])
+    return kept[0] if kept else None
+
+
+def limit_pair(
+    source: list[int], target: list[int], ledger: Ledger, source_where: str, target_where: str
+) -> tuple[list[int], list[int]] | None:
+    """Return what the ledger's limit keeps of a pair; `drop` drops it if a side is long, `cut` cuts each.
+
+    Args:
+        source: Tokens of the source line, without begin and end marks.
+        target: Tokens of the target line, likewise.
+        ledger: The limit, which holds for each side; updated.
+        source_where: File and line of the source, for messages.
+        target_where: File and line of the target.
+
+    Raises:
+        LengthError: A side is too long and the policy is `error`.
+
+    Example:
+        >>> ledger = Ledger("train", max_length=2, policy="cut")
+        >>> limit_pair([5, 6, 7], [8], ledger, "train.en:1", "train.de:1")
+        ([5, 6], [8])
+    """
+    kept = _limit([source, target], ledger, [source_where, target_where])
+    return (kept[0], kept[1]) if kept else None
+
+
+def _limit(sides: list[list[int]], ledger: Ledger, wheres: list[str]) -> list[list[int]] | None:
+    ledger.lines += 1
+    long = [where for side, where in zip(sides, wheres, strict=True) if _exceeds(len(side), ledger, where)]
+    if not long:
+        return sides
+    kept = [side[: ledger.max_length] for side in sides] if ledger.policy == "cut" else []
+    ledger.affected += 1
+    ledger.first = ledger.first or long[0]
+    ledger.tokens += sum(map(len, sides)) - sum(map(len, kept))
+    return kept or None
+
+
+def _exceeds(length: int, ledger: Ledger, where: str) -> bool:
+    ledger.longest = max(ledger.longest, length)
+    long = length > ledger.max_length
+    if long and ledger.policy == "error":
+        raise LengthError(
+            f"a line of {length} tokens is longer than the model's limit of {ledger.max_length}",
+            "Use `--long drop` or `--long cut`, or train with a larger text.max_length.",
+            where,
+        )
+    return long
+
+
+def default_max_length(lengths: Sequence[int] | np.ndarray) -> int:
+    """Return the smallest power of two that holds 99.9 % of the lines, at least 8 and at most 512 tokens.
+
+    Args:
+        lengths: Tokens in each line (of a pair, in its longer side), without the end mark.
+
+    Raises:
+        DataError: There are no lines.
+
+    Example:
+        >>> default_max_length([12, 30, 17])
+        32
+    """
+    values = np.asarray(lengths)
+    if not values.size:
+        raise DataError("no lines to choose text.max_length from", "Give a file with at least one line.")
+    choices = (8, 16, 32, 64, 128, 256)
+    enough = (size for size in choices if 1000 * np.count_nonzero(values <= size) >= 999 * values.size)
+    return next(enough, 512)

@@ -1,0 +1,37 @@
+"""The model card: what a package is, for people."""
+
+from __future__ import annotations
+
+from onehop.tasks.translation import Translator
+from onehop.train.prepare import Prepared
+from onehop.train.progress import Progress
+
+
+def model_card(translator: Translator, prepared: Prepared, progress: Progress, loss: float, score: float) -> str:
+    """Return the card as Markdown."""
+    settings, recipe = translator.settings, prepared.recipe
+    sides = f"{settings.source_language or 'source'} to {settings.target_language or 'target'}"
+    parameters = sum(p.numel() for p in translator.model.parameters())
+    lines = [
+        f"# Translation model, {sides}",
+        "",
+        f"A {settings.architecture} of {parameters:,} parameters, trained with Onehop on {prepared.num_pairs:,} pairs.",
+        "",
+        f"- updates: {progress.update:,} of the run, {progress.targets:,} target tokens",
+        f"- validation, {len(prepared.validation):,} pairs: loss {loss:.3f} nats a token, BLEU {score:.1f}"
+        f" (greedy, first {min(len(prepared.validation), recipe.evaluate.sentences)})",
+        f"- longest line: {settings.text.max_length} tokens; "
+        + ("trained on single sentences" if settings.text.sentences else "trained on lines of several sentences"),
+        f"- vocabulary: {translator.source_tokenizer.vocab_size:,} pieces"
+        + (", shared" if translator.joint else f" and {translator.target_tokenizer.vocab_size:,}"),
+        "",
+        "## Data",
+        "",
+        f"Licence: {settings.license or 'not stated'}. {settings.attribution}".rstrip(),
+        "",
+        "## Use",
+        "",
+        "    onehop translate MODEL input.txt -o output.txt",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,255 @@
+"""A whole run: the for-loop around `loop`, with evaluation, checkpoints, limits and the package."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from onehop.data import Batch, evaluation_batches
+from onehop.files import Run, write_text
+from onehop.metrics import bleu, tokenizer_for
+from onehop.tasks.package import new_package, save_package
+from onehop.tasks.translation import loss_sum
+from onehop.train.card import model_card
+from onehop.train.listener import Evaluation, Listener, Status
+from onehop.train.loop import Update, loop
+from onehop.train.optimizer import adamw
+from onehop.train.prepare import Prepared
+from onehop.train.progress import Progress, load_checkpoint, save_checkpoint
+from onehop.train.schedule import schedule
+
+EVALUATIONS = 10  # in a run, where the recipe does not say how many updates lie between two
+GOLDEN = 8
+
+
+class Fit:
+    """One sitting of a run.
+
+    Args:
+        prepared: Data and model.
+        run: The folder; its checkpoints are continued if there are any.
+        listener: Hears how it goes.
+        device: Where to train.
+    """
+
+    def __init__(self, prepared: Prepared, run: Run, listener: Listener, device: str = "cpu") -> None:
+        self.recipe, self.translator, self.run, self.listener = (
+            prepared.recipe,
+            prepared.translator,
+            run,
+            listener,
+        )
+        self.prepared, self.device = prepared, device
+        self.model = self.translator.model.to(device)
+        train = self.recipe.train
+        betas = (train.betas[0], train.betas[1])
+        self.optimizer = adamw(self.model, weight_decay=train.weight_decay, betas=betas, epsilon=train.epsilon)
+        self.schedule = schedule(
+            train.schedule,
+            rate=train.learning_rate or 1.0,
+            warmup=train.warmup or 1,
+            dim=self.recipe.model["dim"],
+        )
+        self.progress = Progress()
+        self.stop_signal = 0  # a signal's number, set by a handler: save and leave
+        self._began = 0.0
+        self._loss = 0.0
+        self._evaluated = -1
+
+    # -------------------------------------------------------------------------------------------- the loop
+
+    def fit(self) -> Progress:
+        """Train until a limit is reached; return how far it came."""
+        self._resume()
+        self._began = time.monotonic() - self.progress.seconds
+        batches = self._batches()
+        train = self.recipe.train
+        steps = loop(
+            self.model, self._loss_sum, batches, self.optimizer, self._rate,
+            accumulate=train.accumulate, max_norm=train.max_norm,
+        )  # fmt: skip
+        with self.run.open_log() as log:
+            self._log = log
+            clock = Clock()
+            while not self._over():
+                update = next(steps)
+                self._after(update, clock)
+                if self.stop_signal:
+                    self._save()
+                    return self.progress
+                if self._evaluation_due():
+                    self._evaluate()
+                    clock.skip()
+                if self.progress.update % train.save_every == 0:
+                    self._save()
+            if self._evaluated != self.progress.update:
+                self._evaluate()
+            self._save()
+        return self.progress
+
+    def _after(self, update: Update, clock: Clock) -> None:
+        """Count an update, and tell and log it."""
+        progress = self.progress
+        progress.update += 1
+        progress.targets += update.num_targets
+        progress.position = self._position
+        progress.seconds = time.monotonic() - self._began
+        self._loss = update.loss if progress.update == 1 else 0.95 * self._loss + 0.05 * update.loss
+        speed = clock.tick(update.num_targets)
+        fraction = self._fraction()
+        left = progress.seconds / fraction * (1 - fraction) if fraction else 0.0
+        if update.skipped:
+            self._note(f"update {progress.update}: the gradient is not finite; skipped")
+        if progress.update == 20 and left:
+            self._note(f"about {left / 60:.1f} minutes to go")
+        self.listener.updated(Status(progress.update, fraction, update, self._loss, speed, left))
+        row = {**asdict(update), "tokens_per_second": round(speed), "seconds": round(progress.seconds, 2)}
+        self._write("update", row)
+
+    def _batches(self) -> Iterator[Batch]:
+        """Yield training batches from where the run stands; `_position` is that behind the last one."""
+        source = self.prepared.batches
+        source.seek(self.progress.position)
+        for batch in source:
+            self._position = source.position
+            yield batch.to(self.device)
+
+    def _loss_sum(self, model: Any, batch: Batch) -> torch.Tensor:
+        return loss_sum(model, batch, self.recipe.train.label_smoothing)
+
+    # -------------------------------------------------------------------------------------------- limits
+
+    def _rate(self) -> float:
+        return self.schedule(self.progress.update + 1, self._fraction())
+
+    def _fraction(self) -> float:
+        """Return the share of the run that is over."""
+        train, progress = self.recipe.train, self.progress
+        by_updates = progress.update / train.max_updates if train.max_updates else 0.0
+        by_minutes = progress.seconds / 60 / train.max_minutes if train.max_minutes else 0.0
+        return min(1.0, max(by_updates, by_minutes))
+
+    def _over(self) -> bool:
+        train, progress = self.recipe.train, self.progress
+        if not progress.finished and self._fraction() >= 1:
+            by_updates = bool(train.max_updates) and progress.update >= (train.max_updates or 0)
+            progress.finished = "max_updates" if by_updates else "max_minutes"
+        if not progress.finished and train.patience and progress.stale >= train.patience:
+            progress.finished = "patience"
+        return bool(progress.finished)
+
+    # -------------------------------------------------------------------------------------------- evaluation
+
+    def _evaluation_due(self) -> bool:
+        every = self.recipe.train.evaluate_every
+        if every:
+            return self.progress.update % every == 0
+        part = int(self._fraction() * EVALUATIONS)
+        due, self._part = part > self._part, part
+        return due
+
+    def _evaluate(self) -> None:
+        """Measure validation, and write the package where it is the best so far."""
+        progress, started = self.progress, time.monotonic()
+        loss, score = self._validation_loss(), self._validation_bleu()
+        figure = -loss if self.recipe.train.best == "loss" else score
+        best = progress.best is None or figure > progress.best
+        if best:
+            progress.best, progress.best_update, progress.stale = figure, progress.update, 0
+            self._save_package(loss, score)
+        else:
+            progress.stale += 1
+        seconds = time.monotonic() - started
+        evaluation = Evaluation(progress.update, loss, score, seconds, best)
+        self._evaluated = progress.update
+        self.listener.evaluated(evaluation)
+        self._write("evaluation", {**asdict(evaluation), "seconds": round(seconds, 2)})
+
+    @torch.inference_mode()
+    def _validation_loss(self) -> float:
+        """Return nats for each target token."""
+        self.model.eval()
+        pairs, t = self.prepared.validation, self.translator
+        sources = t.source_tokenizer.encode_batch([pair.source for pair in pairs])
+        targets = t.target_tokenizer.encode_batch([pair.target for pair in pairs])
+        total, count = 0.0, 0
+        for batch in evaluation_batches(sources, targets, self.recipe.train.batch_tokens or 1):
+            total += float(loss_sum(self.model, batch.to(self.device)))
+            count += batch.num_targets
+        return total / max(count, 1)
+
+    def _validation_bleu(self) -> float:
+        pairs = self.prepared.validation[: self.recipe.evaluate.sentences]
+        if not pairs:
+            return 0.0
+        decode = self.recipe.decode.model_copy(update={"beam_size": self.recipe.evaluate.beam_size})
+        encoded = self.translator.source_tokenizer.encode_batch([pair.source for pair in pairs])
+        found = self.translator.search(encoded, decode)
+        tokenize = self.recipe.evaluate.tokenize or tokenizer_for(self.recipe.data.target_language)
+        return bleu([best[0].text for best in found], [pair.target for pair in pairs], tokenize).value
+
+    # -------------------------------------------------------------------------------------------- files
+
+    def _save_package(self, loss: float, score: float) -> None:
+        pairs = self.prepared.validation
+        sources = [pair.source for pair in pairs[:: max(1, len(pairs) // GOLDEN)]][:GOLDEN]
+        card = model_card(self.translator, self.prepared, self.progress, loss, score)
+        save_package(new_package(self.translator, sources, card), self.run.model)
+
+    def _save(self) -> None:
+        save_checkpoint(self.run, self.model, self.optimizer, self.progress, self.recipe.train.keep)
+
+    def _resume(self) -> None:
+        """Continue from the newest checkpoint, if there is one; the log forgets what came after it."""
+        saved = self.run.saved()
+        self._part, self._position = 0, self.progress.position
+        if saved:
+            self.progress = load_checkpoint(saved[-1], self.model, self.optimizer)
+            self._part = int(self._fraction() * EVALUATIONS)
+            self._position = self.progress.position
+            self.listener.tell(f"resumed after update {self.progress.update:,}")
+            _cut_log(self.run.log, self.progress.update)
+
+    def _note(self, text: str) -> None:
+        self.listener.tell(text)
+        self._write("note", {"text": text})
+
+    def _write(self, kind: str, row: dict[str, Any]) -> None:
+        self._log.write(json.dumps({"kind": kind, "update": self.progress.update, **row}, ensure_ascii=False) + "\n")
+
+    _log: IO[str]
+    _part: int
+    _position: Any
+
+
+class Clock:
+    """Speed over the last updates."""
+
+    def __init__(self) -> None:
+        self._last, self._speed = time.monotonic(), 0.0
+
+    def tick(self, tokens: int) -> float:
+        """Count an update of so many tokens; return tokens per second, smoothed."""
+        now = time.monotonic()
+        speed = tokens / max(now - self._last, 1e-9)
+        self._speed = 0.95 * self._speed + 0.05 * speed if self._speed else speed
+        self._last = now
+        return self._speed
+
+    def skip(self) -> None:
+        """Leave out the time since the last tick."""
+        self._last = time.monotonic()
+
+
+def _cut_log(path: Path, update: int) -> None:
+    """Drop the rows behind `update`: they are trained again."""
+    if path.exists():
+        rows = path.read_text("utf-8").splitlines()
+        kept = [row for row in rows if row.endswith("}") and json.loads(row)["update"] <= update]
+        write_text(path, "".join(row + "\n" for row in kept))

@@ -1,0 +1,180 @@
+"""From a recipe to everything a run trains: text read and split, vocabularies, sizes chosen, the model built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from onehop.data import Pair, PairStore, Split, TrainingBatches, hold_out, sample
+from onehop.errors import ConfigError
+from onehop.models.registry import configure
+from onehop.tasks.settings import TextLimits, TranslationSettings
+from onehop.tasks.translation import Translator
+from onehop.text import Tokenizer, default_max_length, split_sentences, train_bpe
+from onehop.train.recipe import Recipe
+from onehop.train.size import PLANS, Plan, plan
+
+SAMPLE = 500_000  # pairs that vocabularies and lengths are chosen on; more changes neither
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `fit` needs.
+
+    Args:
+        recipe: With everything that was chosen filled in.
+        translator: With fresh weights.
+        batches: For training.
+        validation: Held-out pairs; may be empty for a handful of pairs.
+        num_pairs: Training pairs.
+    """
+
+    recipe: Recipe
+    translator: Translator
+    batches: TrainingBatches
+    validation: list[Pair]
+    num_pairs: int
+
+
+def prepare(recipe: Recipe, folder: Path, tell: Tell) -> Prepared:
+    """Read the data, choose what the recipe leaves open, and build the model.
+
+    Args:
+        recipe: As the user wrote it.
+        folder: Where a large corpus is spooled.
+        tell: Hears what was chosen and why.
+    """
+    store, split = read_data(recipe, folder, tell)
+    num_pairs = len(store) - len(split.held)
+    chosen = plan(num_pairs)
+    recipe = fill(recipe, chosen, num_pairs, tell)
+    unseen = {pair.source for pair in split.validation}
+    lines = [pair for pair in sample(store, SAMPLE) if pair.source not in unseen]
+    source, target = vocabularies(recipe, lines, tell)
+    recipe, limits, policy = lengths(recipe, lines, (source, target), tell)
+    settings = TranslationSettings(
+        architecture=recipe.model["architecture"],
+        model={key: value for key, value in recipe.model.items() if key != "architecture"},
+        text=limits,
+        decode=recipe.decode,
+        source_language=recipe.data.source_language,
+        target_language=recipe.data.target_language,
+        license=recipe.data.license,
+        attribution=recipe.data.attribution,
+    )
+    torch.manual_seed(recipe.train.seed)
+    translator = Translator.build(settings, source, target)
+    batches = TrainingBatches(
+        store, source, target,
+        batch_tokens=recipe.train.batch_tokens or chosen.batch_tokens,
+        max_length=limits.max_length,
+        long_policy=policy,
+        seed=recipe.train.seed,
+        held=split.held,
+    )  # fmt: skip
+    return Prepared(recipe, translator, batches, split.validation, num_pairs)
+
+
+def read_data(recipe: Recipe, folder: Path, tell: Tell) -> tuple[PairStore, Split]:
+    """Read training and validation pairs."""
+    data = recipe.data
+    store = _read(data.source, data.target, data.pairs, folder)
+    if data.valid_source or data.valid_pairs:
+        valid = _read(data.valid_source, data.valid_target, data.valid_pairs, folder)
+        split = Split(list(valid), hold_out(store).held[:0])
+        how = "from your validation files"
+    else:
+        split = hold_out(store)
+        how = "held out by hash of the source"
+    tell(f"data: {len(store) - len(split.held):,} training pairs, {len(split.validation):,} for validation ({how})")
+    if len(split.held) > len(split.validation):
+        more = len(split.held) - len(split.validation)
+        tell(f"data: {more:,} further pairs with a held-out source take no part in training")
+    if store.num_skipped:
+        tell(f"data: {store.num_skipped:,} pairs with an empty side were left out")
+    return store, split
+
+
+def _read(source: Sequence[str], target: Sequence[str], pairs: Sequence[str], folder: Path) -> PairStore:
+    return PairStore.from_tables(pairs, folder) if pairs else PairStore.from_parallel(source, target, folder)
+
+
+# ------------------------------------------------------------------------------------------------ choosing
+
+
+def fill(recipe: Recipe, chosen: Plan, num_pairs: int, tell: Tell) -> Recipe:
+    """Fill in what the recipe leaves open from the plan, and resolve the model's settings."""
+    model = {"architecture": "transformer", **recipe.model}
+    name = model.pop("architecture")
+    preset = model.pop("preset", "auto" if not model else None)
+    if preset == "auto":
+        if name != "transformer":
+            raise ConfigError(f"preset 'auto' is for the transformer, not {name!r}", "Name a preset.", "model.preset")
+        model = {**chosen.model, **model}
+        tell(f"size: {num_pairs:,} pairs are {chosen.why}; {_shape(model)}")
+    elif preset is not None:
+        model["preset"] = preset
+    resolved = configure(name, model).model_dump()
+    train, text = recipe.train, recipe.text
+    updates = {
+        "batch_tokens": train.batch_tokens or chosen.batch_tokens,
+        "learning_rate": train.learning_rate or (1.0 if train.schedule == "noam" else chosen.learning_rate),
+        "warmup": train.warmup or chosen.warmup,
+    }
+    return recipe.model_copy(
+        update={
+            "model": {"architecture": name, **resolved},
+            "train": train.model_copy(update=updates),
+            "text": text.model_copy(update={"vocab_size": text.vocab_size or chosen.vocab_size}),
+        }
+    )
+
+
+def _shape(model: dict[str, Any]) -> str:
+    return (
+        f"{model['dim']} wide, {model['num_encoder_layers']}+{model['num_decoder_layers']} layers, "
+        f"dropout {model['dropout']}"
+    )
+
+
+def vocabularies(recipe: Recipe, lines: Sequence[Pair], tell: Tell) -> tuple[Tokenizer, Tokenizer]:
+    """Train the vocabulary of both sides, or one for each.
+
+    Raises:
+        ConfigError: The user asked for more pieces than the text can give.
+    """
+    text, wanted = recipe.text, recipe.text.vocab_size or PLANS[0].vocab_size
+    sides = [[pair.source for pair in lines], [pair.target for pair in lines]]
+    corpora = [sides[0] + sides[1]] if text.joint else sides
+    found = [train_bpe(corpus, wanted, text.normalization, text.coverage) for corpus in corpora]
+    for tokenizer, side in zip(found, ["joint"] if text.joint else ["source", "target"], strict=True):
+        tell(f"text: {side} vocabulary of {tokenizer.vocab_size:,} pieces")
+    return found[0], found[-1]
+
+
+def lengths(
+    recipe: Recipe, lines: Sequence[Pair], tokenizers: tuple[Tokenizer, Tokenizer], tell: Tell
+) -> tuple[Recipe, TextLimits, str]:
+    """Choose the longest line, unless the user did, and what becomes of longer ones."""
+    some = lines[:: max(1, len(lines) // 100_000)]
+    sides = (
+        tokenizers[0].encode_batch([p.source for p in some]),
+        tokenizers[1].encode_batch([p.target for p in some]),
+    )
+    longest = [max(len(a), len(b)) for a, b in zip(*sides, strict=True)]
+    given = recipe.text.max_length
+    max_length = given or default_max_length(longest)
+    policy = recipe.text.long or ("error" if given else "drop")
+    if not given:
+        tell(f"text: lines of up to {max_length} tokens, which holds 99.9 % of them; longer ones are dropped")
+    few = some[:: max(1, len(some) // 1_000)]
+    language = recipe.data.source_language or "en"
+    single = sum(len(split_sentences(pair.source, language)) <= 1 for pair in few)
+    limits = TextLimits(max_length=max_length, sentences=single >= 0.9 * len(few))
+    text = recipe.text.model_copy(update={"max_length": max_length, "long": policy})
+    return recipe.model_copy(update={"text": text}), limits, policy

@@ -1,0 +1,85 @@
+"""Everything a resumed run needs besides weights and optimizer, and the checkpoints that hold all three."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from onehop.data import Position
+from onehop.errors import FileError
+from onehop.files import Run, new_folder, os_errors, to_json
+from onehop.train.optimizer import load_optimizer_tensors, optimizer_tensors
+
+
+@dataclass
+class Progress:
+    """How far a run is.
+
+    Args:
+        update: Updates done.
+        seconds: Of training, evaluations included, over all sittings.
+        targets: Target tokens learned from.
+        position: Of the next batch.
+        best: The best validation figure so far; None before the first.
+        best_update: When it was reached.
+        stale: Evaluations since then.
+        finished: Why the run ended; empty while it has not.
+    """
+
+    update: int = 0
+    seconds: float = 0.0
+    targets: int = 0
+    position: Position = field(default_factory=lambda: Position(0, 0, 0))
+    best: float | None = None
+    best_update: int = 0
+    stale: int = 0
+    finished: str = ""
+
+
+WEIGHTS, OPTIMIZER, PROGRESS = "weights.safetensors", "optimizer.safetensors", "progress.json"
+
+
+def save_checkpoint(
+    run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, keep: int
+) -> None:
+    """Write a checkpoint beside its place, rename it there, and drop those beyond the newest `keep`."""
+    with new_folder(run.checkpoints / f"{progress.update:06d}") as new:
+        save_file({name: p.detach().contiguous() for name, p in model.named_parameters()}, new / WEIGHTS)
+        save_file({**optimizer_tensors(model, optimizer), **_random_state()}, new / OPTIMIZER)
+        (new / PROGRESS).write_text(to_json(asdict(progress)))
+    for old in run.saved()[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Put a checkpoint back: weights, optimizer, random generators; return its progress."""
+    try:
+        with os_errors(folder, "read"):
+            weights, rest = load_file(folder / WEIGHTS), load_file(folder / OPTIMIZER)
+            stored: dict[str, Any] = json.loads((folder / PROGRESS).read_text())
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(weights[name])
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise FileError(
+            f"a damaged checkpoint: {error}", "Remove it, to resume from the one before.", str(folder)
+        ) from error
+    torch.set_rng_state(rest.pop("random/cpu"))
+    if "random/cuda" in rest:
+        torch.cuda.set_rng_state(rest.pop("random/cuda"))
+    load_optimizer_tensors(model, optimizer, rest)
+    position = Position(**stored.pop("position"))
+    return Progress(**stored, position=position)
+
+
+def _random_state() -> dict[str, Tensor]:
+    state = {"random/cpu": torch.get_rng_state()}
+    return {**state, "random/cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else state

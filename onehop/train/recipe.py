@@ -1,0 +1,166 @@
+"""Recipes: everything that decides a run, in one TOML file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from onehop.config import Table, override, read_toml, validate
+from onehop.tasks.settings import DecodeConfig, Long
+
+
+class DataConfig(Table):
+    """Where the text is. Give `source` and `target`, or `pairs`; several files are read one after the other."""
+
+    source: list[str] = Field(default=[], description="Files of source lines.")
+    target: list[str] = Field(default=[], description="Files of target lines, one for each source file.")
+    pairs: list[str] = Field(
+        default=[], description="Files of pairs: .tsv, .txt or .jsonl; any file may end in .gz or .zst."
+    )
+    valid_source: list[str] = Field(default=[], description="Validation; default: 1 % of the pairs, chosen by hash.")
+    valid_target: list[str] = Field(default=[], description="Validation targets.")
+    valid_pairs: list[str] = Field(default=[], description="Validation pairs.")
+    source_language: str = Field(default="", description="ISO code; sets how sentences are split.")
+    target_language: str = Field(
+        default="", description="ISO code; sets how sentences are joined and BLEU counts words."
+    )
+    license: str = Field(default="", description="Licence of the data, for the model card.")
+    attribution: str = Field(default="", description="Notice that the licence asks for, for the model card.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> DataConfig:
+        for prefix in ("", "valid_"):
+            given = {name: bool(getattr(self, prefix + name)) for name in ("source", "target", "pairs")}
+            if given["source"] != given["target"]:
+                raise ValueError(f"{prefix}source and {prefix}target go together")
+            if given["source"] and given["pairs"]:
+                raise ValueError(f"give {prefix}source and {prefix}target, or {prefix}pairs, not both")
+        if not (self.source or self.pairs):
+            raise ValueError("no training text: give source and target, or pairs")
+        return self
+
+
+class TextConfig(Table):
+    """How text becomes tokens. What is left out is chosen by the size of the data."""
+
+    vocab_size: int | None = Field(default=None, ge=300, description="Pieces of each vocabulary.")
+    joint: bool = Field(default=True, description="One vocabulary for both sides.")
+    normalization: Literal["none", "nfc", "nfkc"] = Field(default="nfc", description="Unicode form of all text.")
+    coverage: float = Field(
+        default=0.9995, gt=0, le=1, description="Share of characters with a piece; the rest is bytes."
+    )
+    max_length: int | None = Field(
+        default=None, ge=1, description="Most tokens of a line; default: holds 99.9 % of them."
+    )
+    long: Long | None = Field(
+        default=None,
+        description="Longer training lines; default: error if max_length was given, drop if it was chosen.",
+    )
+
+
+class TrainConfig(Table):
+    """How the model learns. What is left out is chosen by the size of the data."""
+
+    max_updates: int | None = Field(default=None, ge=1, description="Updates.")
+    max_minutes: float | None = Field(default=None, gt=0, description="Minutes of training, evaluations included.")
+    batch_tokens: int | None = Field(
+        default=None, ge=1, description="Tokens of a batch, the larger side, padding included."
+    )
+    accumulate: int = Field(default=1, ge=1, description="Batches for each update.")
+    schedule: Literal["noam", "inverse_sqrt", "cosine", "constant"] = Field(
+        default="cosine", description="Of the rate."
+    )
+    learning_rate: float | None = Field(default=None, gt=0, description="Peak; the factor, for noam.")
+    warmup: int | None = Field(default=None, ge=1, description="Updates until the peak.")
+    weight_decay: float = Field(default=0.01, ge=0, description="Of matrices, by AdamW.")
+    betas: list[float] = Field(default=[0.9, 0.98], min_length=2, max_length=2, description="Of AdamW.")
+    epsilon: float = Field(default=1e-9, gt=0, description="Of AdamW.")
+    max_norm: float = Field(default=1.0, ge=0, description="Gradients are clipped to this length; 0: not at all.")
+    label_smoothing: float = Field(
+        default=0.1, ge=0, lt=1, description="Share of a target's mass spread over all tokens."
+    )
+    seed: int = Field(default=1, ge=0, description="Of weights, order of data and dropout.")
+    evaluate_every: int | None = Field(
+        default=None, ge=1, description="Updates between evaluations; default: by the limit."
+    )
+    save_every: int = Field(default=500, ge=1, description="Updates between checkpoints.")
+    keep: int = Field(default=2, ge=1, description="Checkpoints kept.")
+    patience: int | None = Field(default=None, ge=1, description="Evaluations without a new best until training stops.")
+    best: Literal["loss", "bleu"] = Field(default="bleu", description="Which validation figure chooses the model kept.")
+
+    @model_validator(mode="after")
+    def _betas(self) -> TrainConfig:
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas={self.betas} must lie in [0, 1)")
+        return self
+
+
+class EvaluateConfig(Table):
+    """How validation is done during training."""
+
+    sentences: int = Field(default=500, ge=1, description="Validation sentences translated at each evaluation.")
+    beam_size: int = Field(default=1, ge=1, description="Beam of those translations.")
+    tokenize: str | None = Field(default=None, description="sacreBLEU's tokenizer; default: by the target language.")
+
+
+class Recipe(Table):
+    """A whole run. `model` holds `architecture`, `preset` and any setting of that family."""
+
+    data: DataConfig
+    text: TextConfig = TextConfig()
+    model: dict[str, Any] = Field(default={}, description="The family's settings.")
+    train: TrainConfig = TrainConfig()
+    decode: DecodeConfig = DecodeConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+
+def load_recipe(path: str | Path, settings: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply `TABLE.KEY=VALUE` settings; paths in it are relative to the file's folder.
+
+    Raises:
+        ConfigError: Lists every mistake at once.
+    """
+    data = read_toml(path)
+    data.pop("record", None)  # what a run of the recipe reached; not a setting
+    recipe = make_recipe(data, settings, str(path))
+    return relative_to(recipe, Path(path).parent)
+
+
+def make_recipe(data: Mapping[str, Any], settings: Sequence[str] = (), where: str = "recipe") -> Recipe:
+    """Validate a recipe given as tables.
+
+    Example:
+        >>> make_recipe({"data": {"pairs": ["pairs.tsv"]}}, ["train.seed=3"]).train.seed
+        3
+    """
+    return validate(Recipe, override(data, settings), where)
+
+
+FILES = ("source", "target", "pairs", "valid_source", "valid_target", "valid_pairs")
+
+
+def relative_to(recipe: Recipe, folder: Path) -> Recipe:
+    """Return the recipe with its data files taken as relative to `folder`."""
+    files = {name: [str(folder / file) for file in getattr(recipe.data, name)] for name in FILES}
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=files)})
+
+
+def to_toml(recipe: Recipe) -> str:
+    """Write a recipe as TOML; keys that are not set are left out."""
+    lines: list[str] = []
+    for name, table in recipe.model_dump().items():
+        rows = [
+            f"{key} = {_toml(value)}" for key, value in table.items() if value is not None and value not in ([], "")
+        ]
+        if rows:
+            lines += [f"[{name}]", *rows, ""]
+    return "\n".join(lines)
+
+
+def _toml(value: Any) -> str:
+    """Write a value: TOML's strings, numbers, booleans and lists are JSON's."""
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,171 @@
+"""A run as a folder: begin, resume or redo it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from onehop.config import read_toml
+from onehop.errors import ConfigError, FileError
+from onehop.files import Run, free_aside, os_errors, sha256, to_json, write_text
+from onehop.tasks.package import versions
+from onehop.train.fit import Fit
+from onehop.train.listener import Listener, Silent
+from onehop.train.prepare import Prepared, prepare
+from onehop.train.progress import Progress
+from onehop.train.recipe import FILES, Recipe, load_recipe, make_recipe, to_toml
+
+
+class Interrupted(Exception):  # noqa: N818 - it is no error
+    """A signal ended the run, after a checkpoint; `signal` is its number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = number
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a run ended.
+
+    Args:
+        model: The package folder.
+        progress: How far it came.
+        num_pairs: Training pairs.
+    """
+
+    model: Path
+    progress: Progress
+    num_pairs: int
+
+
+def train(
+    recipe: str | Path | Recipe,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    listener: Listener | None = None,
+    device: str = "cpu",
+) -> Trained:
+    """Train what a recipe describes into a run folder; its package is `out/model`.
+
+    Args:
+        recipe: A file or its content.
+        out: The run. It must be empty or new, unless one of the next two says otherwise.
+        resume: Continue from the newest checkpoint; begin where there is none.
+        overwrite: Move what is there aside, to `out.1`, and begin anew.
+        listener: Hears how it goes.
+        device: As torch names it.
+
+    Raises:
+        OnehopError: Data, recipe or folder cannot be used.
+        Interrupted: SIGINT or SIGTERM came; a checkpoint was written.
+
+    Example:
+        >>> trained = onehop.train("recipe.toml", "runs/first")
+        >>> onehop.load("runs/first").translate(["Hello."])[0].text != ""
+        True
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    run, listener = Run(out), listener or Silent()
+    _enter(run, resume, overwrite)
+    if resume and run.recipe.is_file():
+        recipe = _same(recipe, run)
+    if not (recipe.train.max_updates or recipe.train.max_minutes or recipe.train.patience):
+        recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"patience": 8})})
+    with os_errors(run.folder, "make the folder"):
+        run.folder.mkdir(parents=True, exist_ok=True)
+    prepared = prepare(recipe, run.folder, listener.tell)
+    write_text(run.recipe, to_toml(recipe))
+    write_text(run.record, to_json(record(prepared)))
+    fit = Fit(prepared, run, listener, device)
+    with signals(fit):
+        progress = fit.fit()
+    if fit.stop_signal:
+        raise Interrupted(fit.stop_signal)
+    return Trained(run.model, progress, prepared.num_pairs)
+
+
+def _enter(run: Run, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that holds something, or make room."""
+    if run.folder.is_file():
+        raise FileError("is a file", "Name a folder for the run.", str(run.folder))
+    if not run.folder.is_dir() or not any(run.folder.iterdir()):
+        return
+    if overwrite:
+        with os_errors(run.folder, "move aside"):
+            run.folder.rename(free_aside(run.folder))
+    elif not resume:
+        raise FileError(
+            "is not empty", "Use --resume to continue it, or --overwrite to move it aside.", str(run.folder)
+        )
+    elif not run.recipe.is_file():
+        raise FileError("is not empty, and no run of Onehop", "Name another folder.", str(run.folder))
+
+
+def _same(recipe: Recipe, run: Run) -> Recipe:
+    """Return the recipe of the run, which must be the one given, but for its limits."""
+    free = {"train": {"max_updates", "max_minutes", "keep", "save_every", "patience"}}
+    old = make_recipe(read_toml(run.recipe), where=str(run.recipe))
+    ours, theirs = recipe.model_dump(exclude=free), old.model_dump(exclude=free)  # type: ignore[arg-type]
+    differ = [f"{table}.{key}" for table in ours for key in _keys(ours, theirs, table)]
+    if differ:
+        remedy = "Resume with the settings the run began with, or begin anew with --overwrite."
+        raise ConfigError(f"not the recipe this run began with: {', '.join(differ)} differ", remedy, str(run.recipe))
+    return recipe
+
+
+def _keys(ours: dict[str, Any], theirs: dict[str, Any], table: str) -> list[str]:
+    return [key for key in {**ours[table], **theirs[table]} if ours[table].get(key) != theirs[table].get(key)]
+
+
+def record(prepared: Prepared) -> dict[str, Any]:
+    """Return what `run.json` holds: the resolved recipe, and what it ran on."""
+    data = prepared.recipe.data
+    files = [file for name in FILES for file in getattr(data, name)]
+    return {
+        "command": sys.argv,
+        "recipe": prepared.recipe.model_dump(),
+        "pairs": prepared.num_pairs,
+        "data": {file: sha256(file) for file in files},
+        "versions": versions(),
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "system": platform.platform(),
+        },
+    }
+
+
+@contextmanager
+def signals(fit: Fit) -> Generator[None]:
+    """Let the first SIGINT or SIGTERM end the run after the present update; a second one ends it at once."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        fit.stop_signal = number
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    before: dict[int, Any] = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, stop)
+    except ValueError:  # not in the main thread: whoever runs threads stops them
+        pass
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,18 @@
+"""Every shape annotation of the package is checked while the tests run."""
+
+import os
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+from jaxtyping import install_import_hook
+
+install_import_hook(["onehop.nn", "onehop.models", "onehop.decode", "onehop.data"], "beartype.beartype")
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Give every test the same random numbers, whichever ran before."""
+    torch.manual_seed(0)
