@@ -11,22 +11,23 @@ if TYPE_CHECKING:
     from onehop.nn import record_attention
     from onehop.tasks import Translator, load, load_translator
 
-_MODULES = ("data", "decode", "evaluate", "metrics", "models", "nn", "tasks", "text", "train")
-_NAMES = {
-    "OnehopError": "onehop.errors",
-    "Translator": "onehop.tasks",
-    "load": "onehop.tasks",
-    "load_translator": "onehop.tasks",
-    "record_attention": "onehop.nn",
-}
+__all__ = [
+    "OnehopError", "Translator", "data", "decode", "evaluate", "load", "load_translator", "metrics", "models", "nn",
+    "record_attention", "tasks", "text", "train",
+]  # fmt: skip
 
-__all__ = [*_MODULES, *_NAMES]
+_HOMES = {
+    "OnehopError": "errors",
+    "Translator": "tasks",
+    "load": "tasks",
+    "load_translator": "tasks",
+    "record_attention": "nn",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import a part when it is first asked for, so that `import onehop` costs nothing."""
-    if name in _MODULES:
-        return import_module(f"onehop.{name}")
-    if name in _NAMES:
-        return getattr(import_module(_NAMES[name]), name)
-    raise AttributeError(f"module 'onehop' has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module 'onehop' has no attribute {name!r}")
+    module = import_module(f"onehop.{_HOMES.get(name, name)}")
+    return getattr(module, name) if name in _HOMES else module

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -73,9 +72,9 @@ def open_bytes(path: str | Path) -> IO[bytes]:
 
 
 def read_lines(path: str | Path) -> Iterator[str]:
-    """Yield the lines of a UTF-8 file without their ends.
+    r"""Yield the lines of a UTF-8 file without their ends.
 
-    A line ends at `\\n` or `\\r\\n` and nowhere else: not at U+2028, form feed or a lone `\\r`, so that two parallel
+    A line ends at `\n` or `\r\n` and nowhere else: not at U+2028, form feed or a lone `\r`, so that two parallel
     files always agree on what a line is. A byte-order mark at the start is dropped.
 
     Raises:
@@ -196,7 +195,7 @@ class Run:
     def open_log(self) -> IO[str]:
         """Open the log for appending."""
         with os_errors(self.log, "write"):
-            return io.open(self.log, "a", encoding="utf-8", buffering=1)
+            return open(self.log, "a", encoding="utf-8", buffering=1)
 
 
 def free_aside(folder: Path) -> Path:

@@ -45,7 +45,7 @@ def options(
 
 
 def main() -> None:
-    """Run a verb; exit 0, 1 where a check found something, 2 for what the user can mend, 128 + signal when interrupted."""
+    """Run a verb; exit 1 where a check found something, 2 for what a user can mend, 128 + signal."""
     try:
         app()
     except OnehopError as error:

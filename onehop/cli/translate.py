@@ -90,7 +90,7 @@ def _input(file: str) -> Any:
     if file != "-":
         return open_bytes(file)
     spool = tempfile.SpooledTemporaryFile(max_size=1 << 26)  # noqa: SIM115 - the caller closes it
-    while block := sys.stdin.buffer.read1(1 << 20):
+    while block := sys.stdin.buffer.read(1 << 20):
         spool.write(block)
     return spool
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import final
 
 import numpy as np
@@ -47,8 +47,13 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on a device."""
-        tensors = (self.source, self.source_lengths, self.target, self.target_lengths)
-        return Batch(*(tensor.to(device) for tensor in tensors), self.pairs, self.num_targets)
+        return replace(
+            self,
+            source=self.source.to(device),
+            source_lengths=self.source_lengths.to(device),
+            target=self.target.to(device),
+            target_lengths=self.target_lengths.to(device),
+        )
 
 
 @dataclass(frozen=True)

@@ -50,12 +50,12 @@ def read_parallel(source: str | Path, target: str | Path) -> Iterator[Pair]:
     number = 0
     for number, (left, right) in enumerate(zip_longest(sources, targets), 1):
         if left is None or right is None:
-            rest = sum(1 for _ in (targets if left is None else sources))
-            short, long = (source, target) if left is None else (target, source)
+            rest = number + sum(1 for _ in (targets if left is None else sources))
+            counts = (number - 1, rest) if left is None else (rest, number - 1)
             raise DataError(
-                f"{short} has {number - 1} lines and {long} has {number + rest}",
+                f"{source} has {counts[0]} lines and {target} has {counts[1]}",
                 "Line n of one must belong to line n of the other; look for the place where they come apart.",
-                where=f"{short}:{number - 1}",
+                where=f"{source if left is None else target}:{number - 1}",
             )
         yield Pair(left, right)
 

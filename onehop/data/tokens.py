@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from onehop.text.limit import Ledger, limit_pair
 CACHE_BYTES = 256 << 20
 
 
+@runtime_checkable
 class BatchEncoder(Protocol):
     """What is needed of a tokenizer here."""
 

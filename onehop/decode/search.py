@@ -1,7 +1,7 @@
 """Beam search as a small state machine, and the short loop around it. Greedy search is a beam of one.
 
-The machine knows tokens and scores; the loop hands it logits and does to the model's state what it is told. Examples are
-admitted at any time and leave when they are finished, so a batch can be refilled while it runs.
+The machine knows tokens and scores; the loop hands it logits and does to the model's state what it is told. Examples
+are admitted at any time and leave when they are finished, so a batch can be refilled while it runs.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def configure(name: str, settings: Mapping[str, Any], where: str = "") -> Table:
     family = architecture(name)
     settings = dict(settings)
     preset = settings.pop("preset", None)
-    if preset is not None and preset not in family.presets:
+    if preset is not None and not (isinstance(preset, str) and preset in family.presets):
         hint = nearest(str(preset), family.presets) or f"known: {', '.join(family.presets)}"
         raise ConfigError(
             f"unknown preset {preset!r}; {hint}", "", f"{where}: model.preset" if where else "model.preset"

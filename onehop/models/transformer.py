@@ -6,8 +6,9 @@ queries and untied embeddings are other fillings of the same parts. Reads top-do
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -58,16 +59,17 @@ class TransformerConfig(Table):
 
     @model_validator(mode="after")
     def _fits(self) -> TransformerConfig:
+        faults: list[str] = []
         if self.dim % 2:
-            raise ValueError(f"dim={self.dim} must be even")
+            faults.append(f"dim={self.dim} must be even")
         if self.dim % self.num_heads:
             fits = [h for h in range(1, 33) if self.dim % h == 0]
-            raise ValueError(f"num_heads={self.num_heads} must divide dim={self.dim}; use one of {fits}")
+            faults.append(f"num_heads={self.num_heads} must divide dim={self.dim}; use one of {fits}")
         if self.num_heads % (self.num_kv_heads or self.num_heads):
             fits = [g for g in range(1, self.num_heads + 1) if self.num_heads % g == 0]
-            raise ValueError(
-                f"num_kv_heads={self.num_kv_heads} must divide num_heads={self.num_heads}; use one of {fits}"
-            )
+            faults.append(f"num_kv_heads={self.num_kv_heads} must divide num_heads={self.num_heads}; use one of {fits}")
+        if faults:
+            raise ValueError("; and ".join(faults))
         return self
 
 
@@ -120,8 +122,9 @@ class Transformer(nn.Module):
             target_embedding,
             positions,
         )
-        self.encoder, self.encoder_norm = nn.ModuleList(encoder[0]), encoder[1]
-        self.decoder, self.decoder_norm = nn.ModuleList(decoder[0]), decoder[1]
+        self.encoder = cast("Sequence[EncoderBlock]", nn.ModuleList(encoder[0]))
+        self.decoder = cast("Sequence[DecoderBlock]", nn.ModuleList(decoder[0]))
+        self.encoder_norm, self.decoder_norm = encoder[1], decoder[1]
         self.output, self.dropout = output, nn.Dropout(dropout)
 
     def encode(self, source: Source) -> Memory:
@@ -186,10 +189,7 @@ class Transformer(nn.Module):
                 raise ValueError("packed targets need a packed source and are decoded whole")
             own = Mask(causal=True, segments=(segments, segments))
             return own, Mask(segments=(segments, state.segments))
-        if slots.ragged:
-            own = Mask(causal=True, start=slots.lengths)
-        else:
-            own = Mask(causal=True, size=slots.size)
+        own = Mask(causal=True, start=slots.lengths) if slots.ragged else Mask(causal=True, size=slots.size)
         return own, _source_mask(state.lengths, None, state.segments, size)
 
 
@@ -217,9 +217,10 @@ def build_transformer(config: TransformerConfig, source_vocab: int, target_vocab
     tying = c.tying or ("three-way" if joint else "target")
     if tying == "three-way" and not joint:
         raise ConfigError(
-            "three-way tying needs one vocabulary for both sides", "Set text.joint = true, or model.tying = \"target\".",
+            "three-way tying needs one vocabulary for both sides",
+            'Set text.joint = true, or model.tying = "target".',
             "model.tying",
-        )  # fmt: skip
+        )
     source = TokenEmbedding(source_vocab, c.dim)
     target = source if tying == "three-way" else TokenEmbedding(target_vocab or source_vocab, c.dim)
     final = c.norm == "pre" if c.final_norm is None else c.final_norm
@@ -291,7 +292,7 @@ PRESETS = {
 
 AXES = {
     "norm": ("post", "pre"),
-    "tying": (None, "target", "none"),
+    "tying": (None, "three-way", "target", "none"),
     "positions": ("sinusoidal", "none"),
     "score": ("scaled_dot", "dot"),
     "num_kv_heads": (None, 2, 1),

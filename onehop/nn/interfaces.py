@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from onehop.nn.state import Batched, State, over_time
 
@@ -51,6 +51,11 @@ class Encoder(Protocol):
 @runtime_checkable
 class Decoder(Protocol):
     """Writes a target, any number of tokens at a time."""
+
+    @property
+    def output(self) -> nn.Linear:
+        """The last linear map of `logits`, which a loss may fuse with the softmax."""
+        ...
 
     def start(self, memory: Memory) -> State:
         """Return the state before the first token, with everything computed that depends on the source alone."""

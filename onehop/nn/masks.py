@@ -62,7 +62,8 @@ class Mask:
         keys = torch.arange(S, device=device)
         if self.lengths is not None:
             conditions.append((keys < self.lengths.unsqueeze(1))[:, None, None])  # (B, 1, 1, S)
-        if (self.causal and (T > 1 or self.start is not None)) or self.window is not None:
+        hides = self.causal and (self.start is not None or self.size + 1 < S)  # something, from the first query
+        if hides or self.window is not None:
             queries = torch.arange(T, device=device) + (self.size if self.start is None else self.start.unsqueeze(1))
             distance = (queries.unsqueeze(-1) - keys).unsqueeze(-3)  # (1, T, S), or (B, 1, T, S) with start
             if self.causal:

@@ -1,6 +1,6 @@
 """Positions as codes added to the embeddings (Vaswani 2017, section 3.5).
 
-Positions are int64 `(B, T)` everywhere, never an offset: packed, left-padded and refilled rows each count for themselves.
+Positions are int64 `(B, T)` everywhere, never an offset: packed and refilled rows each count for themselves.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
 """Decoding state as a value: batch-first, passed in and returned, reordered by rows.
 
-A state is *used once*: after `decode(tokens, state)` only the returned state may be used, so that an implementation may
-write into it in place. `fork()` gives a second one where two continuations are wanted.
+A state is *used once*: after `decode(tokens, state)` only the returned state may be used, so that it may be written
+to in place. `fork()` gives a second one where two continuations are wanted.
 
-With beams, rows are grouped by example: row `b * beams + k` is beam `k` of example `b`. Fields marked `static` belong to
-the example (the encoded source): beams share them, so `expand` and `reorder` do not touch them.
+With beams, rows are grouped by example: row `b * beams + k` is beam `k` of example `b`. Fields marked `static` belong
+to the example (the encoded source): beams share them, so `expand` and `reorder` do not touch them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -28,10 +28,14 @@ def over_time(axis: int) -> Any:
     return field(metadata={"axis": axis})
 
 
+Rows = TypeVar("Rows", bound="Batched")
+Beams = TypeVar("Beams", bound="State")
+
+
 class Batched:
     """A frozen dataclass whose every tensor, however deep, has the batch first; other values pass through."""
 
-    def map(self, rows: Callable[[Tensor], Tensor], examples: Callable[[Tensor], Tensor]) -> Self:
+    def map(self: Rows, rows: Callable[[Tensor], Tensor], examples: Callable[[Tensor], Tensor]) -> Rows:
         """Apply `rows` to every tensor of the beams and `examples` to every static one."""
         changes: dict[str, Any] = {}
         for f in fields(self):  # type: ignore[arg-type]
@@ -39,7 +43,7 @@ class Batched:
             changes[f.name] = _map(getattr(self, f.name), change, examples)
         return replace(self, **changes)  # type: ignore[type-var]
 
-    def merge(self, other: Any) -> Self:
+    def merge(self: Rows, other: Any) -> Rows:
         """Put the rows of `other` behind those of this one, padding time axes with zeros."""
         changes: dict[str, Any] = {}
         for f in fields(self):  # type: ignore[arg-type]
@@ -156,30 +160,30 @@ class State(Batched):
 
     beams: int
 
-    def select(self, examples: Tensor) -> Self:
+    def select(self: Beams, examples: Tensor) -> Beams:
         """Keep these examples, with all their beams, in this order. `examples`: int64 `(B',)`."""
         rows = examples
         if self.beams > 1:
             rows = (examples.unsqueeze(1) * self.beams + torch.arange(self.beams, device=examples.device)).flatten()
         return self.map(lambda x: x.index_select(0, rows), lambda x: x.index_select(0, examples))
 
-    def reorder(self, rows: Tensor) -> Self:
+    def reorder(self: Beams, rows: Tensor) -> Beams:
         """Let row `i` continue from what row `rows[i]` was, an example's rows among themselves."""
         return self.map(lambda x: x.index_select(0, rows), lambda x: x)
 
-    def expand(self, beams: int) -> Self:
+    def expand(self: Beams, beams: int) -> Beams:
         """Give each example `beams` equal rows; what belongs to the example is shared, not copied."""
         if self.beams != 1:
             raise ValueError(f"state has {self.beams} beams already; expand() starts from 1")
         wide = self.map(lambda x: x.repeat_interleave(beams, 0), lambda x: x)
         return replace(wide, beams=beams)
 
-    def merge(self, other: Any) -> Self:
+    def merge(self: Beams, other: Any) -> Beams:
         """Put the examples of `other`, of as many beams, behind these."""
         if self.beams != other.beams:
             raise ValueError(f"cannot merge states of {self.beams} and {other.beams} beams")
         return super().merge(other)
 
-    def fork(self) -> Self:
+    def fork(self: Beams) -> Beams:
         """Return a state that may be decoded without touching this one."""
         return self.map(torch.clone, lambda x: x)

@@ -25,7 +25,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-import onehop
 from onehop.config import validate
 from onehop.data import evaluation_batches
 from onehop.errors import ModelError
@@ -67,8 +66,8 @@ def new_package(translator: Translator, golden_sources: Sequence[str], card: str
 
 def versions() -> dict[str, str]:
     """Return the versions that decide what a model computes."""
-    named = {name: version(name) for name in ("torch", "tokenizers", "safetensors")}
-    return {"onehop": onehop.__version__, "python": platform.python_version(), **named}
+    named = {name: version(name) for name in ("onehop", "torch", "tokenizers", "safetensors")}
+    return {"python": platform.python_version(), **named}
 
 
 def golden(translator: Translator, sources: Sequence[str]) -> list[dict[str, Any]]:

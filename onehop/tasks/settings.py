@@ -15,9 +15,7 @@ class DecodeConfig(Table):
     """How targets are searched for: the recipe's `[decode]` table."""
 
     beam_size: int = Field(default=4, ge=1, le=64, description="Hypotheses followed at once; 1 is greedy search.")
-    length_penalty: Literal["wu", "average", "none"] = Field(
-        default="wu", description="From log-probability to score."
-    )
+    length_penalty: Literal["wu", "average", "none"] = Field(default="wu", description="From log-probability to score.")
     alpha: float = Field(default=0.6, ge=0, description="Exponent of wu.")
     min_length: int = Field(default=0, ge=0, description="Fewest target tokens.")
     max_length: int | None = Field(
@@ -33,9 +31,7 @@ class TextLimits(Table):
     """What the model was trained on."""
 
     max_length: int = Field(ge=1, description="Most tokens of a line, on either side, without the end mark.")
-    sentences: bool = Field(
-       default= description="Whether its lines were single sentences, so that paragraphs are split."
-    )
+    sentences: bool = Field(description="Whether its lines were single sentences, so that paragraphs are split.")
 
 
 class TranslationSettings(Table):

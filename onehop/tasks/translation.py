@@ -14,7 +14,7 @@ from onehop.data import Batch, fixed_batches
 from onehop.decode import Hypothesis, Rules, force, penalty, search, stepper
 from onehop.models.registry import build
 from onehop.nn.interfaces import Source
-from onehop.nn.loss import cross_entropy
+from onehop.nn.loss import linear_cross_entropy
 from onehop.tasks.settings import DecodeConfig, Long, TranslationSettings
 from onehop.text import BOS, EOS, PAD, Ledger, Tokenizer, gaps, join_sentences, limit, split_sentences
 
@@ -218,4 +218,5 @@ def loss_sum(model: Any, batch: Batch, smoothing: float = 0.0) -> Tensor:
     memory = model.encode(Source(batch.source, batch.source_lengths))
     hidden, _ = model.decode(shift_right(batch.target), model.start(memory))
     real = torch.arange(batch.target.size(1), device=hidden.device) < batch.target_lengths.unsqueeze(1)
-    return cross_entropy(model.logits(hidden[real]), batch.target[real], smoothing)
+    output = model.output
+    return linear_cross_entropy(hidden[real], output.weight, output.bias, batch.target[real], smoothing)

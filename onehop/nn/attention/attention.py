@@ -39,8 +39,8 @@ class Attention(nn.Module):
     """Project, score, select, read (Vaswani 2017, section 3.2).
 
     It knows neither caches nor whether it is self- or cross-attention: the block decides what it reads. With
-    `num_kv_heads` equal to `num_heads` it is multi-head attention, with 1 multi-query (Shazeer 2019), in between grouped
-    queries (Ainslie 2023).
+    `num_kv_heads` equal to `num_heads` it is multi-head attention, with 1 multi-query (Shazeer 2019), in between
+    grouped queries (Ainslie 2023).
 
     Args:
         projections: Maps to queries, keys and values.

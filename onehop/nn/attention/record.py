@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 class Record(Mapping[str, Tensor]):
-    """Weights `(B, H, T, S)` by the name of the attention: `encoder.0.self`, `decoder.3.cross`, …
+    """Weights `(B, H, T, S)` by the name of the attention, such as `encoder.0.self` or `decoder.3.cross`.
 
     Args:
         layers: Names to record, with `*` as in file names.

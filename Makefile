@@ -1,0 +1,53 @@
+# Two commands: `make quickstart` trains and translates, `make test` tests. `make help` lists the rest.
+
+PYTHON ?= python3
+# The processor's build of torch. On a machine with a GPU: make install TORCH=torch==2.13.0
+TORCH ?= torch==2.13.0+cpu
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+MINUTES ?= 6.5
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
+
+.PHONY: help install quickstart test test-slow lint docs bench clean
+
+help:  ## List the targets.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/:/'
+
+install: $(BIN)/.installed  ## Make .venv with Onehop and what its tests need.
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+# The first index that has the build wins: the usual one (where it carries it), torch's own, then any build.
+$(BIN)/.installed: $(BIN)/python pyproject.toml constraints.txt
+	@$(PIP) '$(TORCH)' 2>/dev/null \
+	  || $(PIP) '$(TORCH)' --index-url $(TORCH_INDEX) 2>/dev/null \
+	  || $(PIP) '$(firstword $(subst +, ,$(TORCH)))'
+	@$(PIP) -e . pytest pytest-xdist hypothesis beartype psutil
+	@touch $@
+
+quickstart: install  ## Train English to German on the bundled text and translate (MINUTES=6.5).
+	@$(BIN)/onehop quickstart --minutes $(MINUTES)
+
+test: install  ## Run the tests (under 3 minutes).
+	@$(BIN)/python -m pytest
+
+test-slow: install  ## Run every test, the long ones too.
+	@$(BIN)/python -m pytest -m 'not gpu and not browser and not data'
+
+lint: install  ## Check format, style, types and import layers.
+	@$(PIP) ruff 'pyright[nodejs]' import-linter
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+docs: install  ## Build the documentation into site/.
+	@$(PIP) mkdocs-material 'mkdocstrings[python]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+bench: install  ## Measure decoding and training speed on this machine.
+	@$(BIN)/python benchmarks/speed.py
+
+clean:  ## Remove what make made.
+	rm -rf .venv site dist build

@@ -1,0 +1,98 @@
+"""The harness: every family of the registry, in every combination of its structural settings, made small."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from onehop.models.registry import architecture, build, names
+from onehop.nn import Source
+from tests.laws.combinations import Refused, Row, everything, pairwise
+
+PAD, BEGIN, END = 0, 1, 2
+VOCAB = {"joint": (40, None), "separate": (40, 37)}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How a family comes to the laws: its settings made small, and the combinations that no model can have."""
+
+    small: Mapping[str, Any]
+    refused: Refused = field(default=lambda row: False)
+
+
+ENTRIES = {
+    "transformer": Entry(
+        {"dim": 16, "num_heads": 4, "ffn_dim": 24, "num_encoder_layers": 2, "dropout": 0.0},
+        lambda row: row.get("tying") == "three-way" and row.get("vocabularies") == "separate",
+    )
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One combination of a family's settings."""
+
+    family: str
+    row: Row
+
+    def __str__(self) -> str:
+        return "-".join([self.family, *(str(value) for value in self.row.values())])
+
+    def build(self, sizes: tuple[int, int | None] | None = None, **settings: Any) -> Any:
+        """Return the model as the builder leaves it."""
+        own = {key: value for key, value in self.row.items() if key != "vocabularies"}
+        sizes = sizes or VOCAB[self.row["vocabularies"]]
+        return build(self.family, {**ENTRIES[self.family].small, **own, **settings}, *sizes)
+
+    def model(self, sizes: tuple[int, int | None] | None = None, **settings: Any) -> Any:
+        """Return a model in float64, for evaluation, of which no weight is at its neutral value."""
+        model = self.build(sizes, **settings).double().eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+        return model
+
+    def targets(self, rows: int, width: int) -> Tensor:
+        """Return random targets `(rows, width)` behind their begin marks."""
+        source, target = VOCAB[self.row["vocabularies"]]
+        tokens = torch.randint(3, target or source, (rows, width))
+        tokens[:, 0] = BEGIN
+        return tokens
+
+
+def sources(*lengths: int) -> Source:
+    """Return random sources of these lengths, padded on the right."""
+    tokens = torch.zeros(len(lengths), max(lengths), dtype=torch.int64)
+    for row, length in zip(tokens, lengths, strict=True):
+        row[:length] = torch.randint(3, VOCAB["joint"][0], (length,))
+    return Source(tokens, torch.tensor(lengths))
+
+
+def alone(source: Source, row: int) -> Source:
+    """Return one example of a padded batch without its padding."""
+    assert source.lengths is not None
+    return Source(source.tokens[row : row + 1, : int(source.lengths[row])])
+
+
+def axes(family: str) -> dict[str, Sequence[Any]]:
+    """Return the axes of a family, the vocabularies among them."""
+    return {**architecture(family).axes, "vocabularies": tuple(VOCAB)}
+
+
+def entries() -> list[str]:
+    """Return the registered families that have an entry; `test_harness` sees to it that those are all."""
+    return [name for name in names() if name in ENTRIES]
+
+
+def every_pair() -> list[Case]:
+    """Return a few cases of every family that hold every pair of values."""
+    return [Case(name, row) for name in entries() for row in pairwise(axes(name), ENTRIES[name].refused)]
+
+
+def every_combination() -> list[Case]:
+    """Return the full product of every family."""
+    rows = [(name, row) for name in entries() for row in everything(axes(name))]
+    return [Case(name, row) for name, row in rows if not ENTRIES[name].refused(row)]
