@@ -75,11 +75,5 @@ def _recipe(path: Path | None, files: dict[str, Any], changes: list[str], out: P
     if files:
         return make_recipe({"data": files}, changes, "command line")
     if resume and out is not None and (out / "recipe.toml").is_file():
-        return make_recipe(_read(out / "recipe.toml"), changes, str(out / "recipe.toml"))
+        return load_recipe(out / "recipe.toml", changes)
     raise ConfigError("nothing to train on", "Give --source and --target, or --pairs, or a recipe.", "onehop train")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    from onehop.config import read_toml
-
-    return read_toml(path)

@@ -65,7 +65,7 @@ class BeamSearch:
 
     Example:
         >>> follows = torch.tensor([[0.0, 0, 0, 0], [0, 0, 9, 0], [0, 0, 0, 9], [9, 0, 0, 0]])  # 1 -> 2 -> 3 -> 0
-        >>> rules = Rules(beam_size=1, penalty=penalty("average", 0), begin=1, end=0)
+        >>> rules = Rules(beam_size=1, penalty=penalty("average", 0.0), begin=1, end=0)
         >>> machine = BeamSearch(rules)
         >>> ids = machine.admit([5])
         >>> while machine.ids:

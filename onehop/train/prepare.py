@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from onehop.data import Pair, PairStore, Split, TrainingBatches, hold_out, sample
@@ -15,8 +16,8 @@ from onehop.models.registry import configure
 from onehop.tasks.settings import TextLimits, TranslationSettings
 from onehop.tasks.translation import Translator
 from onehop.text import Tokenizer, default_max_length, split_sentences, train_bpe
-from onehop.train.recipe import Recipe
-from onehop.train.size import PLANS, Plan, plan
+from onehop.train.recipe import Recipe, TrainConfig
+from onehop.train.size import PLANS, Plan, learning_rate, plan
 
 SAMPLE = 500_000  # pairs that vocabularies and lengths are chosen on; more changes neither
 Tell = Callable[[str], None]
@@ -56,7 +57,7 @@ def prepare(recipe: Recipe, folder: Path, tell: Tell) -> Prepared:
     unseen = {pair.source for pair in split.validation}
     lines = [pair for pair in sample(store, SAMPLE) if pair.source not in unseen]
     source, target = vocabularies(recipe, lines, tell)
-    recipe, limits, policy = lengths(recipe, lines, (source, target), tell)
+    recipe, limits, policy = lengths(recipe, lines, (source, target), num_pairs, tell)
     settings = TranslationSettings(
         architecture=recipe.model["architecture"],
         model={key: value for key, value in recipe.model.items() if key != "architecture"},
@@ -86,7 +87,7 @@ def read_data(recipe: Recipe, folder: Path, tell: Tell) -> tuple[PairStore, Spli
     store = _read(data.source, data.target, data.pairs, folder)
     if data.valid_source or data.valid_pairs:
         valid = _read(data.valid_source, data.valid_target, data.valid_pairs, folder)
-        split = Split(list(valid), hold_out(store).held[:0])
+        split = Split(list(valid), np.empty(0, np.int64))
         how = "from your validation files"
     else:
         split = hold_out(store)
@@ -123,7 +124,7 @@ def fill(recipe: Recipe, chosen: Plan, num_pairs: int, tell: Tell) -> Recipe:
     train, text = recipe.train, recipe.text
     updates = {
         "batch_tokens": train.batch_tokens or chosen.batch_tokens,
-        "learning_rate": train.learning_rate or (1.0 if train.schedule == "noam" else chosen.learning_rate),
+        "learning_rate": train.learning_rate or (1.0 if train.schedule == "noam" else learning_rate(resolved["dim"])),
         "warmup": train.warmup or chosen.warmup,
     }
     return recipe.model_copy(
@@ -158,9 +159,9 @@ def vocabularies(recipe: Recipe, lines: Sequence[Pair], tell: Tell) -> tuple[Tok
 
 
 def lengths(
-    recipe: Recipe, lines: Sequence[Pair], tokenizers: tuple[Tokenizer, Tokenizer], tell: Tell
+    recipe: Recipe, lines: Sequence[Pair], tokenizers: tuple[Tokenizer, Tokenizer], num_pairs: int, tell: Tell
 ) -> tuple[Recipe, TextLimits, str]:
-    """Choose the longest line, unless the user did, and what becomes of longer ones."""
+    """Choose the longest line, what becomes of longer ones, and how long to train, unless the user did."""
     some = lines[:: max(1, len(lines) // 100_000)]
     sides = (
         tokenizers[0].encode_batch([p.source for p in some]),
@@ -177,4 +178,14 @@ def lengths(
     single = sum(len(split_sentences(pair.source, language)) <= 1 for pair in few)
     limits = TextLimits(max_length=max_length, sentences=single >= 0.9 * len(few))
     text = recipe.text.model_copy(update={"max_length": max_length, "long": policy})
-    return recipe.model_copy(update={"text": text}), limits, policy
+    train = _duration(recipe.train, plan(num_pairs).epochs, num_pairs * (sum(longest) / len(longest) + 1), tell)
+    return recipe.model_copy(update={"text": text, "train": train}), limits, policy
+
+
+def _duration(train: TrainConfig, epochs: int, tokens: float, tell: Tell) -> TrainConfig:
+    """Fill in how long to train, where the recipe sets no limit; `tokens` are those of one pass over the data."""
+    if train.max_updates or train.max_minutes:
+        return train
+    updates = max(1, round(epochs * tokens / ((train.batch_tokens or 1) * train.accumulate)))
+    tell(f"length: about {epochs} passes over the data, {updates:,} updates")
+    return train.model_copy(update={"max_updates": updates})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -127,7 +128,7 @@ def load_recipe(path: str | Path, settings: Sequence[str] = ()) -> Recipe:
     data = read_toml(path)
     data.pop("record", None)  # what a run of the recipe reached; not a setting
     recipe = make_recipe(data, settings, str(path))
-    return relative_to(recipe, Path(path).parent)
+    return found_from(recipe, Path(path).parent)
 
 
 def make_recipe(data: Mapping[str, Any], settings: Sequence[str] = (), where: str = "recipe") -> Recipe:
@@ -143,9 +144,18 @@ def make_recipe(data: Mapping[str, Any], settings: Sequence[str] = (), where: st
 FILES = ("source", "target", "pairs", "valid_source", "valid_target", "valid_pairs")
 
 
+def found_from(recipe: Recipe, folder: Path) -> Recipe:
+    """Return the recipe with data files that are relative to `folder` as the current folder sees them."""
+    return _with_files(recipe, lambda file: os.path.normpath(folder / file))
+
+
 def relative_to(recipe: Recipe, folder: Path) -> Recipe:
-    """Return the recipe with its data files taken as relative to `folder`."""
-    files = {name: [str(folder / file) for file in getattr(recipe.data, name)] for name in FILES}
+    """Return the recipe with every data file given as relative to `folder`, for a record."""
+    return _with_files(recipe, lambda file: os.path.relpath(file, folder))
+
+
+def _with_files(recipe: Recipe, change: Callable[[str], str]) -> Recipe:
+    files = {name: [change(file) for file in getattr(recipe.data, name)] for name in FILES}
     return recipe.model_copy(update={"data": recipe.data.model_copy(update=files)})
 
 

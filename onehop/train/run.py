@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 
-from onehop.config import read_toml
 from onehop.errors import ConfigError, FileError
 from onehop.files import Run, free_aside, os_errors, sha256, to_json, write_text
 from onehop.tasks.package import versions
@@ -23,7 +22,7 @@ from onehop.train.fit import Fit
 from onehop.train.listener import Listener, Silent
 from onehop.train.prepare import Prepared, prepare
 from onehop.train.progress import Progress
-from onehop.train.recipe import FILES, Recipe, load_recipe, make_recipe, to_toml
+from onehop.train.recipe import FILES, Recipe, load_recipe, relative_to, to_toml
 
 
 class Interrupted(Exception):  # noqa: N818 - it is no error
@@ -79,46 +78,61 @@ def train(
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     run, listener = Run(out), listener or Silent()
-    _enter(run, resume, overwrite)
+    _refuse(run, resume, overwrite)
     if resume and run.recipe.is_file():
         recipe = _same(recipe, run)
-    if not (recipe.train.max_updates or recipe.train.max_minutes or recipe.train.patience):
-        recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"patience": 8})})
-    with os_errors(run.folder, "make the folder"):
-        run.folder.mkdir(parents=True, exist_ok=True)
-    prepared = prepare(recipe, run.folder, listener.tell)
-    write_text(run.recipe, to_toml(recipe))
-    write_text(run.record, to_json(record(prepared)))
+    with _folder(run, overwrite):
+        prepared = prepare(recipe, run.folder, listener.tell)
+    write_text(run.recipe, to_toml(relative_to(recipe, run.folder)))
+    write_text(run.record, to_json(record(prepared, run)))
     fit = Fit(prepared, run, listener, device)
-    with signals(fit):
-        progress = fit.fit()
+    try:
+        with signals(fit):
+            progress = fit.fit()
+    finally:
+        prepared.batches.close()
     if fit.stop_signal:
         raise Interrupted(fit.stop_signal)
     return Trained(run.model, progress, prepared.num_pairs)
 
 
-def _enter(run: Run, resume: bool, overwrite: bool) -> None:
-    """Refuse a folder that holds something, or make room."""
+def _refuse(run: Run, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that holds something else than what is wanted."""
     if run.folder.is_file():
         raise FileError("is a file", "Name a folder for the run.", str(run.folder))
-    if not run.folder.is_dir() or not any(run.folder.iterdir()):
+    if overwrite or not run.folder.is_dir() or not any(run.folder.iterdir()):
         return
-    if overwrite:
-        with os_errors(run.folder, "move aside"):
-            run.folder.rename(free_aside(run.folder))
-    elif not resume:
+    if not resume:
         raise FileError(
             "is not empty", "Use --resume to continue it, or --overwrite to move it aside.", str(run.folder)
         )
-    elif not run.recipe.is_file():
+    if not run.recipe.is_file():
         raise FileError("is not empty, and no run of Onehop", "Name another folder.", str(run.folder))
+
+
+@contextmanager
+def _folder(run: Run, overwrite: bool) -> Generator[None]:
+    """Make the folder, and move what was there aside once the block has shown that the run can begin."""
+    fresh = not run.folder.exists()
+    with os_errors(run.folder, "make the folder"):
+        run.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if fresh:
+            run.folder.rmdir()
+        raise
+    if overwrite and any(run.folder.iterdir()):
+        with os_errors(run.folder, "move aside"):
+            run.folder.rename(free_aside(run.folder))
+            run.folder.mkdir()
 
 
 def _same(recipe: Recipe, run: Run) -> Recipe:
     """Return the recipe of the run, which must be the one given, but for its limits."""
     free = {"train": {"max_updates", "max_minutes", "keep", "save_every", "patience"}}
-    old = make_recipe(read_toml(run.recipe), where=str(run.recipe))
-    ours, theirs = recipe.model_dump(exclude=free), old.model_dump(exclude=free)  # type: ignore[arg-type]
+    pair = relative_to(recipe, run.folder), relative_to(load_recipe(run.recipe), run.folder)
+    ours, theirs = (each.model_dump(exclude=free) for each in pair)  # type: ignore[arg-type]
     differ = [f"{table}.{key}" for table in ours for key in _keys(ours, theirs, table)]
     if differ:
         remedy = "Resume with the settings the run began with, or begin anew with --overwrite."
@@ -130,15 +144,15 @@ def _keys(ours: dict[str, Any], theirs: dict[str, Any], table: str) -> list[str]
     return [key for key in {**ours[table], **theirs[table]} if ours[table].get(key) != theirs[table].get(key)]
 
 
-def record(prepared: Prepared) -> dict[str, Any]:
-    """Return what `run.json` holds: the resolved recipe, and what it ran on."""
-    data = prepared.recipe.data
-    files = [file for name in FILES for file in getattr(data, name)]
+def record(prepared: Prepared, run: Run) -> dict[str, Any]:
+    """Return what `run.json` holds: the resolved recipe, and what it ran on; paths are relative to the run."""
+    recipe = relative_to(prepared.recipe, run.folder)
+    files = [file for name in FILES for file in getattr(recipe.data, name)]
     return {
         "command": sys.argv,
-        "recipe": prepared.recipe.model_dump(),
+        "recipe": recipe.model_dump(),
         "pairs": prepared.num_pairs,
-        "data": {file: sha256(file) for file in files},
+        "data": {file: sha256(run.folder / file) for file in files},
         "versions": versions(),
         "machine": {
             "processor": platform.processor() or platform.machine(),

@@ -1,7 +1,7 @@
 """Settings that fit the amount of data, with the reason in words.
 
-The steps were chosen on subsets of Tatoeba and Multi30k and compared with the paper's presets at equal time; the
-comparison is `benchmarks/results/auto-preset.md`.
+The steps are compared with the paper's presets at equal time on subsets of Tatoeba and on Multi30k:
+`benchmarks/auto_preset.py`, results in `benchmarks/results/auto_preset.md`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ class Plan:
     Args:
         up_to: Largest number of training pairs this is meant for.
         model: Overrides of the Transformer's settings.
-        vocab_size: Pieces of a joint vocabulary.
+        vocab_size: Pieces of a vocabulary.
         batch_tokens: Tokens of a batch.
-        learning_rate: Peak.
-        warmup: Updates until the peak.
-        epochs: Times each pair is seen, if neither updates nor minutes are limited.
+        warmup: Updates until the peak of the learning rate.
+        epochs: Passes over the data, if neither updates nor minutes are limited.
         why: The reason, for people.
     """
 
@@ -30,28 +29,40 @@ class Plan:
     model: Mapping[str, Any]
     vocab_size: int
     batch_tokens: int
-    learning_rate: float
     warmup: int
     epochs: int
     why: str
 
 
-def _shape(dim: int, ffn_dim: int, heads: int, layers: tuple[int, int], dropout: float) -> dict[str, Any]:
+def _shape(dim: int, ffn_dim: int, num_heads: int, layers: int, dropout: float) -> dict[str, Any]:
     return {
-        "dim": dim, "ffn_dim": ffn_dim, "num_heads": heads, "num_encoder_layers": layers[0],
-        "num_decoder_layers": layers[1], "dropout": dropout, "norm": "pre",
-    }  # fmt: skip
+        "dim": dim,
+        "ffn_dim": ffn_dim,
+        "num_heads": num_heads,
+        "num_encoder_layers": layers,
+        "num_decoder_layers": layers,
+        "dropout": dropout,
+        "norm": "pre",
+    }
 
 
 PLANS = (
-    Plan(10_000, _shape(128, 256, 4, (3, 3), 0.3), 2_000, 1_000, 3e-3, 200, 100,
-         "little text: a small model, held back by dropout, with short pieces that each occur often"),
-    Plan(60_000, _shape(128, 256, 4, (4, 4), 0.3), 6_000, 2_000, 5e-3, 1_000, 60,
-         "tens of thousands of pairs: the paper's architecture at 128 wide learns them without learning them by heart"),
-    Plan(500_000, _shape(256, 1_024, 4, (4, 3), 0.1), 8_000, 2_000, 2e-3, 1_000, 20,
-         "hundreds of thousands of pairs: wide enough to use them, little dropout needed"),
-    Plan(float("inf"), _shape(512, 2_048, 8, (6, 6), 0.1), 32_000, 4_000, 1e-3, 4_000, 10,
-         "millions of pairs: the paper's base model"),
+    Plan(
+        10_000, _shape(128, 256, 4, 3, 0.3), 2_000, 1_000, 200, 100,
+        "little text: a small model, held back by dropout, and short pieces that each occur often",
+    ),
+    Plan(
+        60_000, _shape(128, 256, 4, 4, 0.3), 6_000, 2_000, 500, 60,
+        "tens of thousands of pairs: 128 wide, with dropout, learns them without learning them by heart",
+    ),
+    Plan(
+        500_000, _shape(256, 1_024, 4, 3, 0.1), 8_000, 2_000, 500, 20,
+        "hundreds of thousands of pairs: wide enough to use them, and little dropout needed",
+    ),
+    Plan(
+        float("inf"), _shape(512, 2_048, 8, 6, 0.1), 32_000, 4_000, 4_000, 10,
+        "millions of pairs: the paper's base model",
+    ),
 )  # fmt: skip
 
 
@@ -63,3 +74,11 @@ def plan(num_pairs: int) -> Plan:
         128
     """
     return next(choice for choice in PLANS if num_pairs <= choice.up_to)
+
+
+def learning_rate(dim: int) -> float:
+    """Return the peak rate for a model of that width: 0.5 / dim, so 3.9e-3 at 128 and 9.8e-4 at 512.
+
+    Adam's updates do not shrink with the gradient, so a wider sum needs smaller ones (Yang 2021, "Tensor Programs V").
+    """
+    return 0.5 / dim
