@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -56,6 +57,45 @@ def sha256(path: str | Path) -> str:
 # ------------------------------------------------------------------------------------------------ reading
 
 
+class _ZstdFrames(io.RawIOBase):
+    """Reads the frames of a zstd file one after the other; a file that ends inside a frame is an `EOFError`.
+
+    The library's own reader has no lines, and takes a file that was cut off for a whole one.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._frame: Any = None
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready and (data := self._compressed()):
+            self._ready = self._frame.decompress(data)
+        size = min(len(buffer), len(self._ready))
+        buffer[:size], self._ready = self._ready[:size], self._ready[size:]
+        return size
+
+    def _compressed(self) -> bytes:
+        """Return data for the present frame, or for a new one where that is complete."""
+        import zstandard
+
+        inside = self._frame is not None and not self._frame.eof
+        data = self._frame.unused_data if self._frame is not None and not inside else b""
+        data = data or self._stream.read(1 << 17)
+        if inside and not data:
+            raise EOFError("the file ends inside a zstd frame")
+        if not inside:
+            self._frame = zstandard.ZstdDecompressor().decompressobj()
+        return data
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
 def open_bytes(path: str | Path) -> IO[bytes]:
     """Open a file for reading, decompressed if its name ends in `.gz` or `.zst`."""
     name = str(path)
@@ -65,9 +105,7 @@ def open_bytes(path: str | Path) -> IO[bytes]:
 
             return gzip.open(name, "rb")  # type: ignore[return-value]
         if name.endswith(".zst"):
-            import zstandard
-
-            return zstandard.open(name, "rb")  # type: ignore[return-value]
+            return io.BufferedReader(_ZstdFrames(open(name, "rb")), 1 << 17)
         return open(name, "rb")
 
 
@@ -144,6 +182,29 @@ def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
+@contextmanager
+def new_text(path: str | Path) -> Generator[IO[str]]:
+    """Yield a UTF-8 text file to fill; it takes the place of `path` when the block ends without an error.
+
+    A device or a pipe is written as it comes; a link stays a link. A lone surrogate is written as `?`.
+    """
+    place = Path(os.path.realpath(path))
+    direct = place.exists() and not place.is_file()
+    temporary = place if direct else place.with_name(f".{place.name}.{os.getpid()}.tmp")
+    with os_errors(path, "write"):
+        try:
+            with open(temporary, "w", encoding="utf-8", errors="replace", newline="\n") as stream:
+                yield stream
+                stream.flush()
+                if not direct:
+                    os.fsync(stream.fileno())
+            if not direct:
+                os.replace(temporary, place)
+        finally:
+            if not direct:
+                temporary.unlink(missing_ok=True)
+
+
 def to_json(value: Any) -> str:
     """Return the one canonical JSON form of a value: sorted keys, no ASCII escapes, a line end."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1, allow_nan=False) + "\n"
@@ -167,6 +228,8 @@ def new_folder(path: str | Path) -> Generator[Path]:
                 os.replace(path, aside)
             os.replace(temporary, path)
         finally:
+            if aside.exists() and not path.exists():
+                os.replace(aside, path)
             shutil.rmtree(temporary, ignore_errors=True)
             shutil.rmtree(aside, ignore_errors=True)
 
@@ -190,7 +253,7 @@ class Run:
         """Return the folders of complete checkpoints, oldest first."""
         if not self.checkpoints.is_dir():
             return []
-        return sorted(path for path in self.checkpoints.iterdir() if path.name.isdigit())
+        return sorted((path for path in self.checkpoints.iterdir() if path.name.isdecimal()), key=lambda p: int(p.name))
 
     def open_log(self) -> IO[str]:
         """Open the log for appending."""
@@ -200,7 +263,7 @@ class Run:
 
 def free_aside(folder: Path) -> Path:
     """Return the first name `folder.1`, `folder.2`, … that is free."""
-    number = 1
+    folder, number = folder.resolve(), 1
     while (aside := folder.with_name(f"{folder.name}.{number}")).exists():
         number += 1
     return aside

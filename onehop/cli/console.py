@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
@@ -96,8 +96,21 @@ class TrainingView:
         tell(f"update {evaluation.update:,}: validation loss {evaluation.loss:.3f}, BLEU {evaluation.bleu:.1f}{best}")
 
 
+def flat(text: str) -> str:
+    """Keep one line one line."""
+    return text.replace("\r", " ").replace("\n", " ")
+
+
+def stdout() -> IO[str]:
+    """Return standard output as UTF-8, whatever the locale says; a lone surrogate becomes `?`."""
+    sys.stdout.reconfigure(encoding="utf-8", errors="replace", newline="\n")  # type: ignore[union-attr]
+    return sys.stdout
+
+
 def print_json(value: Any) -> None:
     """Print one JSON object on stdout."""
     import json
 
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+    out = stdout()
+    out.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+    out.flush()

@@ -34,7 +34,7 @@ def evaluate(
     from onehop.cli import console
     from onehop.cli.options import decoding, policy, use
     from onehop.evaluate import evaluate as run
-    from onehop.files import write_text
+    from onehop.files import new_text
     from onehop.tasks import load_translator
 
     chosen, device = policy(long), use(threads, device)
@@ -51,7 +51,8 @@ def evaluate(
         long=chosen, where=name, against=rival,
     )  # fmt: skip
     if output:
-        write_text(output, "".join(line + "\n" for line in report.hypotheses))
+        with new_text(output) as out:
+            out.writelines(console.flat(line) + "\n" for line in report.hypotheses)
     if as_json:
         console.print_json(report.to_dict())
     else:
@@ -119,6 +120,7 @@ def _show(report: Report) -> None:
             out.print(f"against {rival['name']} ({rival[name]:.2f} {name}): {sign}, p = {rival[f'{name}_p']:.3f}")
     for count, what in (
         (report.dropped, "too long and left out"),
+        (report.cut, "too long and cut"),
         (report.incomplete, "ended by decode.max_length"),
     ):
         if count:

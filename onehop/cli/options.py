@@ -22,7 +22,7 @@ def use(threads: int | None, device: str) -> str:
     if threads:
         torch.set_num_threads(threads)
     try:
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         remedy = "Use --device cpu." if torch.cuda.device_count() == 0 else "Use one that `onehop doctor` lists."
         raise ConfigError(f"no such device: {device!r}", remedy, "--device") from error
@@ -38,4 +38,9 @@ def policy(long: str) -> Any:
 
 def decoding(settings: Any, beam: int | None) -> Any:
     """Return the package's way to search, with another beam if one is asked for."""
-    return settings.decode if beam is None else settings.decode.model_copy(update={"beam_size": beam})
+    from onehop.config import validate
+    from onehop.tasks import DecodeConfig
+
+    if beam is None:
+        return settings.decode
+    return validate(DecodeConfig, {**settings.decode.model_dump(), "beam_size": beam}, "command line")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -45,32 +46,34 @@ def translate(
     chosen, device = policy(long), use(threads, device)
     translator = load_translator(model)
     translator.model.to(device)
-    decode = decoding(translator.settings, max(beam, nbest) if beam else None)
-    if nbest > decode.beam_size:
-        decode = decode.model_copy(update={"beam_size": nbest})
-    counts = {"dropped": 0, "incomplete": 0}
+    decode = decoding(translator.settings, max(nbest, beam or translator.settings.decode.beam_size))
+    counts = {"dropped": 0, "cut": 0, "incomplete": 0}
+    name = "standard input" if file == "-" else file
     with _input(file) as lines, _output(output) as out:
         if chosen == "error":
-            _check(translator, lines, split and nbest == 1, file)
+            _check(translator, lines, split and nbest == 1, name)
         number = 1
-        for chunk in _chunks(lines, file):
+        for chunk in _chunks(lines, name):
             found = translator.translate(
                 chunk,
                 decode,
                 nbest=nbest,
                 split=split and nbest == 1,
                 long=chosen,
-                where=file,
+                where=name,
                 first_line=number,
             )
             number += len(chunk)
             for translation in found:
                 counts["dropped"] += translation.dropped
+                counts["cut"] += translation.cut > 0
                 counts["incomplete"] += not translation.complete
                 out.write(_line(translation, nbest, as_json))
             out.flush()
     if counts["dropped"]:
         console.tell(f"{counts['dropped']} lines were too long and left out: their translations are empty")
+    if counts["cut"]:
+        console.tell(f"{counts['cut']} lines were too long and cut: their ends were not translated")
     if counts["incomplete"]:
         console.tell(f"{counts['incomplete']} translations were ended by decode.max_length, not by the model")
 
@@ -84,14 +87,14 @@ def _check(translator: Translator, lines: IO[bytes], split: bool, name: str) -> 
 
 
 def _input(file: str) -> Any:
-    """Open a file that can be read twice; standard input is spooled."""
+    """Open a file that can be read twice; one that cannot, such as a pipe, is spooled."""
     from onehop.files import open_bytes
 
-    if file != "-":
-        return open_bytes(file)
+    stream = sys.stdin.buffer if file == "-" else open_bytes(file)
+    if file != "-" and stream.seekable():
+        return stream
     spool = tempfile.SpooledTemporaryFile(max_size=1 << 26)  # noqa: SIM115 - the caller closes it
-    while block := sys.stdin.buffer.read(1 << 20):
-        spool.write(block)
+    shutil.copyfileobj(stream, spool, 1 << 20)
     return spool
 
 
@@ -99,7 +102,7 @@ def _chunks(stream: IO[bytes], name: str) -> Iterator[list[str]]:
     from onehop.files import decode_lines
 
     stream.seek(0)
-    lines = decode_lines(stream, "standard input" if name == "-" else name)
+    lines = decode_lines(stream, name)
     while chunk := list(islice(lines, CHUNK)):
         yield chunk
 
@@ -107,16 +110,15 @@ def _chunks(stream: IO[bytes], name: str) -> Iterator[list[str]]:
 def _output(path: Path | None) -> Any:
     from contextlib import nullcontext
 
-    from onehop.files import os_errors
+    from onehop.cli import console
+    from onehop.files import new_text
 
-    if path is None:
-        sys.stdout.reconfigure(encoding="utf-8", errors="replace", newline="\n")  # type: ignore[union-attr]
-        return nullcontext(sys.stdout)
-    with os_errors(path, "write"):
-        return open(path, "w", encoding="utf-8", errors="replace", newline="\n")
+    return nullcontext(console.stdout()) if path is None else new_text(path)
 
 
 def _line(found: Translation, nbest: int, as_json: bool) -> str:
+    from onehop.cli.console import flat
+
     if as_json:
         candidates = [
             [{"text": c.text, "score": round(c.score, 4), "log_prob": round(c.log_prob, 4)} for c in sentence]
@@ -124,14 +126,9 @@ def _line(found: Translation, nbest: int, as_json: bool) -> str:
         ]
         row = {
             "source": found.source, "translation": found.text, "score": round(found.score, 4),
-            "complete": found.complete, "dropped": found.dropped, "sentences": candidates,
+            "complete": found.complete, "dropped": found.dropped, "cut": found.cut, "sentences": candidates,
         }  # fmt: skip
         return json.dumps(row, ensure_ascii=False) + "\n"
     if nbest > 1:
-        return "".join(f"{c.score:.4f}\t{_flat(c.text)}\n" for part in found.candidates for c in part) or "\n"
-    return _flat(found.text) + "\n"
-
-
-def _flat(text: str) -> str:
-    """Keep one line one line."""
-    return text.replace("\r", " ").replace("\n", " ")
+        return "".join(f"{c.score:.4f}\t{flat(c.text)}\n" for part in found.candidates for c in part) or "\n"
+    return flat(found.text) + "\n"

@@ -54,6 +54,7 @@ class Report:
         hypotheses: What was scored.
         lines: How many.
         dropped: Lines too long, left out as asked; they count as empty translations.
+        cut: Lines too long, translated only in part, as asked.
         incomplete: Translations ended by the maximum length.
         seconds: Of translating.
         rival: The other system, if one was named.
@@ -67,6 +68,7 @@ class Report:
     hypotheses: list[str]
     lines: int
     dropped: int
+    cut: int
     incomplete: int
     seconds: float
     rival: Rival | None = None
@@ -85,6 +87,7 @@ class Report:
             "chrf_signature": self.chrf.signature,
             "lines": self.lines,
             "dropped": self.dropped,
+            "cut": self.cut,
             "incomplete": self.incomplete,
             "seconds": round(self.seconds, 2),
             "by_length": buckets,
@@ -154,6 +157,7 @@ def evaluate(
         hypotheses=texts,
         lines=len(texts),
         dropped=sum(translation.dropped for translation in found),
+        cut=sum(translation.cut > 0 for translation in found),
         incomplete=sum(not translation.complete for translation in found),
         seconds=seconds,
         rival=_rival(*against, texts, references, tokenize) if against else None,

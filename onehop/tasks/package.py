@@ -98,7 +98,7 @@ def save_package(package: Package, folder: str | Path) -> None:
         for name, data in files.items():
             (new / name).write_bytes(data)
         hashed = {name: hashlib.sha256(data).hexdigest() for name, data in files.items() if name != CARD}
-        (new / MANIFEST).write_text(_manifest(package, hashed), encoding="utf-8")
+        (new / MANIFEST).write_bytes(_manifest(package, hashed).encode())
 
 
 def _files(package: Package) -> dict[str, bytes]:
@@ -107,7 +107,7 @@ def _files(package: Package) -> dict[str, bytes]:
     files = {
         WEIGHTS: save(weights(translator.model)),
         GOLDEN: lines.encode("utf-8", "surrogatepass"),
-        CARD: package.card.encode(),
+        CARD: package.card.encode("utf-8", "surrogateescape"),
     }
     if translator.joint:
         return {**files, JOINT: translator.source_tokenizer.to_json().encode()}
@@ -172,10 +172,10 @@ def load_package(model: str | Path) -> Package:
     _load_weights(translator.model, folder / WEIGHTS)
     translator.model.eval()
     with os_errors(folder, "read"):
-        lines = (folder / GOLDEN).read_text("utf-8").splitlines()
-        card = (folder / CARD).read_text("utf-8") if (folder / CARD).is_file() else ""
-    record = tuple(json.loads(line) for line in lines)
-    return Package(translator, record, card, manifest["versions"], folder, manifest)
+        lines = (folder / GOLDEN).read_bytes().decode("utf-8", "surrogatepass").split("\n")
+        card = (folder / CARD).read_bytes() if (folder / CARD).is_file() else b""
+    record = tuple(json.loads(line) for line in lines if line)
+    return Package(translator, record, card.decode("utf-8", "surrogateescape"), manifest["versions"], folder, manifest)
 
 
 def read_manifest(folder: Path, task: str = Translator.task) -> dict[str, Any]:
@@ -186,10 +186,11 @@ def read_manifest(folder: Path, task: str = Translator.task) -> dict[str, Any]:
     again = "Copy the package again, or train it again; nothing of it can be trusted."
     try:
         manifest = json.loads(text)
-        claimed = manifest.pop("sha256")
-    except (ValueError, AttributeError, KeyError) as error:
+        canonical, claimed = to_json(manifest).encode(), manifest.pop("sha256")
+        body = to_json(manifest).encode()
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ModelError("damaged: not a manifest of Onehop", again, str(path)) from error
-    if hashlib.sha256(to_json(manifest).encode()).hexdigest() != claimed:
+    if canonical != text or hashlib.sha256(body).hexdigest() != claimed:
         raise ModelError("changed since it was written: its hash does not fit", again, str(path))
     if str(manifest["format"]).split(".")[0] != FORMAT.split(".")[0]:
         raise ModelError(

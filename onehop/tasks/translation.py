@@ -47,12 +47,14 @@ class Translation:
         text: Its translation; empty where the line is blank or was dropped.
         candidates: For each sentence of the line its n best, best first.
         dropped: Whether the line was too long and was left out, as asked.
+        cut: Tokens of the line that were cut off its too long sentences, as asked.
     """
 
     source: str
     text: str
     candidates: list[list[Candidate]]
     dropped: bool = False
+    cut: int = 0
 
     @property
     def score(self) -> float:
@@ -133,12 +135,17 @@ class Translator:
         """
         sentences = [self.split(line, split) for line in lines]
         ledger = Ledger(where, self.settings.text.max_length, long)
-        tokens = [part for parts in self._limited(sentences, ledger, first_line) for part in parts]
+        tokens: list[list[int] | None] = []
+        lost = [0]  # tokens, up to each line
+        for parts in self._limited(sentences, ledger, first_line):
+            tokens += parts
+            lost.append(ledger.tokens)
         kept = [part for part in tokens if part is not None]
         found = iter(self.search(kept, decode or self.settings.decode, nbest))
         each = iter([next(found) if part is not None else None for part in tokens])
         return [
-            self._join(line, parts, [next(each) for _ in parts]) for line, parts in zip(lines, sentences, strict=True)
+            self._join(line, parts, [next(each) for _ in parts], after - before)
+            for line, parts, before, after in zip(lines, sentences, lost[:-1], lost[1:], strict=True)
         ]
 
     def check_lengths(self, lines: Sequence[str], *, split: bool, where: str, first_line: int = 1) -> None:
@@ -163,13 +170,13 @@ class Translator:
             return [line]
         return split_sentences(line, self.settings.source_language or "en")
 
-    def _join(self, line: str, sentences: list[str], found: list[list[Candidate] | None]) -> Translation:
+    def _join(self, line: str, sentences: list[str], found: list[list[Candidate] | None], lost: int) -> Translation:
         if any(candidates is None for candidates in found):
             return Translation(line, "", [], dropped=True)
         parts = [candidates for candidates in found if candidates is not None]
         between = gaps(line, sentences) if len(sentences) > 1 else []
         text = join_sentences([best[0].text for best in parts], between, self.settings.target_language)
-        return Translation(line, text, parts)
+        return Translation(line, text, parts, cut=lost)
 
     # -------------------------------------------------------------------------------------------- tokens
 

@@ -19,7 +19,7 @@ def model_card(translator: Translator, prepared: Prepared, progress: Progress, l
         "",
         f"- updates: {progress.update:,} of the run, {progress.targets:,} target tokens",
         f"- validation, {len(prepared.validation):,} pairs: loss {loss:.3f} nats a token, BLEU {score:.1f}"
-        f" (greedy, first {min(len(prepared.validation), recipe.evaluate.sentences)})",
+        f" on {min(len(prepared.validation), recipe.evaluate.sentences)} of them (beam {recipe.evaluate.beam_size})",
         f"- longest line: {settings.text.max_length} tokens; "
         + ("trained on single sentences" if settings.text.sentences else "trained on lines of several sentences"),
         f"- vocabulary: {translator.source_tokenizer.vocab_size:,} pieces"

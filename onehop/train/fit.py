@@ -11,8 +11,8 @@ from typing import IO, Any
 
 import torch
 
-from onehop.data import Batch, evaluation_batches
-from onehop.files import Run, write_text
+from onehop.data import Batch, Pair, evaluation_batches
+from onehop.files import Run, os_errors, write_text
 from onehop.metrics import bleu, tokenizer_for
 from onehop.tasks.package import new_package, save_package
 from onehop.tasks.translation import loss_sum
@@ -22,6 +22,7 @@ from onehop.train.loop import Update, loop
 from onehop.train.optimizer import adamw
 from onehop.train.prepare import Prepared
 from onehop.train.progress import Progress, load_checkpoint, save_checkpoint
+from onehop.train.recipe import TrainConfig
 from onehop.train.schedule import schedule
 
 EVALUATIONS = 10  # in a run, where the recipe does not say how many updates lie between two
@@ -61,6 +62,7 @@ class Fit:
         self._began = 0.0
         self._loss = 0.0
         self._evaluated = -1
+        self._rest = 0.0
 
     # -------------------------------------------------------------------------------------------- the loop
 
@@ -76,14 +78,17 @@ class Fit:
         )  # fmt: skip
         with self.run.open_log() as log:
             self._log = log
+            if self.progress.due:
+                self._evaluate()
             clock = Clock()
             while not self._over():
                 update = next(steps)
                 self._after(update, clock)
+                self.progress.due = self._evaluation_due()
                 if self.stop_signal:
                     self._save()
                     return self.progress
-                if self._evaluation_due():
+                if self.progress.due:
                     self._evaluate()
                     clock.skip()
                 if self.progress.update % train.save_every == 0:
@@ -91,6 +96,8 @@ class Fit:
             if self._evaluated != self.progress.update:
                 self._evaluate()
             self._save()
+        if summary := self.prepared.batches.ledger.summary():
+            self.listener.tell(summary)
         return self.progress
 
     def _after(self, update: Update, clock: Clock) -> None:
@@ -100,7 +107,8 @@ class Fit:
         progress.targets += update.num_targets
         progress.position = self._position
         progress.seconds = time.monotonic() - self._began
-        self._loss = update.loss if progress.update == 1 else 0.95 * self._loss + 0.05 * update.loss
+        if not update.skipped:
+            self._loss = 0.95 * self._loss + 0.05 * update.loss if self._loss else update.loss
         speed = clock.tick(update.num_targets)
         fraction = self._fraction()
         left = progress.seconds / fraction * (1 - fraction) if fraction else 0.0
@@ -130,19 +138,12 @@ class Fit:
 
     def _fraction(self) -> float:
         """Return the share of the run that is over."""
-        train, progress = self.recipe.train, self.progress
-        by_updates = progress.update / train.max_updates if train.max_updates else 0.0
-        by_minutes = progress.seconds / 60 / train.max_minutes if train.max_minutes else 0.0
+        by_updates, by_minutes = _shares(self.recipe.train, self.progress)
         return min(1.0, max(by_updates, by_minutes))
 
     def _over(self) -> bool:
-        train, progress = self.recipe.train, self.progress
-        if not progress.finished and self._fraction() >= 1:
-            by_updates = bool(train.max_updates) and progress.update >= (train.max_updates or 0)
-            progress.finished = "max_updates" if by_updates else "max_minutes"
-        if not progress.finished and train.patience and progress.stale >= train.patience:
-            progress.finished = "patience"
-        return bool(progress.finished)
+        self.progress.finished = limit_reached(self.recipe.train, self.progress)
+        return bool(self.progress.finished)
 
     # -------------------------------------------------------------------------------------------- evaluation
 
@@ -150,6 +151,8 @@ class Fit:
         every = self.recipe.train.evaluate_every
         if every:
             return self.progress.update % every == 0
+        if self.recipe.train.max_minutes and time.monotonic() < self._rest:
+            return False
         part = int(self._fraction() * EVALUATIONS)
         due, self._part = part > self._part, part
         return due
@@ -165,9 +168,11 @@ class Fit:
             self._save_package(loss, score)
         else:
             progress.stale += 1
+        progress.due = False
         seconds = time.monotonic() - started
         evaluation = Evaluation(progress.update, loss, score, seconds, best)
         self._evaluated = progress.update
+        self._rest = time.monotonic() + 4 * seconds  # where minutes are short, most of them are for training
         self.listener.evaluated(evaluation)
         self._write("evaluation", {**asdict(evaluation), "seconds": round(seconds, 2)})
 
@@ -185,7 +190,7 @@ class Fit:
         return total / max(count, 1)
 
     def _validation_bleu(self) -> float:
-        pairs = self.prepared.validation[: self.recipe.evaluate.sentences]
+        pairs = spread(self.prepared.validation, self.recipe.evaluate.sentences)
         if not pairs:
             return 0.0
         decode = self.recipe.decode.model_copy(update={"beam_size": self.recipe.evaluate.beam_size})
@@ -197,8 +202,7 @@ class Fit:
     # -------------------------------------------------------------------------------------------- files
 
     def _save_package(self, loss: float, score: float) -> None:
-        pairs = self.prepared.validation
-        sources = [pair.source for pair in pairs[:: max(1, len(pairs) // GOLDEN)]][:GOLDEN]
+        sources = [pair.source for pair in spread(self.prepared.validation, GOLDEN)]
         card = model_card(self.translator, self.prepared, self.progress, loss, score)
         save_package(new_package(self.translator, sources, card), self.run.model)
 
@@ -221,11 +225,29 @@ class Fit:
         self._write("note", {"text": text})
 
     def _write(self, kind: str, row: dict[str, Any]) -> None:
-        self._log.write(json.dumps({"kind": kind, "update": self.progress.update, **row}, ensure_ascii=False) + "\n")
+        line = json.dumps({"kind": kind, "update": self.progress.update, **row}, ensure_ascii=False)
+        with os_errors(self.run.log, "write"):
+            self._log.write(line + "\n")
 
     _log: IO[str]
     _part: int
     _position: Any
+
+
+def limit_reached(train: TrainConfig, progress: Progress) -> str:
+    """Return the key of the limit that ends the run here, or the empty string."""
+    by_updates, by_minutes = _shares(train, progress)
+    if by_updates >= 1:
+        return "max_updates"
+    if by_minutes >= 1:
+        return "max_minutes"
+    return "patience" if train.patience and progress.stale >= train.patience else ""
+
+
+def _shares(train: TrainConfig, progress: Progress) -> tuple[float, float]:
+    """Return which share of its updates and of its minutes a run has used; 0 without such a limit."""
+    by_updates = progress.update / train.max_updates if train.max_updates else 0.0
+    return by_updates, progress.seconds / 60 / train.max_minutes if train.max_minutes else 0.0
 
 
 class Clock:
@@ -247,9 +269,16 @@ class Clock:
         self._last = time.monotonic()
 
 
+def spread(pairs: list[Pair], count: int) -> list[Pair]:
+    """Return `count` pairs, or all if there are fewer, evenly spread: files are often sorted by length."""
+    if len(pairs) <= count:
+        return pairs
+    return [pairs[i * len(pairs) // count] for i in range(count)]
+
+
 def _cut_log(path: Path, update: int) -> None:
     """Drop the rows behind `update`: they are trained again."""
     if path.exists():
-        rows = path.read_text("utf-8").splitlines()
+        rows = path.read_text("utf-8").split("\n")
         kept = [row for row in rows if row.endswith("}") and json.loads(row)["update"] <= update]
         write_text(path, "".join(row + "\n" for row in kept))

@@ -15,8 +15,8 @@ from onehop.errors import ConfigError
 from onehop.models.registry import configure
 from onehop.tasks.settings import TextLimits, TranslationSettings
 from onehop.tasks.translation import Translator
-from onehop.text import Tokenizer, default_max_length, split_sentences, train_bpe
-from onehop.train.recipe import Recipe, TrainConfig
+from onehop.text import LEAST_VOCAB_SIZE, Tokenizer, default_max_length, split_sentences, train_bpe
+from onehop.train.recipe import Recipe, TextConfig, TrainConfig
 from onehop.train.size import PLANS, Plan, learning_rate, plan
 
 SAMPLE = 500_000  # pairs that vocabularies and lengths are chosen on; more changes neither
@@ -50,13 +50,14 @@ def prepare(recipe: Recipe, folder: Path, tell: Tell) -> Prepared:
         folder: Where a large corpus is spooled.
         tell: Hears what was chosen and why.
     """
+    asked = recipe.text.vocab_size
     store, split = read_data(recipe, folder, tell)
     num_pairs = len(store) - len(split.held)
     chosen = plan(num_pairs)
     recipe = fill(recipe, chosen, num_pairs, tell)
-    unseen = {pair.source for pair in split.validation}
+    unseen = {pair.source for pair in split.validation} if len(split.held) else set[str]()
     lines = [pair for pair in sample(store, SAMPLE) if pair.source not in unseen]
-    source, target = vocabularies(recipe, lines, tell)
+    source, target = vocabularies(recipe, lines, asked, tell)
     recipe, limits, policy = lengths(recipe, lines, (source, target), num_pairs, tell)
     settings = TranslationSettings(
         architecture=recipe.model["architecture"],
@@ -143,8 +144,16 @@ def _shape(model: dict[str, Any]) -> str:
     )
 
 
-def vocabularies(recipe: Recipe, lines: Sequence[Pair], tell: Tell) -> tuple[Tokenizer, Tokenizer]:
+def vocabularies(
+    recipe: Recipe, lines: Sequence[Pair], asked: int | None, tell: Tell
+) -> tuple[Tokenizer, Tokenizer]:
     """Train the vocabulary of both sides, or one for each.
+
+    Args:
+        recipe: Filled in.
+        lines: To learn from.
+        asked: The size that the user wrote, which must be reached; one that was chosen here may shrink.
+        tell: Hears the sizes.
 
     Raises:
         ConfigError: The user asked for more pieces than the text can give.
@@ -152,10 +161,26 @@ def vocabularies(recipe: Recipe, lines: Sequence[Pair], tell: Tell) -> tuple[Tok
     text, wanted = recipe.text, recipe.text.vocab_size or PLANS[0].vocab_size
     sides = [[pair.source for pair in lines], [pair.target for pair in lines]]
     corpora = [sides[0] + sides[1]] if text.joint else sides
-    found = [train_bpe(corpus, wanted, text.normalization, text.coverage) for corpus in corpora]
+    found, size = _at_most(corpora, wanted, text)
+    if asked and size < asked:
+        while size >= LEAST_VOCAB_SIZE and (fewer := _at_most(corpora, size, text)[1]) < size:
+            size = fewer  # a smaller vocabulary has less room for characters, so it may give fewer still
+        smaller = f"Use text.vocab_size = {size}, or leave" if size >= LEAST_VOCAB_SIZE else "Leave"
+        raise ConfigError(
+            f"text.vocab_size = {asked}, but the text gives no more than {size} pieces",
+            f"{smaller} it out to have it chosen; or give more text.",
+            "text.vocab_size",
+        )
     for tokenizer, side in zip(found, ["joint"] if text.joint else ["source", "target"], strict=True):
-        tell(f"text: {side} vocabulary of {tokenizer.vocab_size:,} pieces")
+        fewer = f"; the text gives no more, {wanted:,} were planned" if tokenizer.vocab_size < wanted else ""
+        tell(f"text: {side} vocabulary of {tokenizer.vocab_size:,} pieces{fewer}")
     return found[0], found[-1]
+
+
+def _at_most(corpora: Sequence[Sequence[str]], size: int, text: TextConfig) -> tuple[list[Tokenizer], int]:
+    """Return a tokenizer for each corpus, and the size of the smallest."""
+    found = [train_bpe(corpus, size, text.normalization, text.coverage) for corpus in corpora]
+    return found, min(tokenizer.vocab_size for tokenizer in found)
 
 
 def lengths(
@@ -172,7 +197,8 @@ def lengths(
     max_length = given or default_max_length(longest)
     policy = recipe.text.long or ("error" if given else "drop")
     if not given:
-        tell(f"text: lines of up to {max_length} tokens, which holds 99.9 % of them; longer ones are dropped")
+        fate = {"drop": "are dropped", "cut": "are cut", "error": "are an error"}[policy]
+        tell(f"text: lines of up to {max_length} tokens, which holds 99.9 % of them; longer ones {fate}")
     few = some[:: max(1, len(some) // 1_000)]
     language = recipe.data.source_language or "en"
     single = sum(len(split_sentences(pair.source, language)) <= 1 for pair in few)

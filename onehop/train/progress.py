@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from onehop.data import Position
@@ -31,6 +33,7 @@ class Progress:
         best: The best validation figure so far; None before the first.
         best_update: When it was reached.
         stale: Evaluations since then.
+        due: Whether an evaluation was due when a signal ended the sitting; it comes first in the next.
         finished: Why the run ended; empty while it has not.
     """
 
@@ -41,6 +44,7 @@ class Progress:
     best: float | None = None
     best_update: int = 0
     stale: int = 0
+    due: bool = False
     finished: str = ""
 
 
@@ -52,8 +56,9 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint beside its place, rename it there, and drop those beyond the newest `keep`."""
     with new_folder(run.checkpoints / f"{progress.update:06d}") as new:
-        save_file({name: p.detach().contiguous() for name, p in model.named_parameters()}, new / WEIGHTS)
-        save_file({**optimizer_tensors(model, optimizer), **_random_state()}, new / OPTIMIZER)
+        # not `save_file`, whose errors are no OSError and do not tell a full disk
+        (new / WEIGHTS).write_bytes(save({name: p.detach().contiguous() for name, p in model.named_parameters()}))
+        (new / OPTIMIZER).write_bytes(save({**optimizer_tensors(model, optimizer), **_random_state()}))
         (new / PROGRESS).write_text(to_json(asdict(progress)))
     for old in run.saved()[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
@@ -61,23 +66,37 @@ def save_checkpoint(
 
 def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
     """Put a checkpoint back: weights, optimizer, random generators; return its progress."""
-    try:
-        with os_errors(folder, "read"):
-            weights, rest = load_file(folder / WEIGHTS), load_file(folder / OPTIMIZER)
-            stored: dict[str, Any] = json.loads((folder / PROGRESS).read_text())
+    progress = load_progress(folder)
+    with _damage(folder):
+        weights, rest = load_file(folder / WEIGHTS), load_file(folder / OPTIMIZER)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 parameter.copy_(weights[name])
-    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        torch.set_rng_state(rest.pop("random/cpu"))
+        if "random/cuda" in rest:
+            torch.cuda.set_rng_state(rest.pop("random/cuda"))
+        load_optimizer_tensors(model, optimizer, rest)
+    return progress
+
+
+def load_progress(folder: Path) -> Progress:
+    """Return how far the run was at a checkpoint."""
+    with _damage(folder):
+        stored: dict[str, Any] = json.loads((folder / PROGRESS).read_text())
+        position = Position(**stored.pop("position"))
+        return Progress(**stored, position=position)
+
+
+@contextmanager
+def _damage(folder: Path) -> Generator[None]:
+    """Turn what a damaged file brings up into one error."""
+    try:
+        with os_errors(folder, "read"):
+            yield
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise FileError(
             f"a damaged checkpoint: {error}", "Remove it, to resume from the one before.", str(folder)
         ) from error
-    torch.set_rng_state(rest.pop("random/cpu"))
-    if "random/cuda" in rest:
-        torch.cuda.set_rng_state(rest.pop("random/cuda"))
-    load_optimizer_tensors(model, optimizer, rest)
-    position = Position(**stored.pop("position"))
-    return Progress(**stored, position=position)
 
 
 def _random_state() -> dict[str, Tensor]:

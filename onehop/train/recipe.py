@@ -103,7 +103,7 @@ class TrainConfig(Table):
 class EvaluateConfig(Table):
     """How validation is done during training."""
 
-    sentences: int = Field(default=500, ge=1, description="Validation sentences translated at each evaluation.")
+    sentences: int = Field(default=500, ge=1, description="Validation sentences translated at each evaluation, evenly spread.")
     beam_size: int = Field(default=1, ge=1, description="Beam of those translations.")
     tokenize: str | None = Field(default=None, description="sacreBLEU's tokenizer; default: by the target language.")
 

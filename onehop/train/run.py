@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import signal
@@ -18,10 +19,10 @@ import torch
 from onehop.errors import ConfigError, FileError
 from onehop.files import Run, free_aside, os_errors, sha256, to_json, write_text
 from onehop.tasks.package import versions
-from onehop.train.fit import Fit
+from onehop.train.fit import Fit, limit_reached
 from onehop.train.listener import Listener, Silent
 from onehop.train.prepare import Prepared, prepare
-from onehop.train.progress import Progress
+from onehop.train.progress import Progress, load_progress
 from onehop.train.recipe import FILES, Recipe, load_recipe, relative_to, to_toml
 
 
@@ -81,6 +82,8 @@ def train(
     _refuse(run, resume, overwrite)
     if resume and run.recipe.is_file():
         recipe = _same(recipe, run)
+        if finished := _finished(recipe, run):
+            return finished
     with _folder(run, overwrite):
         prepared = prepare(recipe, run.folder, listener.tell)
     write_text(run.recipe, to_toml(relative_to(recipe, run.folder)))
@@ -138,6 +141,17 @@ def _same(recipe: Recipe, run: Run) -> Recipe:
         remedy = "Resume with the settings the run began with, or begin anew with --overwrite."
         raise ConfigError(f"not the recipe this run began with: {', '.join(differ)} differ", remedy, str(run.recipe))
     return recipe
+
+
+def _finished(recipe: Recipe, run: Run) -> Trained | None:
+    """Return how the run ended, if its newest checkpoint lies at a limit that still holds."""
+    saved, train = run.saved(), recipe.train
+    progress = load_progress(saved[-1]) if saved else Progress()
+    limited = train.max_updates or train.max_minutes or train.patience
+    if not progress.finished or (limited and not limit_reached(train, progress)):
+        return None
+    with os_errors(run.record, "read"):
+        return Trained(run.model, progress, json.loads(run.record.read_text("utf-8"))["pairs"])
 
 
 def _keys(ours: dict[str, Any], theirs: dict[str, Any], table: str) -> list[str]:

@@ -151,6 +151,17 @@ def test_epochs_differ_in_their_batches_and_not_only_in_their_order():
     assert len(first & second) < len(first) / 2
 
 
+def test_epochs_read_the_corpus_in_different_orders(small_blocks):
+    batches = batches_of(corpus(300))
+    first_windows = []
+    for epoch in (0, 1):
+        batches.seek(Position(epoch))
+        first_windows.append(set())
+        while (batch := next(batches)) and batches.position.window == 0:
+            first_windows[-1].update(batch.pairs)
+    assert first_windows[0] != first_windows[1]
+
+
 def test_batches_do_not_come_in_the_order_of_their_length():
     lengths = [batch.source.shape[1] for batch in epoch_of(batches_of(corpus(2_000)))]
     assert abs(np.corrcoef(lengths, np.arange(len(lengths)))[0, 1]) < 0.4
@@ -326,13 +337,15 @@ ROWS = st.lists(st.lists(st.integers(3, 80_000), max_size=20), max_size=40)
 @given(ROWS, st.integers(1, 100))
 def test_sources_are_batched_for_inference_each_once_and_longest_first(sources, budget):
     seen, widths = [], []
-    for places, tokens, lengths in fixed_batches(sources, budget):
+    batches = list(fixed_batches(sources, budget))
+    for places, tokens, lengths in batches:
         assert rows_of(tokens, lengths) == [sources[place] for place in places]
         assert tokens.numel() <= budget or len(places) == 1
         seen += places
         widths.append(tokens.shape[1])
     assert sorted(seen) == list(range(len(sources)))
     assert widths == sorted(widths, reverse=True)
+    assert all((len(places) + 1) * tokens.shape[1] > budget for places, tokens, _ in batches[:-1])
 
 
 @settings(deadline=None, max_examples=80)

@@ -81,8 +81,9 @@ def test_a_folder_that_cannot_take_the_pairs_is_a_file_error(tmp_path, monkeypat
         filled(numbered(50), tmp_path / "missing")
 
 
-def test_threads_may_read_at_once(small_blocks):
-    store = filled(numbered(1_000))
+def test_threads_may_read_at_once(tmp_path, monkeypatch, small_blocks):
+    monkeypatch.setattr(module, "MEMORY_BYTES", 100)
+    store = filled(numbered(1_000), tmp_path)
     indices = list(range(store.num_blocks)) * 5
     with ThreadPoolExecutor(4) as threads:
         for index, block in zip(indices, threads.map(store.block, indices), strict=True):

@@ -25,7 +25,7 @@ class Entry:
 
 ENTRIES = {
     "transformer": Entry(
-        {"dim": 16, "num_heads": 4, "ffn_dim": 24, "num_encoder_layers": 2, "dropout": 0.0},
+        {"dim": 16, "num_heads": 4, "ffn_dim": 24, "num_encoder_layers": 1, "dropout": 0.0},
         lambda row: row.get("tying") == "three-way" and row.get("vocabularies") == "separate",
     )
 }

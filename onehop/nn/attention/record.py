@@ -5,7 +5,7 @@ A context variable holds the subscriber, so that concurrent requests do not see 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from fnmatch import fnmatch
@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 
-class Record(Mapping[str, Tensor]):
+class Record:
     """Weights `(B, H, T, S)` by the name of the attention, such as `encoder.0.self` or `decoder.3.cross`.
+
+    A loop over it gives the names of what was recorded.
 
     Args:
         layers: Names to record, with `*` as in file names.

@@ -1,0 +1,175 @@
+"""What search says of a hypothesis is what the model says of it, and it finds what there is to find."""
+
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any, Literal
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from onehop.decode import Hypothesis, Rules, force, penalty, search, stepper
+from onehop.nn import Memory, Source, State
+from tests.laws.cases import BEGIN, END, PAD, Case, sources
+from tests.laws.close import assert_same
+
+GREEDY = Rules(1, penalty("none", 0.0), BEGIN, END, (PAD, BEGIN))
+WU = penalty("wu", 0.6)
+
+
+def forced(model: Any, memory: Memory, found: list[list[Hypothesis]]) -> Tensor:
+    """Return the log-probability of each hypothesis, example by example, from the model alone."""
+    rows = torch.tensor([row for row, hypotheses in enumerate(found) for _ in hypotheses])
+    marked = [torch.tensor([*h.tokens, END][: len(h.tokens) + h.complete]) for hs in found for h in hs]
+    targets = torch.nn.utils.rnn.pad_sequence(marked, batch_first=True)
+    inputs = torch.cat([torch.full_like(targets[:, :1], BEGIN), targets[:, :-1]], 1)
+    lengths = torch.tensor([len(tokens) for tokens in marked])
+    copies = memory.map(lambda x: x[rows], lambda x: x[rows])
+    return force(model, copies, inputs, targets, lengths).sum(1)
+
+
+def test_the_log_prob_of_a_hypothesis_is_that_of_forced_decoding(case: Case):
+    model = case.model()
+    with torch.inference_mode():
+        memory = model.encode(sources(5, 2, 7))
+        rules = replace(GREEDY, beam_size=3, penalty=WU)
+        found = search(stepper(model), model.start(memory), rules, [3, 5, 2])
+        assert_same(torch.tensor([h.log_prob for hs in found for h in hs]), forced(model, memory, found), 1e-5)
+    for hypotheses, limit in zip(found, [3, 5, 2], strict=True):
+        assert 1 <= len(hypotheses) <= 3
+        assert [h.score for h in hypotheses] == sorted((h.score for h in hypotheses), reverse=True)
+        for h in hypotheses:
+            length = len(h.tokens) + h.complete
+            assert h.score == WU(h.log_prob, length)
+            assert length <= limit
+            assert h.complete or length == limit
+            assert not {PAD, BEGIN, END} & set(h.tokens)
+
+
+def test_a_beam_of_one_takes_the_likeliest_token_each_time(case: Case):
+    model, source = case.model(), sources(5, 2, 7)
+    with torch.inference_mode():
+        memory = model.encode(source)
+        found = search(stepper(model), model.start(memory), GREEDY, [5, 6, 4])
+        for row, limit in enumerate((5, 6, 4)):
+            one = memory.map(lambda x: x[row : row + 1], lambda x: x)  # noqa: B023
+            tokens = [BEGIN]
+            while len(tokens) <= limit and tokens[-1] != END:
+                hidden, _ = model.decode(torch.tensor([tokens]), model.start(one))
+                logits = model.logits(hidden[0, -1])
+                logits[[PAD, BEGIN]] = -torch.inf
+                tokens.append(int(logits.argmax()))
+            assert found[row][0].tokens == [token for token in tokens[1:] if token != END]
+
+
+def test_a_beam_wide_enough_ranks_all_there_is(case: Case):
+    sizes = (6, None) if case.row["vocabularies"] == "joint" else (40, 6)
+    model = case.model(sizes)
+    words = range(3, 6)
+    targets = [list(x) for n in range(3) for x in product(words, repeat=n)]
+    everything = [Hypothesis(x, 0.0, 0.0, len(x) < 2) for x in targets]
+    with torch.inference_mode():
+        memory = model.encode(Source(torch.tensor([[3, 5, 4]])))
+        rules = replace(GREEDY, beam_size=len(everything), penalty=penalty("average", 0.0))
+        [found] = search(stepper(model), model.start(memory), rules, [2])
+        log_probs = forced(model, memory, [everything])
+    lengths = torch.tensor([len(h.tokens) + h.complete for h in everything])
+    order = (log_probs / lengths).argsort(descending=True).tolist()
+    assert [h.tokens for h in found] == [everything[i].tokens for i in order]
+    assert_same(torch.tensor([h.score for h in found]), (log_probs / lengths)[order], 1e-5)
+
+
+def test_searching_till_the_bound_is_never_worse_than_counting(case: Case):
+    model = case.model()
+    with torch.inference_mode():
+        memory = model.encode(sources(5, 2))
+        rules = replace(GREEDY, beam_size=2, penalty=penalty("wu", 1.0))
+        found = [
+            search(stepper(model), model.start(memory), replace(rules, stop=stop), [6, 6])
+            for stop in ("count", "bound")
+        ]
+    for count, bound in zip(*found, strict=True):
+        assert all(b.score >= c.score for c, b in zip(count, bound, strict=False))
+
+
+# ---------------------------------------------------------------------------------- a chain whose truth is known
+
+
+@dataclass(frozen=True)
+class Chain(State):
+    """A model that looks at the last token only: its state is what it read."""
+
+    seen: Tensor
+
+
+def chain(seed: int, vocab: int, sharpness: float) -> Tensor:
+    """Return random logits of each token after each."""
+    return torch.randn(vocab, vocab, generator=torch.Generator().manual_seed(seed)) * sharpness
+
+
+def run(follows: Tensor, rules: Rules, limits: list[int]) -> list[list[Hypothesis]]:
+    def step(tokens: Tensor, state: Chain) -> tuple[Tensor, Chain]:
+        return follows[tokens], Chain(state.beams, torch.cat([state.seen, tokens.unsqueeze(1)], 1))
+
+    return search(step, Chain(1, torch.zeros(len(limits), 0, dtype=torch.int64)), rules, limits)
+
+
+def enumerated(follows: Tensor, limit: int, score: Any) -> list[tuple[float, list[int]]]:
+    """Return every target with its score, best first."""
+    log_probs = follows.log_softmax(-1).tolist()
+    words = range(3, len(follows))
+    found: list[tuple[float, list[int]]] = []
+    for n in range(limit + 1):
+        for tokens in product(words, repeat=n):
+            path = [BEGIN, *tokens] + [END] * (n < limit)
+            total = sum(log_probs[a][b] for a, b in zip(path, path[1:], strict=False))
+            found.append((score(total, len(path) - 1), list(tokens)))
+    return sorted(found, reverse=True)
+
+
+seeds, sharp = st.integers(0, 10**6), st.floats(0.1, 5)
+penalties = st.sampled_from([penalty("wu", 0.6), penalty("wu", 1.5), penalty("average", 0.0), penalty("none", 0.0)])
+stops = st.sampled_from(["count", "bound"])
+
+
+@given(seeds, sharp, penalties, stops, st.integers(1, 4))
+def test_a_beam_wide_enough_is_exhaustive_on_a_chain(
+    seed: int, sharpness: float, score: Any, stop: Literal["count", "bound"], limit: int
+):
+    follows = chain(seed, 5, sharpness)
+    expected = enumerated(follows, limit, score)
+    rules = Rules(len(expected), score, BEGIN, END, (PAD, BEGIN), stop=stop)
+    [found] = run(follows, rules, [limit])
+    assert_same(torch.tensor([h.score for h in found]), torch.tensor([s for s, _ in expected]), 1e-4)
+    assert sorted(h.tokens for h in found) == sorted(tokens for _, tokens in expected)
+
+
+@given(seeds, sharp, penalties, st.integers(1, 5), st.integers(1, 8))
+def test_no_hypothesis_is_found_twice_and_the_bound_loses_nothing(
+    seed: int, sharpness: float, score: Any, beams: int, limit: int
+):
+    follows = chain(seed, 7, sharpness)
+    rules = Rules(beams, score, BEGIN, END, (PAD, BEGIN))
+    [count], [bound] = (run(follows, replace(rules, stop=stop), [limit]) for stop in ("count", "bound"))
+    for found in (count, bound):
+        assert len({(*h.tokens, h.complete) for h in found}) == len(found) >= 1
+    assert len(bound) >= len(count)
+    assert all(b.score >= c.score for c, b in zip(count, bound, strict=False))
+
+
+@given(seeds, sharp, penalties, stops, st.lists(st.integers(1, 7), min_size=2, max_size=4), st.integers(1, 3))
+def test_examples_of_a_batch_are_searched_as_each_alone(
+    seed: int, sharpness: float, score: Any, stop: Literal["count", "bound"], limits: list[int], beams: int
+):
+    follows = chain(seed, 6, sharpness)
+    rules = Rules(beams, score, BEGIN, END, (PAD, BEGIN), stop=stop)
+    together = run(follows, rules, limits)
+    assert together == [run(follows, rules, [limit])[0] for limit in limits]
+
+
+@given(seeds, penalties, st.integers(1, 3), st.integers(0, 5))
+def test_a_target_is_at_least_as_long_as_asked(seed: int, score: Any, beams: int, least: int):
+    rules = Rules(beams, score, BEGIN, END, (PAD, BEGIN), min_length=least)
+    [found] = run(chain(seed, 6, 2.0), rules, [6])
+    assert all(len(h.tokens) >= least for h in found)
