@@ -11,9 +11,8 @@ from typing import IO, Any
 
 import torch
 
-from onehop.data import Batch, Pair, evaluation_batches
+from onehop.data import Batch
 from onehop.files import Run, os_errors, write_text
-from onehop.metrics import bleu, tokenizer_for
 from onehop.tasks.package import new_package, save_package
 from onehop.tasks.translation import loss_sum
 from onehop.train.card import model_card
@@ -24,6 +23,7 @@ from onehop.train.prepare import Prepared
 from onehop.train.progress import Progress, load_checkpoint, save_checkpoint
 from onehop.train.recipe import TrainConfig
 from onehop.train.schedule import schedule
+from onehop.train.validation import Validation
 
 EVALUATIONS = 10  # in a run, where the recipe does not say how many updates lie between two
 GOLDEN = 8
@@ -40,14 +40,10 @@ class Fit:
     """
 
     def __init__(self, prepared: Prepared, run: Run, listener: Listener, device: str = "cpu") -> None:
-        self.recipe, self.translator, self.run, self.listener = (
-            prepared.recipe,
-            prepared.translator,
-            run,
-            listener,
-        )
-        self.prepared, self.device = prepared, device
+        self.prepared, self.run, self.listener, self.device = prepared, run, listener, device
+        self.recipe, self.translator = prepared.recipe, prepared.translator
         self.model = self.translator.model.to(device)
+        self.validation = Validation(self.translator, prepared.validation, self.recipe)
         train = self.recipe.train
         betas = (train.betas[0], train.betas[1])
         self.optimizer = adamw(self.model, weight_decay=train.weight_decay, betas=betas, epsilon=train.epsilon)
@@ -160,9 +156,9 @@ class Fit:
     def _evaluate(self) -> None:
         """Measure validation, and write the package where it is the best so far."""
         progress, started = self.progress, time.monotonic()
-        loss, score = self._validation_loss(), self._validation_bleu()
+        loss, score = self.validation.loss(), self.validation.bleu()
         figure = -loss if self.recipe.train.best == "loss" else score
-        best = progress.best is None or figure > progress.best
+        best = progress.best is None or figure > progress.best or not self.validation.pairs
         if best:
             progress.best, progress.best_update, progress.stale = figure, progress.update, 0
             self._save_package(loss, score)
@@ -176,33 +172,10 @@ class Fit:
         self.listener.evaluated(evaluation)
         self._write("evaluation", {**asdict(evaluation), "seconds": round(seconds, 2)})
 
-    @torch.inference_mode()
-    def _validation_loss(self) -> float:
-        """Return nats for each target token."""
-        self.model.eval()
-        pairs, t = self.prepared.validation, self.translator
-        sources = t.source_tokenizer.encode_batch([pair.source for pair in pairs])
-        targets = t.target_tokenizer.encode_batch([pair.target for pair in pairs])
-        total, count = 0.0, 0
-        for batch in evaluation_batches(sources, targets, self.recipe.train.batch_tokens or 1):
-            total += float(loss_sum(self.model, batch.to(self.device)))
-            count += batch.num_targets
-        return total / max(count, 1)
-
-    def _validation_bleu(self) -> float:
-        pairs = spread(self.prepared.validation, self.recipe.evaluate.sentences)
-        if not pairs:
-            return 0.0
-        decode = self.recipe.decode.model_copy(update={"beam_size": self.recipe.evaluate.beam_size})
-        encoded = self.translator.source_tokenizer.encode_batch([pair.source for pair in pairs])
-        found = self.translator.search(encoded, decode)
-        tokenize = self.recipe.evaluate.tokenize or tokenizer_for(self.recipe.data.target_language)
-        return bleu([best[0].text for best in found], [pair.target for pair in pairs], tokenize).value
-
     # -------------------------------------------------------------------------------------------- files
 
     def _save_package(self, loss: float, score: float) -> None:
-        sources = [pair.source for pair in spread(self.prepared.validation, GOLDEN)]
+        sources = self.validation.sources(GOLDEN)
         card = model_card(self.translator, self.prepared, self.progress, loss, score)
         save_package(new_package(self.translator, sources, card), self.run.model)
 
@@ -267,13 +240,6 @@ class Clock:
     def skip(self) -> None:
         """Leave out the time since the last tick."""
         self._last = time.monotonic()
-
-
-def spread(pairs: list[Pair], count: int) -> list[Pair]:
-    """Return `count` pairs, or all if there are fewer, evenly spread: files are often sorted by length."""
-    if len(pairs) <= count:
-        return pairs
-    return [pairs[i * len(pairs) // count] for i in range(count)]
 
 
 def _cut_log(path: Path, update: int) -> None:

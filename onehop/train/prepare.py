@@ -144,9 +144,7 @@ def _shape(model: dict[str, Any]) -> str:
     )
 
 
-def vocabularies(
-    recipe: Recipe, lines: Sequence[Pair], asked: int | None, tell: Tell
-) -> tuple[Tokenizer, Tokenizer]:
+def vocabularies(recipe: Recipe, lines: Sequence[Pair], asked: int | None, tell: Tell) -> tuple[Tokenizer, Tokenizer]:
     """Train the vocabulary of both sides, or one for each.
 
     Args:

@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from onehop.config import Table, override, read_toml, validate
+from onehop.config import Mistakes, Table, override, read_toml, validate
+from onehop.errors import ConfigError
+from onehop.models.registry import configure
 from onehop.tasks.settings import DecodeConfig, Long
 
 
@@ -84,7 +86,7 @@ class TrainConfig(Table):
     label_smoothing: float = Field(
         default=0.1, ge=0, lt=1, description="Share of a target's mass spread over all tokens."
     )
-    seed: int = Field(default=1, ge=0, description="Of weights, order of data and dropout.")
+    seed: int = Field(default=1, ge=0, lt=2**63, description="Of weights, order of data and dropout.")
     evaluate_every: int | None = Field(
         default=None, ge=1, description="Updates between evaluations; default: by the limit."
     )
@@ -103,7 +105,9 @@ class TrainConfig(Table):
 class EvaluateConfig(Table):
     """How validation is done during training."""
 
-    sentences: int = Field(default=500, ge=1, description="Validation sentences translated at each evaluation, evenly spread.")
+    sentences: int = Field(
+        default=500, ge=1, description="Validation sentences translated at each evaluation, evenly spread."
+    )
     beam_size: int = Field(default=1, ge=1, description="Beam of those translations.")
     tokenize: str | None = Field(default=None, description="sacreBLEU's tokenizer; default: by the target language.")
 
@@ -134,11 +138,36 @@ def load_recipe(path: str | Path, settings: Sequence[str] = ()) -> Recipe:
 def make_recipe(data: Mapping[str, Any], settings: Sequence[str] = (), where: str = "recipe") -> Recipe:
     """Validate a recipe given as tables.
 
+    Raises:
+        ConfigError: Lists every mistake at once.
+
     Example:
         >>> make_recipe({"data": {"pairs": ["pairs.tsv"]}}, ["train.seed=3"]).train.seed
         3
     """
-    return validate(Recipe, override(data, settings), where)
+    tables = override(data, settings)
+    faults = _model_faults(tables.get("model", {}))
+    try:
+        recipe = validate(Recipe, tables, where)
+    except Mistakes as error:
+        faults = error.lines + faults
+    if faults:
+        raise Mistakes(faults, where)
+    return recipe  # pyright: ignore[reportPossiblyUnboundVariable]
+
+
+def _model_faults(settings: Any) -> list[str]:
+    """Return what is wrong with `[model]`, as far as it can be told before the data are known."""
+    if not isinstance(settings, dict) or settings.get("preset") == "auto":
+        return []
+    settings = {"architecture": "transformer", **settings}
+    try:
+        configure(settings.pop("architecture"), settings)
+    except Mistakes as error:
+        return error.lines
+    except ConfigError as error:
+        return [f"{error.where}: {error.problem}" + f"; {error.remedy}" * bool(error.remedy)]
+    return []
 
 
 FILES = ("source", "target", "pairs", "valid_source", "valid_target", "valid_pairs")
@@ -172,5 +201,5 @@ def to_toml(recipe: Recipe) -> str:
 
 
 def _toml(value: Any) -> str:
-    """Write a value: TOML's strings, numbers, booleans and lists are JSON's."""
-    return json.dumps(value, ensure_ascii=False)
+    """Write a value: TOML's strings, numbers, booleans and lists are JSON's, but for one control character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,59 @@
+"""Validation while a model trains: its loss on all held-out pairs, and BLEU on some of them."""
+
+from __future__ import annotations
+
+import torch
+
+from onehop.data import Pair, evaluation_batches
+from onehop.metrics import bleu, tokenizer_for
+from onehop.tasks.translation import Translator, loss_sum
+from onehop.train.recipe import Recipe
+
+
+class Validation:
+    """Held-out pairs, tokenised once.
+
+    Args:
+        translator: The model that trains.
+        pairs: Held out; may be empty, then all figures are 0.
+        recipe: Says how many sentences to translate, and how.
+    """
+
+    def __init__(self, translator: Translator, pairs: list[Pair], recipe: Recipe) -> None:
+        self.translator, self.pairs, self.recipe = translator, pairs, recipe
+        self._sources = translator.source_tokenizer.encode_batch([pair.source for pair in pairs])
+        self._targets = translator.target_tokenizer.encode_batch([pair.target for pair in pairs])
+        self._some = spread(len(pairs), recipe.evaluate.sentences)
+
+    def sources(self, count: int) -> list[str]:
+        """Return that many source sentences, evenly spread."""
+        return [self.pairs[i].source for i in spread(len(self.pairs), count)]
+
+    @torch.inference_mode()
+    def loss(self) -> float:
+        """Return the loss in nats for each target token, without smoothing."""
+        self.translator.model.eval()
+        total, count = 0.0, 0
+        for batch in evaluation_batches(self._sources, self._targets, self.recipe.train.batch_tokens or 1):
+            total += float(loss_sum(self.translator.model, batch.to(self.translator.device)))
+            count += batch.num_targets
+        return total / max(count, 1)
+
+    def bleu(self) -> float:
+        """Return sacreBLEU of the chosen sentences."""
+        if not self._some:
+            return 0.0
+        decode = self.recipe.decode.model_copy(update={"beam_size": self.recipe.evaluate.beam_size})
+        found = self.translator.search([self._sources[i] for i in self._some], decode)
+        tokenize = self.recipe.evaluate.tokenize or tokenizer_for(self.recipe.data.target_language)
+        return bleu([best[0].text for best in found], [self.pairs[i].target for i in self._some], tokenize).value
+
+
+def spread(size: int, count: int) -> list[int]:
+    """Return `count` of `size` places, or all if there are fewer, evenly spread: files are often sorted by length.
+
+    Example:
+        >>> spread(10, 4)
+        [0, 2, 5, 7]
+    """
+    return list(range(size)) if size <= count else [i * size // count for i in range(count)]
