@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,20 @@ class Table(BaseModel):
 
 
 T = TypeVar("T", bound=Table)
+
+
+class SettingsError(ConfigError):
+    """Every mistake of some settings, one a line.
+
+    Args:
+        lines: Each with its key.
+        where: The file.
+    """
+
+    def __init__(self, lines: Sequence[str], where: str) -> None:
+        many = f"{len(lines)} mistakes" if len(lines) > 1 else "a mistake"
+        super().__init__(f"{many} in the settings:\n" + "\n".join(f"  - {line}" for line in lines), "", where)
+        self.lines = list(lines)
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
@@ -41,7 +56,7 @@ def override(data: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]
         >>> override({"train": {"seed": 1}}, ["train.seed=2", "model.preset=transformer-tiny"])
         {'train': {'seed': 2}, 'model': {'preset': 'transformer-tiny'}}
     """
-    result: dict[str, Any] = {key: dict(value) if isinstance(value, Mapping) else value for key, value in data.items()}
+    result: dict[str, Any] = copy.deepcopy(dict(data))
     for setting in settings:
         path, equals, text = setting.partition("=")
         keys = path.strip().split(".")
@@ -64,7 +79,7 @@ def _toml_value(text: str) -> Any:
 
 
 def validate(table: type[T], data: Mapping[str, Any], where: str, prefix: str = "") -> T:
-    """Build `table` from `data`, or raise one `ConfigError` that lists every mistake.
+    """Build `table` from `data`, or raise one `SettingsError` that lists them all.
 
     Args:
         table: The class of settings.
@@ -76,13 +91,12 @@ def validate(table: type[T], data: Mapping[str, Any], where: str, prefix: str = 
         return table.model_validate(data)
     except ValidationError as error:
         lines = [_explain(table, fault, prefix) for fault in error.errors()]  # type: ignore[arg-type]
-    many = f"{len(lines)} mistakes" if len(lines) > 1 else "a mistake"
-    raise ConfigError(f"{many} in the settings:\n" + "\n".join(f"  - {line}" for line in lines), "", where)
+    raise SettingsError(lines, where)
 
 
 def _explain(table: type[Table], fault: Mapping[str, Any], prefix: str) -> str:
     path: tuple[Any, ...] = fault["loc"]
-    name = prefix + ".".join(str(part) for part in path)
+    name = (prefix + ".".join(str(part) for part in path)).rstrip(".")
     if fault["type"] == "extra_forbidden":
         known = _keys(table, path[:-1])
         hint = nearest(str(path[-1]), known) or f"known here: {', '.join(known)}"

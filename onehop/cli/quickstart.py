@@ -26,6 +26,7 @@ def quickstart(
     """Train English to German on the bundled sentences, translate unseen ones, and say what to do next."""
     from onehop.cli import console
     from onehop.cli.options import use
+    from onehop.config import read_toml
     from onehop.data.tatoeba import prepare
     from onehop.files import Run, to_json, write_text
     from onehop.tasks import load_translator
@@ -36,7 +37,9 @@ def quickstart(
     use(threads, "cpu")
     console.tell("Tatoeba sentence pairs (www.manythings.org/anki and tatoeba.org, CC BY 2.0 FR)")
     text = prepare(out.with_name("tatoeba-en-de"))
-    recipe = make_recipe(settings(str(text.train), minutes))
+    tables = read_toml(text.recipe)
+    tables["data"]["pairs"], tables["train"]["max_minutes"] = [str(text.train)], minutes
+    recipe = make_recipe(tables)
     with console.TrainingView() as view:
         trained = run(recipe, out, overwrite=True, listener=view)
     translator = load_translator(out)
@@ -59,28 +62,6 @@ def quickstart(
     }
     write_text(Run(out).report, to_json(result))
     show(short, report, everything, out, text.folder)
-
-
-def settings(train: str, minutes: float) -> dict[str, dict[str, object]]:
-    """Return the recipe: a small pre-LN Transformer, and a rate that falls to zero when the time is up."""
-    from onehop.data.tatoeba import ATTRIBUTION, LICENSE
-
-    return {
-        "data": {
-            "pairs": [train], "source_language": "en", "target_language": "de",
-            "license": LICENSE, "attribution": ATTRIBUTION,
-        },
-        "text": {"vocab_size": 3000, "max_length": 128},
-        "model": {
-            "dim": 128, "ffn_dim": 512, "num_heads": 4, "num_encoder_layers": 2, "num_decoder_layers": 2,
-            "norm": "pre", "dropout": 0.0,
-        },
-        "train": {
-            "max_minutes": minutes, "batch_tokens": 1000, "learning_rate": 3e-3, "warmup": 200, "schedule": "cosine",
-        },
-        "decode": {"beam_size": 4, "length_penalty": "wu", "alpha": 0.6},
-        "evaluate": {"sentences": 200},
-    }  # fmt: skip
 
 
 def score(translator: Translator, pairs: list[Pair]) -> Report:

@@ -6,10 +6,11 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -49,7 +50,7 @@ def translate(
     decode = decoding(translator.settings, max(nbest, beam or translator.settings.decode.beam_size))
     counts = {"dropped": 0, "cut": 0, "incomplete": 0}
     name = "standard input" if file == "-" else file
-    with _input(file) as lines, _output(output) as out:
+    with _input(file, name) as lines, _output(output) as out:
         if chosen == "error":
             _check(translator, lines, split and nbest == 1, name)
         number = 1
@@ -78,7 +79,7 @@ def translate(
         console.tell(f"{counts['incomplete']} translations were ended by decode.max_length, not by the model")
 
 
-def _check(translator: Translator, lines: IO[bytes], split: bool, name: str) -> None:
+def _check(translator: Translator, lines: Opener, split: bool, name: str) -> None:
     """Find a line that is too long before the first output."""
     number = 1
     for chunk in _chunks(lines, name):
@@ -86,30 +87,38 @@ def _check(translator: Translator, lines: IO[bytes], split: bool, name: str) -> 
         number += len(chunk)
 
 
-def _input(file: str) -> Any:
-    """Open a file that can be read twice; one that cannot, such as a pipe, is spooled."""
-    from onehop.files import open_bytes
-
-    stream = sys.stdin.buffer if file == "-" else open_bytes(file)
-    if file != "-" and stream.seekable():
-        return stream
-    spool = tempfile.SpooledTemporaryFile(max_size=1 << 26)  # noqa: SIM115 - the caller closes it
-    shutil.copyfileobj(stream, spool, 1 << 20)
-    return spool
+Opener = Callable[[], AbstractContextManager[IO[bytes]]]
 
 
-def _chunks(stream: IO[bytes], name: str) -> Iterator[list[str]]:
-    from onehop.files import decode_lines
+@contextmanager
+def _input(file: str, name: str) -> Generator[Opener]:
+    """Yield a way to open the input again and again; what can be read but once, such as a pipe, is spooled."""
+    from onehop.files import open_bytes, os_errors
 
-    stream.seek(0)
-    lines = decode_lines(stream, name)
-    while chunk := list(islice(lines, CHUNK)):
-        yield chunk
+    if file != "-" and (Path(file).is_file() or not Path(file).exists()):
+        yield lambda: open_bytes(file)
+        return
+    with tempfile.SpooledTemporaryFile(max_size=1 << 26) as spool:
+
+        def rewound() -> AbstractContextManager[IO[bytes]]:
+            spool.seek(0)
+            return nullcontext(cast("IO[bytes]", spool))
+
+        with os_errors(name, "read"), nullcontext(sys.stdin.buffer) if file == "-" else open(file, "rb") as stream:
+            shutil.copyfileobj(stream, spool, 1 << 20)
+        yield rewound
+
+
+def _chunks(opener: Opener, name: str) -> Iterator[list[str]]:
+    from onehop.files import decode_lines, os_errors
+
+    with os_errors(name, "read"), opener() as stream:
+        lines = decode_lines(stream, name)
+        while chunk := list(islice(lines, CHUNK)):
+            yield chunk
 
 
 def _output(path: Path | None) -> Any:
-    from contextlib import nullcontext
-
     from onehop.cli import console
     from onehop.files import new_text
 

@@ -14,8 +14,6 @@ from pathlib import Path
 from onehop.data.readers import Pair, read_table
 from onehop.files import os_errors, write_text
 
-LICENSE = "CC BY 2.0 FR"
-ATTRIBUTION = "Sentence pairs: www.manythings.org/anki and tatoeba.org."
 MAX_WORDS = 8
 
 
@@ -24,14 +22,16 @@ class Text:
     """The files written, and what is held out.
 
     Args:
-        folder: With `train.tsv` and `held-out.tsv`.
+        folder: With `train.tsv`, `held-out.tsv` and `recipe.toml`.
         train: Pairs whose English side has at most `max_words` words.
+        recipe: What the quickstart trains.
         held_out: Pairs of all lengths that are in no training.
         max_words: Of training.
     """
 
     folder: Path
     train: Path
+    recipe: Path
     held_out: list[Pair]
     max_words: int = MAX_WORDS
 
@@ -64,11 +64,13 @@ def is_held_out(source: str) -> bool:
 
 
 def prepare(folder: Path) -> Text:
-    """Write `train.tsv` and `held-out.tsv` into a folder."""
+    """Write `train.tsv`, `held-out.tsv` and the quickstart's `recipe.toml` into a folder."""
     train, held = split(pairs())
     with os_errors(folder, "make the folder"):
         folder.mkdir(parents=True, exist_ok=True)
     short = [pair for pair in train if len(pair.source.split()) <= MAX_WORDS]
     write_text(folder / "train.tsv", "".join(f"{source}\t{target}\n" for source, target in short))
     write_text(folder / "held-out.tsv", "".join(f"{source}\t{target}\n" for source, target in held))
-    return Text(folder, folder / "train.tsv", held)
+    recipe = folder / "recipe.toml"
+    write_text(recipe, (files("onehop.bundled") / "quickstart.toml").read_text("utf-8"))
+    return Text(folder, folder / "train.tsv", recipe, held)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from onehop.config import Mistakes, Table, override, read_toml, validate
+from onehop.config import SettingsError, Table, override, read_toml, validate
 from onehop.errors import ConfigError
 from onehop.models.registry import configure
 from onehop.tasks.settings import DecodeConfig, Long
@@ -149,11 +149,11 @@ def make_recipe(data: Mapping[str, Any], settings: Sequence[str] = (), where: st
     faults = _model_faults(tables.get("model", {}))
     try:
         recipe = validate(Recipe, tables, where)
-    except Mistakes as error:
-        faults = error.lines + faults
+    except SettingsError as error:
+        raise SettingsError(error.lines + faults, where) from None
     if faults:
-        raise Mistakes(faults, where)
-    return recipe  # pyright: ignore[reportPossiblyUnboundVariable]
+        raise SettingsError(faults, where)
+    return recipe
 
 
 def _model_faults(settings: Any) -> list[str]:
@@ -163,7 +163,7 @@ def _model_faults(settings: Any) -> list[str]:
     settings = {"architecture": "transformer", **settings}
     try:
         configure(settings.pop("architecture"), settings)
-    except Mistakes as error:
+    except SettingsError as error:
         return error.lines
     except ConfigError as error:
         return [f"{error.where}: {error.problem}" + f"; {error.remedy}" * bool(error.remedy)]
