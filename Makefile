@@ -8,7 +8,7 @@ MINUTES ?= 6.5
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: help install quickstart test test-slow lint docs bench clean
+.PHONY: help install quickstart test test-slow lint docs clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/:/'
@@ -45,9 +45,6 @@ lint: install  ## Check format, style, types and import layers.
 docs: install  ## Build the documentation into site/.
 	@$(PIP) mkdocs-material 'mkdocstrings[python]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-
-bench: install  ## Measure decoding and training speed on this machine.
-	@$(BIN)/python benchmarks/speed.py
 
 clean:  ## Remove what make made.
 	rm -rf .venv site dist build

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onehop.cli.options import Beam, Device, Json, Long, Threads
+from onehop.cli.options import Beam, Device, Json, Long, Settings, Threads
 from onehop.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def evaluate(
     tokenize: Annotated[str | None, typer.Option("--tokenize", help="sacreBLEU's tokenizer.")] = None,
     as_json: Json = False,
     long: Long = "error",
+    settings: Settings = None,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
@@ -47,7 +48,7 @@ def evaluate(
         if len(rival[1]) != len(sources):
             raise DataError(f"{len(rival[1])} lines, but {len(sources)} sources", "Give one for each line.", against)
     report = run(
-        translator, sources, references, decode=decoding(translator.settings, beam), tokenize=tokenize,
+        translator, sources, references, decode=decoding(translator.settings.decode, beam, settings), tokenize=tokenize,
         long=chosen, where=name, against=rival,
     )  # fmt: skip
     if output:
@@ -88,7 +89,7 @@ def _translations(against: str, sources: list[str], beam: int | None, long: Any,
         return list(read_lines(against))
     other = load_translator(against)
     other.model.to(device)
-    found = other.translate(sources, decoding(other.settings, beam), split=False, long=long, where=where)
+    found = other.translate(sources, decoding(other.settings.decode, beam, None), split=False, long=long, where=where)
     return [translation.text for translation in found]
 
 

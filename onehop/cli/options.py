@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from onehop.errors import ConfigError
 
+if TYPE_CHECKING:
+    from onehop.tasks import DecodeConfig
+
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Processor threads; default: all cores.")]
 Device = Annotated[str, typer.Option("--device", help="Where to run, as torch names it: cpu, cuda, cuda:1, mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Long = Annotated[str, typer.Option("--long", help="Lines longer than the model's limit: error, drop or cut.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Such as decode.max_length=40; may be repeated.")]
 Beam = Annotated[int | None, typer.Option("--beam", min=1, help="Beam size; 1 is greedy. Default: the package's.")]
 
 
@@ -36,11 +40,16 @@ def policy(long: str) -> Any:
     return long
 
 
-def decoding(settings: Any, beam: int | None) -> Any:
-    """Return the package's way to search, with another beam if one is asked for."""
-    from onehop.config import validate
+def decoding(package: DecodeConfig, beam: int | None, changes: list[str] | None) -> DecodeConfig:
+    """Return the package's way to search with `--set decode.KEY=VALUE` and `--beam` applied."""
+    from onehop.config import override, validate
     from onehop.tasks import DecodeConfig
 
-    if beam is None:
-        return settings.decode
-    return validate(DecodeConfig, {**settings.decode.model_dump(), "beam_size": beam}, "command line")
+    tables = override({"decode": package.model_dump()}, changes or [])
+    if len(tables) > 1:
+        raise ConfigError(
+            f"{', '.join(tables)}: only keys of decode can be set here", "Such as decode.alpha=1", "--set"
+        )
+    if beam is not None:
+        tables["decode"]["beam_size"] = beam
+    return validate(DecodeConfig, tables["decode"], "command line", "decode.")

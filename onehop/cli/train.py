@@ -30,6 +30,7 @@ def train(
     settings: Annotated[Files | None, typer.Option("--set", help="A setting of the recipe: TABLE.KEY=VALUE.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Move what is in the folder aside first.")] = False,
+    long: Annotated[str | None, typer.Option("--long", help="Short for --set text.long=error, drop or cut.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Short for --set train.seed=N.")] = None,
     device: Device = "cpu",
     threads: Threads = None,
@@ -48,7 +49,8 @@ def train(
         "source": source, "target": target, "pairs": pairs,
         "valid_source": valid_source, "valid_target": valid_target, "valid_pairs": valid_pairs,
     }  # fmt: skip
-    changes = [*(settings or []), *([f"train.seed={seed}"] if seed is not None else [])]
+    short = {"train.seed": seed, "text.long": long}
+    changes = [*(settings or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
     chosen = _recipe(recipe, {key: value for key, value in given.items() if value}, changes, out, resume)
     if out is None:
         if recipe is None:

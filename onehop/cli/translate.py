@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from onehop.cli.options import Beam, Device, Long, Threads
+from onehop.cli.options import Beam, Device, Long, Settings, Threads
 
 if TYPE_CHECKING:
     from onehop.tasks import Translation, Translator
@@ -33,6 +33,7 @@ def translate(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each line.")] = False,
     long: Long = "error",
     split: Annotated[bool, typer.Option("--split/--no-split", help="Split paragraphs into sentences.")] = True,
+    settings: Settings = None,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
@@ -47,7 +48,9 @@ def translate(
     chosen, device = policy(long), use(threads, device)
     translator = load_translator(model)
     translator.model.to(device)
-    decode = decoding(translator.settings, max(nbest, beam or translator.settings.decode.beam_size))
+    decode = decoding(translator.settings.decode, beam, settings)
+    if nbest > decode.beam_size:
+        decode = decoding(decode, nbest, None)
     counts = {"dropped": 0, "cut": 0, "incomplete": 0}
     name = "standard input" if file == "-" else file
     with _input(file, name) as lines, _output(output) as out:

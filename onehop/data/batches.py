@@ -197,6 +197,15 @@ class TrainingBatches:
     def _after(self, epoch: int, window: int) -> tuple[int, int]:
         return (epoch, window + 1) if window + 1 < len(self._windows) else (epoch + 1, 0)
 
+    def check_lengths(self) -> None:
+        """Read the whole corpus once, so that a pair that is too long is an error now and not hours later.
+
+        Raises:
+            LengthError: A pair is too long and the policy is `error`.
+        """
+        for index in range(self._windows.blocks.store.num_blocks):
+            self._windows.blocks.block(index)
+
     def close(self) -> None:
         """Stop the thread that prepares windows; no batch may be asked for after that."""
         self._windows.stop.set()

@@ -79,6 +79,8 @@ def prepare(recipe: Recipe, folder: Path, tell: Tell) -> Prepared:
         seed=recipe.train.seed,
         held=split.held,
     )  # fmt: skip
+    if policy == "error":
+        batches.check_lengths()
     return Prepared(recipe, translator, batches, split.validation, num_pairs)
 
 
