@@ -104,7 +104,8 @@ def _explain(table: type[Table], fault: Mapping[str, Any], prefix: str) -> str:
     if fault["type"] == "missing":
         return f"{name}: must be given"
     message = str(fault["msg"]).removeprefix("Value error, ")
-    return f"{name}: {message[:1].lower()}{message[1:]} (given: {fault['input']!r})"
+    given = "" if fault["type"] == "value_error" else f" (given: {fault['input']!r})"  # our own messages name it
+    return f"{name}: {message[:1].lower()}{message[1:]}{given}"
 
 
 def _keys(table: type[BaseModel], path: Sequence[Any]) -> list[str]:

@@ -87,7 +87,7 @@ class _ZstdFrames(io.RawIOBase):
         data = data or self._stream.read(1 << 17)
         if inside and not data:
             raise EOFError("the file ends inside a zstd frame")
-        if not inside:
+        if data and not inside:
             self._frame = zstandard.ZstdDecompressor().decompressobj()
         return data
 

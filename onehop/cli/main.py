@@ -47,7 +47,7 @@ def options(
 def main() -> None:
     """Run a verb; exit 1 where a check found something, 2 for what a user can mend, 128 + signal."""
     try:
-        app()
+        app(prog_name="onehop")
     except OnehopError as error:
         sys.exit(_failed(str(error)))
     except MemoryError:

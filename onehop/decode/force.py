@@ -17,6 +17,13 @@ def force(decoder: Decoder, memory: Memory, inputs: Tensor, targets: Tensor, len
         inputs: `(B, T)` int64: the targets shifted right behind the begin mark.
         targets: `(B, T)` int64, each with its end mark.
         lengths: `(B,)` int64, real tokens of each target.
+
+    Example:
+        >>> model = onehop.models.build("transformer", {"preset": "transformer-tiny"}, source_vocab=50).eval()
+        >>> memory = model.encode(onehop.nn.Source(torch.tensor([[7, 8, 2]])))
+        >>> scores = force(model, memory, torch.tensor([[1, 9]]), torch.tensor([[9, 2]]), torch.tensor([2]))
+        >>> scores.shape, bool((scores < 0).all())
+        (torch.Size([1, 2]), True)
     """
     hidden, _ = decoder.decode(inputs, decoder.start(memory))
     real = torch.arange(targets.size(1), device=targets.device) < lengths.unsqueeze(1)

@@ -65,7 +65,7 @@ class BeamSearch:
 
     Example:
         >>> follows = torch.tensor([[0.0, 0, 0, 0], [0, 0, 9, 0], [0, 0, 0, 9], [9, 0, 0, 0]])  # 1 -> 2 -> 3 -> 0
-        >>> rules = Rules(beam_size=1, penalty=penalty("average", 0.0), begin=1, end=0)
+        >>> rules = Rules(beam_size=1, penalty=onehop.decode.penalty("average", 0.0), begin=1, end=0)
         >>> machine = BeamSearch(rules)
         >>> ids = machine.admit([5])
         >>> while machine.ids:
@@ -205,6 +205,13 @@ def search(
         rules: What to look for.
         limits: The most tokens of each target, its end mark included.
         device: Of the model.
+
+    Example:
+        >>> follows = torch.tensor([[0.0, 0, 0, 0], [0, 0, 9, 0], [0, 0, 0, 9], [9, 0, 0, 0]])  # 1 -> 2 -> 3 -> 0
+        >>> rules = Rules(beam_size=2, penalty=onehop.decode.penalty("none", 0.0), begin=1, end=0)
+        >>> found = search(lambda tokens, state: (follows[tokens], state), onehop.nn.State(1), rules, limits=[5])
+        >>> found[0][0].tokens
+        [2, 3]
     """
     machine = BeamSearch(rules)
     ids = machine.admit(limits, device)

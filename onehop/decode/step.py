@@ -14,7 +14,15 @@ Step = Callable[[Tensor, Any], tuple[Tensor, Any]]
 
 
 def stepper(decoder: Decoder) -> Step:
-    """Narrow a decoder to a step."""
+    """Narrow a decoder to a step.
+
+    Example:
+        >>> model = onehop.models.build("transformer", {"preset": "transformer-tiny"}, source_vocab=50)
+        >>> state = model.start(model.encode(onehop.nn.Source(torch.tensor([[7, 8, 2]]))))
+        >>> logits, state = stepper(model)(torch.tensor([1]), state)
+        >>> logits.shape
+        torch.Size([1, 50])
+    """
 
     def step(tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
         hidden, state = decoder.decode(tokens.unsqueeze(1), state)

@@ -139,14 +139,10 @@ class Transformer(nn.Module):
 
     def start(self, memory: Memory) -> TransformerState:
         """Project the source once for each layer."""
-        rows, size = memory.states.shape[:2]
-        where = _positions(memory.states[..., 0], memory.segments)
-        lengths = memory.lengths
-        if lengths is None:
-            lengths = torch.full((rows,), size, dtype=torch.int64, device=memory.states.device)
+        where, lengths = _positions(memory.states[..., 0], memory.segments), memory.known_lengths()
         read = tuple(block.cross.project(memory.states, where) for block in self.decoder)
         head_dim, groups = read[0].keys.size(3), read[0].keys.size(1)
-        empty = memory.states.new_empty(rows, groups, 0, head_dim)
+        empty = memory.states.new_empty(len(lengths), groups, 0, head_dim)
         past = tuple(KV(empty, empty) for _ in self.decoder)
         return TransformerState(1, past, Slots(torch.zeros_like(lengths)), read, lengths, memory.segments)
 

@@ -49,11 +49,8 @@ class EncoderBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: Mask, positions: Tensor) -> Tensor:
         """Transform `x (B, S, D)`; `positions (B, S)` are those of its tokens."""
-
-        def attend(y: Tensor) -> Tensor:
-            return self.attention(y, self.attention.project(y, positions), mask, positions)
-
-        x = self.attention_residual(x, attend)
+        attention = self.attention
+        x = self.attention_residual(x, lambda y: attention(y, attention.project(y, positions), mask, positions))
         return self.feedforward_residual(x, self.feedforward)
 
 
@@ -95,14 +92,14 @@ class DecoderBlock(nn.Module):
             The transformed chunk, and the past with the chunk appended.
         """
         held: list[KV] = []
-
-        def attend(y: Tensor) -> Tensor:
-            held.append(past.append(self.attention.project(y, positions), slots))
-            return self.attention(y, held[0].filled(slots.size + y.size(1)), masks[0], positions)
-
-        x = self.attention_residual(x, attend)
+        x = self.attention_residual(x, lambda y: self._recall(y, past, slots, masks[0], positions, held))
         x = self.cross_residual(x, lambda y: self._read(y, memory, masks[1], positions))
         return self.feedforward_residual(x, self.feedforward), held[0]
+
+    def _recall(self, y: Tensor, past: KV, slots: Slots, mask: Mask, positions: Tensor, held: list[KV]) -> Tensor:
+        """Self-attention over the past and the chunk; leave both, joined, in `held`."""
+        held.append(past.append(self.attention.project(y, positions), slots))
+        return self.attention(y, held[0].filled(slots.size + y.size(1)), mask, positions)
 
     def _read(self, y: Tensor, memory: KV, mask: Mask, positions: Tensor) -> Tensor:
         """Cross-attention: beams of one example become more queries over one copy of its source."""

@@ -6,9 +6,10 @@ models alike; `logits` stands apart, since only the caller knows which rows must
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from onehop.nn.state import Batched, State, over_time
@@ -37,6 +38,19 @@ class Memory(Batched):
     states: Tensor = over_time(1)
     lengths: Tensor | None = None
     segments: Tensor | None = None
+
+    def merge(self, other: Any) -> Memory:
+        """Put the sources of `other` behind these; packed rows cannot be joined."""
+        if self.segments is not None or other.segments is not None:
+            raise ValueError("packed memories cannot be merged: their segments are numbered apart")
+        one, two = (replace(m, lengths=m.known_lengths()) for m in (self, other))
+        return super(Memory, one).merge(two)
+
+    def known_lengths(self) -> Tensor:
+        """Return `(B,)`, real positions of each row, also where all are full."""
+        rows, size = self.states.shape[:2]
+        full = torch.full((rows,), size, dtype=torch.int64, device=self.states.device)
+        return full if self.lengths is None else self.lengths
 
 
 @runtime_checkable

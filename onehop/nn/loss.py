@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 ROWS = 256  # logits computed at once: few enough to stay in the processor's cache
@@ -88,7 +89,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *outer: Tensor) -> Any:  # type: ignore[override]
-        gradients = [None if grad is None else grad.mul_(outer[0]) for grad in ctx.gradients]
-        ctx.gradients = None
+        gradients = [None if grad is None else grad * outer[0] for grad in ctx.gradients]
         return *gradients, None, None

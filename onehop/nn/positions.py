@@ -47,6 +47,6 @@ class Sinusoidal(nn.Module):
 
     def forward(self, positions: Int[Tensor, "*B"]) -> Float[Tensor, "*B D"]:
         """Return the codes of int64 `positions`."""
-        if positions.numel() and int(positions.max()) >= self.TABLE:
+        if self.table.dtype == torch.float64 or (positions.numel() and int(positions.max()) >= self.TABLE):
             return sinusoidal(positions, self.dim, self.table.dtype)
         return F.embedding(positions, self.table)

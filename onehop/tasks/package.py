@@ -60,7 +60,13 @@ class Package:
 
 
 def new_package(translator: Translator, golden_sources: Sequence[str], card: str) -> Package:
-    """Make a package of a trained model; its golden lines are computed here."""
+    """Make a package of a trained model; its golden lines are computed here.
+
+    Example:
+        >>> translator = onehop.load("runs/first")
+        >>> new_package(translator, ["Hello."], "# A model").golden[0]["source"]
+        'Hello.'
+    """
     return Package(translator, tuple(golden(translator, golden_sources)), card, versions())
 
 
@@ -92,6 +98,11 @@ def save_package(package: Package, folder: str | Path) -> None:
 
     Raises:
         FileError: The folder cannot be written.
+
+    Example:
+        >>> save_package(load_package("runs/first"), "runs/copy")
+        >>> load_package("runs/copy").manifest == load_package("runs/first").manifest
+        True
     """
     with new_folder(folder) as new:
         files = _files(package)
@@ -161,6 +172,10 @@ def load_package(model: str | Path) -> Package:
 
     Raises:
         ModelError: Not a model, of another task, damaged, or made by a newer Onehop; says which file and what to do.
+
+    Example:
+        >>> load_package("runs/first").manifest["task"]
+        'translation'
     """
     folder = find(model)
     manifest = read_manifest(folder)

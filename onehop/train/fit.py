@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import IO, Any
 
@@ -72,7 +73,7 @@ class Fit:
             self.model, self._loss_sum, batches, self.optimizer, self._rate,
             accumulate=train.accumulate, max_norm=train.max_norm,
         )  # fmt: skip
-        with self.run.open_log() as log:
+        with os_errors(self.run.log, "write"), self.run.open_log() as log:
             self._log = log
             if self.progress.due:
                 self._evaluate()
@@ -198,9 +199,9 @@ class Fit:
         self._write("note", {"text": text})
 
     def _write(self, kind: str, row: dict[str, Any]) -> None:
-        line = json.dumps({"kind": kind, "update": self.progress.update, **row}, ensure_ascii=False)
-        with os_errors(self.run.log, "write"):
-            self._log.write(line + "\n")
+        finite = {key: None if isinstance(value, float) and not isfinite(value) else value for key, value in row.items()}
+        line = json.dumps({"kind": kind, "update": self.progress.update, **finite}, ensure_ascii=False)
+        self._log.write(line + "\n")
 
     _log: IO[str]
     _part: int

@@ -9,7 +9,13 @@ from onehop.nn.embedding import TokenEmbedding
 
 
 def adamw(model: nn.Module, *, weight_decay: float, betas: tuple[float, float], epsilon: float) -> torch.optim.AdamW:
-    """Return AdamW that decays matrices only: no bias, no normalisation, no embedding."""
+    """Return AdamW that decays matrices only: no bias, no normalisation, no embedding.
+
+    Example:
+        >>> optimizer = adamw(nn.Linear(4, 2), weight_decay=0.01, betas=(0.9, 0.98), epsilon=1e-9)
+        >>> [(len(group["params"]), group["weight_decay"]) for group in optimizer.param_groups]
+        [(1, 0.01), (1, 0.0)]
+    """
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, TokenEmbedding)}
     decayed: list[nn.Parameter] = []
     others: list[nn.Parameter] = []

@@ -19,7 +19,7 @@ from onehop.text import LEAST_VOCAB_SIZE, Tokenizer, default_max_length, split_s
 from onehop.train.recipe import Recipe, TextConfig, TrainConfig
 from onehop.train.size import PLANS, Plan, learning_rate, plan
 
-SAMPLE = 500_000  # pairs that vocabularies and lengths are chosen on; more changes neither
+SAMPLE = 300_000  # pairs that vocabularies and lengths are chosen on; more changes neither
 Tell = Callable[[str], None]
 
 
@@ -167,7 +167,7 @@ def vocabularies(recipe: Recipe, lines: Sequence[Pair], asked: int | None, tell:
             size = fewer  # a smaller vocabulary has less room for characters, so it may give fewer still
         smaller = f"Use text.vocab_size = {size}, or leave" if size >= LEAST_VOCAB_SIZE else "Leave"
         raise ConfigError(
-            f"text.vocab_size = {asked}, but the text gives no more than {size} pieces",
+            f"the text gives no more than {size} pieces, not {asked}",
             f"{smaller} it out to have it chosen; or give more text.",
             "text.vocab_size",
         )
@@ -187,7 +187,7 @@ def lengths(
     recipe: Recipe, lines: Sequence[Pair], tokenizers: tuple[Tokenizer, Tokenizer], num_pairs: int, tell: Tell
 ) -> tuple[Recipe, TextLimits, str]:
     """Choose the longest line, what becomes of longer ones, and how long to train, unless the user did."""
-    some = lines[:: max(1, len(lines) // 100_000)]
+    some = lines[:: max(1, len(lines) // 30_000)]
     sides = (
         tokenizers[0].encode_batch([p.source for p in some]),
         tokenizers[1].encode_batch([p.target for p in some]),

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from onehop.data import Position
 from onehop.errors import FileError
-from onehop.files import Run, new_folder, os_errors, to_json
+from onehop.files import Run, file_error, new_folder, to_json
 from onehop.train.optimizer import load_optimizer_tensors, optimizer_tensors
 
 
@@ -90,13 +90,15 @@ def load_progress(folder: Path) -> Progress:
 @contextmanager
 def _damage(folder: Path) -> Generator[None]:
     """Turn what a damaged file brings up into one error."""
+    damage = SafetensorError, FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RuntimeError
     try:
-        with os_errors(folder, "read"):
-            yield
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        yield
+    except damage as error:
         raise FileError(
             f"a damaged checkpoint: {error}", "Remove it, to resume from the one before.", str(folder)
         ) from error
+    except OSError as error:
+        raise file_error(error, folder, "read") from error
 
 
 def _random_state() -> dict[str, Tensor]:

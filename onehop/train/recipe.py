@@ -109,7 +109,9 @@ class EvaluateConfig(Table):
         default=500, ge=1, description="Validation sentences translated at each evaluation, evenly spread."
     )
     beam_size: int = Field(default=1, ge=1, description="Beam of those translations.")
-    tokenize: str | None = Field(default=None, description="sacreBLEU's tokenizer; default: by the target language.")
+    tokenize: Literal["13a", "char", "intl", "none", "zh"] | None = Field(
+        default=None, description="sacreBLEU's tokenizer; default: by the target language."
+    )
 
 
 class Recipe(Table):
@@ -128,6 +130,10 @@ def load_recipe(path: str | Path, settings: Sequence[str] = ()) -> Recipe:
 
     Raises:
         ConfigError: Lists every mistake at once.
+
+    Example:
+        >>> load_recipe("recipe.toml", ["train.max_updates=7"]).train.max_updates
+        7
     """
     data = read_toml(path)
     data.pop("record", None)  # what a run of the recipe reached; not a setting

@@ -73,8 +73,8 @@ def train(
         Interrupted: SIGINT or SIGTERM came; a checkpoint was written.
 
     Example:
-        >>> trained = onehop.train("recipe.toml", "runs/first")
-        >>> onehop.load("runs/first").translate(["Hello."])[0].text != ""
+        >>> trained = onehop.train("recipe.toml", "runs/second")
+        >>> onehop.load("runs/second").translate(["Hello."])[0].text != ""
         True
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)

@@ -58,7 +58,13 @@ SCHEDULES = ("noam", "inverse_sqrt", "cosine", "constant")
 
 
 def schedule(name: str, *, rate: float, warmup: int, dim: int) -> Schedule:
-    """Return the schedule of that name; for `noam`, `rate` is the factor and `dim` the model's width."""
+    """Return the schedule of that name; for `noam`, `rate` is the factor and `dim` the model's width.
+
+    Example:
+        >>> rate = schedule("cosine", rate=0.003, warmup=100, dim=512)
+        >>> rate(50, 0.01), rate(1_000, 0.5), rate(2_000, 1.0)
+        (0.0015, 0.0015, 0.0)
+    """
     if name == "noam":
         return noam(dim, warmup, rate)
     makers = {"inverse_sqrt": inverse_sqrt, "cosine": cosine, "constant": constant}

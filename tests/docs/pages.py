@@ -43,7 +43,7 @@ class Block:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
-def name(page: Path) -> str:
+def page_name(page: Path) -> str:
     """Return a page as the tests call it."""
     return str(page.relative_to(ROOT))
 

@@ -18,5 +18,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             f"laws: {family}: {counts[0]} combinations hold every pair of {len(axes(family))} axes; "
             f"{counts[1]} in the full product (-m slow)"
         )
-
-

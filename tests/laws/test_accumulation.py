@@ -54,7 +54,8 @@ def test_small_batches_accumulated_are_one_big_batch(case: Case):
     together, expected = trained(model, big, 1)
     assert [u.num_targets for u in apart] == [u.num_targets for u in together] == [16, 14]
     for name in ("loss", "norm"):
-        assert_same(*(torch.tensor([getattr(u, name) for u in found]) for found in (apart, together)), 1e-6)
+        found, wanted = (torch.tensor([getattr(u, name) for u in updates]) for updates in (apart, together))
+        assert_same(found, wanted, 1e-6)
     assert_same(weights, expected, 1e-6)
     moved = [(expected[name] - p).abs().max() for name, p in model.named_parameters()]
     assert min(moved) > 0

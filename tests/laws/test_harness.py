@@ -2,7 +2,7 @@ import types
 from typing import Any, Literal, Union, get_args, get_origin
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onehop.errors import ConfigError
@@ -68,6 +68,7 @@ small_axes = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(small_axes)
 def test_pairwise_rows_hold_every_pair(found: dict[str, list[int]]):
     rows = pairwise(found)
@@ -79,6 +80,7 @@ def test_pairwise_rows_hold_every_pair(found: dict[str, list[int]]):
     assert all(list(row) == list(found) for row in rows)
 
 
+@settings(deadline=None)
 @given(small_axes)
 def test_pairwise_rows_hold_every_pair_that_is_not_refused(found: dict[str, list[int]]):
     first, second = list(found)[:2]

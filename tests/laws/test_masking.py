@@ -20,9 +20,7 @@ def test_padding_of_the_source_changes_nothing(case: Case):
     assert not torch.equal(other.tokens, source.tokens)
     before, after = model.encode(source), model.encode(other)
     assert torch.equal(before.states[kept], after.states[kept])
-    assert torch.equal(
-        model.decode(tokens, model.start(before))[0], model.decode(tokens, model.start(after))[0]
-    )
+    assert torch.equal(model.decode(tokens, model.start(before))[0], model.decode(tokens, model.start(after))[0])
 
 
 def test_padding_of_a_chunk_changes_nothing_before_or_after_it(case: Case):

@@ -16,12 +16,6 @@ from tests.laws.close import assert_same
 LENGTHS = (5, 2, 7)
 
 
-@pytest.fixture(autouse=True)
-def _without_gradients():  # pyright: ignore[reportUnusedFunction]
-    with torch.no_grad():
-        yield
-
-
 def read(model: Any, source: Source, tokens: Tensor) -> Any:
     """Return the state of `source` behind `tokens`."""
     return model.decode(tokens, model.start(model.encode(source)))[1]
@@ -39,6 +33,7 @@ def vars_of(value: Any) -> list[Any]:
     return [getattr(value, name) for name in value.__dataclass_fields__]
 
 
+@torch.no_grad()
 def test_selecting_examples_then_decoding_is_decoding_then_selecting(case: Case):
     model, source, more = case.model(), sources(*LENGTHS), case.targets(3, 3)
     tokens, chosen = case.targets(3, 4), torch.tensor([2, 0, 0])
@@ -47,6 +42,7 @@ def test_selecting_examples_then_decoding_is_decoding_then_selecting(case: Case)
     assert_same(part, whole[chosen])
 
 
+@torch.no_grad()
 def test_permuting_beams_then_decoding_is_decoding_then_permuting(case: Case):
     model, source = case.model(), sources(*LENGTHS)
     rows = torch.tensor([1, 0, 0, 3, 5, 4, 8, 8, 7])  # within each example's three beams
@@ -57,6 +53,7 @@ def test_permuting_beams_then_decoding_is_decoding_then_permuting(case: Case):
     assert_same(permuted, whole[rows])
 
 
+@torch.no_grad()
 def test_a_beam_decodes_as_an_example_of_its_own(case: Case):
     model, source, tokens = case.model(), sources(*LENGTHS), case.targets(6, 5)
     state = model.decode(tokens[:, :3], model.start(model.encode(source)).expand(2))[1]
@@ -67,6 +64,7 @@ def test_a_beam_decodes_as_an_example_of_its_own(case: Case):
     assert_same(beams, alone[:, 3:])
 
 
+@torch.no_grad()
 def test_selecting_examples_keeps_all_their_beams(case: Case):
     model, source, tokens = case.model(), sources(*LENGTHS), case.targets(6, 5)
     state = model.decode(tokens[:, :3], model.start(model.encode(source)).expand(2))[1]
@@ -76,6 +74,7 @@ def test_selecting_examples_keeps_all_their_beams(case: Case):
     assert_same(part, whole[rows])
 
 
+@torch.no_grad()
 def test_expanding_and_reordering_copy_nothing_of_the_source(case: Case):
     model, memory = case.model(), None
     memory = model.encode(sources(*LENGTHS))
@@ -90,6 +89,7 @@ def test_expanding_and_reordering_copy_nothing_of_the_source(case: Case):
     assert all(x.size(0) in (3, 12) for x in tensors(moved))
 
 
+@torch.no_grad()
 def test_a_state_can_be_expanded_once_only(case: Case):
     model = case.model()
     state = model.start(model.encode(sources(3)))
@@ -99,6 +99,7 @@ def test_a_state_can_be_expanded_once_only(case: Case):
         state.merge(state.expand(3))
 
 
+@torch.no_grad()
 def test_merged_states_of_different_lengths_decode_as_apart(case: Case):
     model, beams = case.model(), 2
     long, short, new = sources(7, 3), sources(2, 4, 3), sources(5)
@@ -123,6 +124,7 @@ def decode_twice(model: Any, state: Any, tokens: Tensor) -> Tensor:
     return torch.cat([first, model.decode(tokens[:, 1:], state)[0]], 1)
 
 
+@torch.no_grad()
 def test_a_fork_and_its_origin_do_not_touch_each_other(case: Case):
     model, source, tokens = case.model(), sources(*LENGTHS), case.targets(3, 12)
     state = model.decode(tokens[:, 3:4], read(model, source, tokens[:, :3]))[1]  # now there is room to write into
@@ -136,6 +138,7 @@ def test_a_fork_and_its_origin_do_not_touch_each_other(case: Case):
         assert_same(found, whole[:, 4:])
 
 
+@torch.no_grad()
 def test_examples_admitted_while_others_run_find_the_same_hypotheses(case: Case):
     model, limits = case.model(), [9, 3, 8, 6]
     source = sources(5, 2, 7, 4)

@@ -1,4 +1,4 @@
-"""The fused kernel and the explicit product are one function: each kind of mask, each grouping of heads, whole models."""
+"""The fused kernel and the explicit product are one function: each mask, each grouping of heads, whole models."""
 
 from typing import Any
 
@@ -43,7 +43,8 @@ MASKS: dict[str, tuple[int, int, Any]] = {
     "bias-lengths": (T, S, lambda: {"bias": bias(B, 1, 1, S), "lengths": torch.tensor([7, 0, 3])}),
     "bias-causal": (S, S, lambda: {"bias": bias(1, 4, S, S), "causal": True}),
     "everything": (S, S, lambda: {"bias": bias(1, 4, S, S), "causal": True, "window": 2,
-                                  "lengths": torch.tensor([5, 0, 7]), "segments": (torch.arange(S).expand(B, S) // 3,) * 2}),
+                                  "lengths": torch.tensor([5, 0, 7]),
+                                  "segments": (torch.arange(S).expand(B, S) // 3,) * 2}),
 }  # fmt: skip
 
 
@@ -94,7 +95,9 @@ def test_both_paths_follow_the_definition(mask: tuple[int, int, Mask]):
             for t in range(queries):
                 read = [s for s in range(keys) if allowed(structure, b, t, s)]
                 for h in range(4):
-                    scores = torch.stack([q[b, h, t] @ k[b, h // 2, s] / 2 + extra[b, h, t, s] for s in read] or [q.sum() * 0])
+                    scores = torch.stack(
+                        [q[b, h, t] @ k[b, h // 2, s] / 2 + extra[b, h, t, s] for s in read] or [q.sum() * 0]
+                    )
                     values = [w * v[b, h // 2, s] for w, s in zip(scores.softmax(0), read, strict=False)]
                     expected = torch.stack(values).sum(0) if values else torch.zeros(K, dtype=torch.float64)
                     assert_same(context[b, h, t], expected)

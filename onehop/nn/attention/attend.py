@@ -57,7 +57,7 @@ def attend(
 
     Example:
         >>> q, k = torch.randn(1, 4, 3, 8), torch.randn(1, 2, 5, 8)
-        >>> attend(q, k, k, scaled_dot(8), Mask()).shape
+        >>> attend(q, k, k, onehop.nn.attention.scaled_dot(8), Mask()).shape
         torch.Size([1, 4, 3, 8])
     """
     if select is not soft:

@@ -72,7 +72,7 @@ def record_attention(layers: Sequence[str] = ("*",), heads: Sequence[int] | None
     Example:
         >>> model = onehop.models.build("transformer", {"preset": "transformer-tiny"}, source_vocab=50)
         >>> with record_attention(layers=["encoder.*"]) as record:
-        ...     _ = model.encode(Source(torch.randint(3, 50, (2, 7))))
+        ...     _ = model.encode(onehop.nn.Source(torch.randint(3, 50, (2, 7))))
         >>> record["encoder.0.self"].shape
         torch.Size([2, 4, 7, 7])
     """

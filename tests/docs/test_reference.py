@@ -1,0 +1,222 @@
+"""The reference names every key, option and field that there is, and none that is not."""
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import onehop.cli.quickstart
+from onehop.cli.main import app
+from onehop.config import Table
+from onehop.models.registry import architecture
+from onehop.tasks.settings import DecodeConfig
+from onehop.train.recipe import DataConfig, EvaluateConfig, TextConfig, TrainConfig
+from tests.docs.pages import ROOT
+
+RECIPES, CLI, FILES = (ROOT / "docs" / page for page in ("how-to/recipes.md", "reference/cli.md", "reference/files.md"))
+
+TABLES = {
+    "data": DataConfig,
+    "text": TextConfig,
+    "model": architecture("transformer").config,
+    "train": TrainConfig,
+    "decode": DecodeConfig,
+    "evaluate": EvaluateConfig,
+}
+VERBS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def section(page: Path, heading: str) -> str:
+    """Return what stands under a heading, up to the next one."""
+    found = re.search(rf"^#+ +{re.escape(heading)}\s*$(.*?)(?=^#|\Z)", page.read_text("utf-8"), re.M | re.S)
+    assert found, f"{page.name} has no section {heading}"
+    return found[1]
+
+
+def rows(text: str, first: str = "key") -> list[list[str]]:
+    """Return the cells of every row of the tables whose first column is called `first`."""
+    found: list[list[str]] = []
+    for table in re.findall(rf"^\| {first} \|.*\n\|[-|]+\n((?:\|.*\n?)+)", text, re.M):
+        found += [[cell.strip() for cell in row.strip("|").split(" |")] for row in table.strip().split("\n")]
+    return found
+
+
+def keys(text: str) -> list[str]:
+    """Return the keys that the tables name in their first column."""
+    return [key for row in rows(text) for key in re.findall(r"`(\w+)`", row[0])]
+
+
+# ------------------------------------------------------------------------------------------------ recipes
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_recipe_key_is_explained_and_no_other(table: str):
+    assert keys(section(RECIPES, f"`[{table}]`")) == list(TABLES[table].model_fields)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_defaults_are_those_of_the_recipe(table: str):
+    fields = TABLES[table].model_fields
+    for key, default, _, meaning in rows(section(RECIPES, f"`[{table}]`")):
+        expected = fields[key.strip("`")].default
+        if expected is None:
+            assert not default
+            assert re.search("chosen|none if left out|is held out", meaning), f"{key}: say how it is chosen"
+        else:
+            assert json.loads(default.strip("`")) == expected, key
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_value_that_a_name_may_have_is_given(table: str):
+    config: type[Table] = TABLES[table]
+    text = section(RECIPES, f"`[{table}]`")
+    for key, row in zip(config.model_fields, rows(text), strict=True):
+        for value in _choices(config.model_json_schema()["properties"][key]):
+            assert f"`{value}`" in row[3] or f'`"{value}"`' in row[1], f"{table}.{key}: {value}"
+
+
+def _choices(schema: Any) -> Iterable[str]:
+    if isinstance(schema, dict):
+        yield from [value for value in schema.get("enum", []) if isinstance(value, str)]
+        for inner in schema.values():
+            yield from _choices(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            yield from _choices(inner)
+
+
+def test_the_presets_are_those_of_the_family():
+    family = architecture("transformer")
+    found = {row[0].strip("`"): row[1:] for row in rows(RECIPES.read_text("utf-8"), "preset")}
+    assert list(found) == list(family.presets)
+    for preset, cells in found.items():
+        config: Any = family.config.model_validate(family.presets[preset])
+        layers = f"{config.num_encoder_layers} + {config.num_decoder_layers}"
+        values = [config.dim, config.ffn_dim, config.num_heads, layers, config.dropout]
+        assert cells == list(map(str, values)), preset
+
+
+# ------------------------------------------------------------------------------------------------ command line
+
+
+def test_every_verb_has_a_section():
+    headings = re.findall(r"^## `onehop (\w+)`$", CLI.read_text("utf-8"), re.M)
+    assert sorted(headings) == sorted(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_is_explained_and_no_other(verb: str):
+    command: Any = VERBS[verb]
+    options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
+    expected = {name for option in options for name in [*option.opts, *option.secondary_opts]}
+    found = {
+        name for row in rows(section(CLI, f"`onehop {verb}`"), "option") for name in re.findall(r"`(-[\w-]+)`", row[0])
+    }
+    assert found == expected
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_defaults_of_options_are_those_of_the_command(verb: str):
+    command: Any = VERBS[verb]
+    for row in rows(section(CLI, f"`onehop {verb}`"), "option"):
+        name = re.findall(r"`(-[\w-]+)`", row[0])[0]
+        option = next(p for p in command.params if name in p.opts)
+        if option.default is not None and not isinstance(option.default, bool):
+            assert row[1].strip("`") == str(option.default), f"{verb} {name}"
+
+
+# ------------------------------------------------------------------------------------------------ files and JSON
+
+
+@pytest.fixture(scope="module")
+def printed(after_tutorial: Path) -> dict[str, Any]:
+    """Return what each verb prints with `--json`, in one process for all."""
+    calls = {
+        "translate": ["translate", "runs/first", "one.en", "--json"],
+        "evaluate": ["evaluate", "runs/first", "--source", "one.en", "--reference", "one.de", "--against", "one.de"],
+        "info": ["info", "runs/first"],
+        "doctor": ["doctor"],
+    }
+    for language in ("en", "de"):
+        line = (after_tutorial / f"test.{language}").read_text("utf-8").splitlines()[0]
+        (after_tutorial / f"one.{language}").write_text(line + "\n", encoding="utf-8")
+    program = (
+        "import sys, json\nfrom onehop.cli.main import app\n"
+        "for call in json.loads(sys.argv[1]):\n    app(call, standalone_mode=False)\n    print('----', flush=True)\n"
+    )
+    words = [call if "--json" in call else [*call, "--json"] for call in calls.values()]
+    done = subprocess.run(
+        [sys.executable, "-c", program, json.dumps(words)],
+        cwd=after_tutorial,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {verb: json.loads(text) for verb, text in zip(calls, done.stdout.split("----\n"), strict=False)}
+
+
+@pytest.mark.parametrize("verb", ["translate", "evaluate", "info", "doctor"])
+def test_every_key_that_json_prints_is_explained_and_no_other(verb: str, printed: dict[str, Any]):
+    assert sorted(keys(section(FILES, f"`onehop {verb} --json`"))) == sorted(printed[verb])
+
+
+@pytest.mark.parametrize("key", ["against", "by_length"])
+def test_the_keys_inside_the_report_are_named(key: str, printed: dict[str, Any]):
+    value = printed["evaluate"][key]
+    row = next(row for row in rows(section(FILES, "`onehop evaluate --json`")) if f"`{key}`" in row[0])
+    assert set(value[0] if isinstance(value, list) else value) == set(re.findall(r"`(\w+)`", row[1]))
+
+
+def test_the_candidates_of_a_translation_are_named(printed: dict[str, Any]):
+    row = next(row for row in rows(section(FILES, "`onehop translate --json`")) if "`sentences`" in row[0])
+    assert set(printed["translate"]["sentences"][0][0]) == set(re.findall(r"`(\w+)`", row[1]))
+
+
+@pytest.mark.parametrize(
+    ("heading", "file"),
+    [
+        ("`run.json`", "run.json"),
+        ("`progress.json`", "checkpoints/000400/progress.json"),
+        ("`onehop.json`", "model/onehop.json"),
+    ],
+)
+def test_every_key_of_a_file_is_explained_and_no_other(heading: str, file: str, after_tutorial: Path):
+    assert sorted(keys(section(FILES, heading))) == sorted(
+        json.loads((after_tutorial / "runs/first" / file).read_text())
+    )
+
+
+def test_every_key_of_a_golden_line_is_explained(after_tutorial: Path):
+    line = (after_tutorial / "runs/first/model/golden.jsonl").read_text("utf-8").splitlines()[0]
+    assert sorted(keys(section(FILES, "`golden.jsonl`"))) == sorted(json.loads(line))
+
+
+def test_every_key_of_the_log_is_explained(after_tutorial: Path):
+    log = [json.loads(line) for line in (after_tutorial / "runs/first/log.jsonl").read_text("utf-8").splitlines()]
+    first = {row["kind"]: row for row in reversed(log)}
+    text = section(FILES, "`log.jsonl`")
+    updates, evaluations = text.split("Rows of the kind `evaluation`")
+    assert sorted(keys(updates)) == sorted(first["update"])
+    assert sorted(keys(evaluations)) == sorted(first["evaluation"])
+    assert set(first["note"]) == {"kind", "update", "text"}
+
+
+def test_every_key_of_the_quickstarts_report_is_explained():
+    source = inspect.getsource(onehop.cli.quickstart.quickstart)
+    written = re.findall(r'^ +"(\w+)":', source, re.M)
+    assert written
+    assert sorted(keys(section(FILES, "`report.json`"))) == sorted(written)
+
+
+def test_the_files_of_a_run_and_a_package_are_those_that_are_there(after_tutorial: Path):
+    for heading, folder in (("A run", "runs/first"), ("A package", "runs/first/model")):
+        listed = set(re.findall(r"^  ([\w.]+)", section(FILES, heading), re.M))
+        there = {path.name for path in (after_tutorial / folder).iterdir()}
+        assert listed - {"report.json"} == there
