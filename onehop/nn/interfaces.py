@@ -44,7 +44,7 @@ class Memory(Batched):
         if self.segments is not None or other.segments is not None:
             raise ValueError("packed memories cannot be merged: their segments are numbered apart")
         one, two = (replace(m, lengths=m.known_lengths()) for m in (self, other))
-        return super(Memory, one).merge(two)
+        return Batched.merge(one, two)
 
     def known_lengths(self) -> Tensor:
         """Return `(B,)`, real positions of each row, also where all are full."""
