@@ -238,7 +238,7 @@ def new_folder(path: str | Path) -> Generator[Path]:
 
 
 class Run:
-    """The paths of a training run; see `docs/design.md` for what each file holds."""
+    """The paths of a training run; see `docs/reference/files.md` for what each file holds."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)

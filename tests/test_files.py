@@ -2,9 +2,6 @@ import gzip
 import io
 import json
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import zstandard
@@ -24,19 +21,9 @@ from onehop.files import (
     write_bytes,
     write_text,
 )
+from tests.fixtures.tiny import no_file_larger_than
 
 LINES = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r")), max_size=8)
-
-
-@contextmanager
-def no_file_larger_than(size: int) -> Iterator[None]:
-    """Let the system refuse to write more, as a full disk would."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def decoded(data: bytes) -> list[str]:

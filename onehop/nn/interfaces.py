@@ -44,7 +44,8 @@ class Memory(Batched):
         if self.segments is not None or other.segments is not None:
             raise ValueError("packed memories cannot be merged: their segments are numbered apart")
         one, two = (replace(m, lengths=m.known_lengths()) for m in (self, other))
-        return Batched.merge(one, two)
+        merged: Any = Batched.merge(one, two)
+        return merged
 
     def known_lengths(self) -> Tensor:
         """Return `(B,)`, real positions of each row, also where all are full."""

@@ -159,9 +159,11 @@ class Fit:
         progress, started = self.progress, time.monotonic()
         loss, score = self.validation.loss(), self.validation.bleu()
         figure = -loss if self.recipe.train.best == "loss" else score
-        best = progress.best is None or figure > progress.best or not self.validation.pairs
+        before = None if progress.best is None else (progress.best, -progress.best_loss)
+        best = before is None or (figure, -loss) > before or not self.validation.pairs
         if best:
-            progress.best, progress.best_update, progress.stale = figure, progress.update, 0
+            progress.best, progress.best_loss = figure, loss
+            progress.best_update, progress.stale = progress.update, 0
             self._save_package(loss, score)
         else:
             progress.stale += 1
@@ -199,8 +201,9 @@ class Fit:
         self._write("note", {"text": text})
 
     def _write(self, kind: str, row: dict[str, Any]) -> None:
-        finite = {key: None if isinstance(value, float) and not isfinite(value) else value for key, value in row.items()}
-        line = json.dumps({"kind": kind, "update": self.progress.update, **finite}, ensure_ascii=False)
+        row = {"kind": kind, "update": self.progress.update, **row}
+        finite = {key: None if isinstance(item, float) and not isfinite(item) else item for key, item in row.items()}
+        line = json.dumps(finite, ensure_ascii=False)
         self._log.write(line + "\n")
 
     _log: IO[str]

@@ -38,4 +38,4 @@ def load_optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, t
     """Put back what `optimizer_tensors` returned."""
     for name, parameter in model.named_parameters():
         entries = {key.rsplit("/", 1)[1]: value for key, value in tensors.items() if key.rsplit("/", 1)[0] == name}
-        optimizer.state[parameter] = entries
+        optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in entries.items()}

@@ -31,6 +31,7 @@ class Progress:
         targets: Target tokens learned from.
         position: Of the next batch.
         best: The best validation figure so far; None before the first.
+        best_loss: The validation loss beside it, which decides between equals; nats a token.
         best_update: When it was reached.
         stale: Evaluations since then.
         due: Whether an evaluation was due when a signal ended the sitting; it comes first in the next.
@@ -42,6 +43,7 @@ class Progress:
     targets: int = 0
     position: Position = field(default_factory=lambda: Position(0, 0, 0))
     best: float | None = None
+    best_loss: float = 0.0
     best_update: int = 0
     stale: int = 0
     due: bool = False

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from onehop.errors import ConfigError, FileError
+from onehop.errors import ConfigError, DataError, FileError
 from onehop.files import Run, free_aside, os_errors, sha256, to_json, write_text
 from onehop.tasks.package import versions
 from onehop.train.fit import Fit, limit_reached
@@ -86,8 +86,11 @@ def train(
             return finished
     with _folder(run, overwrite):
         prepared = prepare(recipe, run.folder, listener.tell)
+    entry = record(prepared, run)
+    if resume:
+        _same_data(entry, run)
     write_text(run.recipe, to_toml(relative_to(recipe, run.folder)))
-    write_text(run.record, to_json(record(prepared, run)))
+    write_text(run.record, to_json(entry))
     fit = Fit(prepared, run, listener, device)
     try:
         with signals(fit):
@@ -141,6 +144,18 @@ def _same(recipe: Recipe, run: Run) -> Recipe:
         remedy = "Resume with the settings the run began with, or begin anew with --overwrite."
         raise ConfigError(f"not the recipe this run began with: {', '.join(differ)} differ", remedy, str(run.recipe))
     return recipe
+
+
+def _same_data(entry: dict[str, Any], run: Run) -> None:
+    """Refuse to go on with other text than the run began with: its tokens would mean something else."""
+    if not run.saved():
+        return
+    with os_errors(run.record, "read"):
+        old = json.loads(run.record.read_text("utf-8"))["data"]
+    changed = [file for file, digest in entry["data"].items() if old.get(file) != digest]
+    if changed:
+        remedy = "Put back what the run began with, or begin anew with --overwrite."
+        raise DataError(f"not the data this run began with: {', '.join(changed)} changed", remedy, str(run.folder))
 
 
 def _finished(recipe: Recipe, run: Run) -> Trained | None:

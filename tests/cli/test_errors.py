@@ -14,8 +14,7 @@ import zstandard
 
 from onehop.files import to_json
 from onehop.train.recipe import to_toml
-from tests.fixtures.tiny import number_pairs, onehop, refused, tiny_recipe, write_pairs
-from tests.test_files import no_file_larger_than
+from tests.fixtures.tiny import no_file_larger_than, number_pairs, onehop, refused, tiny_recipe, write_pairs
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from onehop.errors import ConfigError, FileError
+from onehop.errors import ConfigError, DataError, FileError
 from onehop.files import Run
 from onehop.train import Interrupted, Silent, Trained, train
 from onehop.train.progress import load_progress
@@ -150,6 +150,15 @@ def test_another_recipe_is_refused_with_the_keys_that_differ(pairs, tmp_path):
         train(recipe(elsewhere), tmp_path / "run", resume=True)
 
 
+def test_other_text_under_the_same_name_is_refused_with_its_file(pairs, tmp_path):
+    train(recipe(pairs, max_updates=2), tmp_path / "run")
+    before = bits(tmp_path / "run")
+    write_pairs(tmp_path / "pairs.tsv", number_pairs(61))
+    with pytest.raises(DataError, match=r"not the data this run began with: \.\./pairs\.tsv changed"):
+        train(recipe(pairs, max_updates=4), tmp_path / "run", resume=True)
+    assert bits(tmp_path / "run") == before
+
+
 @pytest.fixture(scope="module")
 def five(tmp_path_factory):
     """Return the pairs and the folder of a run of five updates with checkpoints after 2, 4 and 5."""
@@ -161,19 +170,19 @@ def five(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "progress.json"])
 @pytest.mark.parametrize("damage", ["cut", "gone", "other"])
-def test_a_damaged_checkpoint_is_told_and_the_one_before_it_can_be_used(five, tmp_path, name, damage):
-    pairs, run = five
-    shutil.copytree(run, tmp_path / "run")
-    last = Run(tmp_path / "run").saved()[-1] / name
+def test_a_damaged_checkpoint_is_told_and_the_one_before_it_can_be_used(five, name, damage):
+    pairs, whole = five
+    run = shutil.copytree(whole, whole.with_name(f"{damage}-{name}"))
+    last = Run(run).saved()[-1] / name
     if damage == "gone":
         last.unlink()
     else:
         last.write_bytes(last.read_bytes()[:40] if damage == "cut" else b'{"position": [1]}')
     with pytest.raises(FileError, match=r"(?s)checkpoints/000005: a damaged checkpoint: .*Remove it"):
-        train(recipe(pairs, max_updates=6), tmp_path / "run", resume=True)
+        train(recipe(pairs, max_updates=6), run, resume=True)
     shutil.rmtree(last.parent)
-    train(recipe(pairs, max_updates=6), tmp_path / "run", resume=True)
-    assert load_progress(Run(tmp_path / "run").saved()[-1]).update == 6
+    train(recipe(pairs, max_updates=6), run, resume=True)
+    assert load_progress(Run(run).saved()[-1]).update == 6
 
 
 def test_a_checkpoint_of_another_shape_is_told(pairs, tmp_path):
