@@ -3,9 +3,9 @@
     python benchmarks/auto_preset.py --data DATA --minutes 6 --out runs/auto-preset --size 3k 29k 170k
 
 3k and 170k pairs are Tatoeba's, which ships with Onehop; 29k is Multi30k, from DATA (default: $ONEHOP_DATA). Scores are
-BLEU on validation sentences, greedy; the test sets are not touched. Everything but the preset is left to Onehop. A short
-calibration turns the minutes into a number of updates by the processor time of one, so that other load
-on the machine changes nothing.
+BLEU on validation sentences, greedy; the test sets are not touched. Everything but the preset is left to Onehop. A
+short calibration turns the minutes into a number of updates by the processor time of one, so that other load on the
+machine changes nothing.
 """
 
 from __future__ import annotations

@@ -1,15 +1,10 @@
 """Every shape annotation of the package is checked while the tests run."""
 
-import os
-
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-
+import pytest
+import torch
 from jaxtyping import install_import_hook
 
 install_import_hook(["onehop.nn", "onehop.models", "onehop.decode", "onehop.data"], "beartype.beartype")
-
-import pytest
-import torch
 
 
 @pytest.fixture(autouse=True)

@@ -18,8 +18,7 @@ def _corpus(lines: int, wrong: float, seed: int = 1) -> tuple[list[str], list[st
     choose = random.Random(seed)
     references = [" ".join(choose.choices(WORDS, k=choose.randint(3, 16))) + "." for _ in range(lines)]
     hypotheses = [
-        " ".join("wind" if choose.random() < wrong else word for word in line.split(" "))
-        for line in references
+        " ".join("wind" if choose.random() < wrong else word for word in line.split(" ")) for line in references
     ]
     return hypotheses, references
 
@@ -107,9 +106,7 @@ def test_the_difference_is_that_of_the_scores():
     result = paired(other, HYPOTHESES, REFERENCES)
     expected = bleu(other, REFERENCES).value - bleu(HYPOTHESES, REFERENCES).value
     assert result.bleu.delta == pytest.approx(expected)
-    assert result.chrf.delta == pytest.approx(
-        chrf(other, REFERENCES).value - chrf(HYPOTHESES, REFERENCES).value
-    )
+    assert result.chrf.delta == pytest.approx(chrf(other, REFERENCES).value - chrf(HYPOTHESES, REFERENCES).value)
 
 
 def test_systems_that_differ_by_chance_only_are_rarely_called_different():
@@ -175,9 +172,7 @@ def test_scripts_without_spaces_have_their_own_tokenizer(language: str, tokenize
     assert bleu(["a b"], ["a b"], tokenizer_for(language)).signature
 
 
-@pytest.mark.parametrize(
-    ("hypotheses", "references"), [([], []), (["a"], []), ([], ["a"]), (["a", "b"], ["a"])]
-)
+@pytest.mark.parametrize(("hypotheses", "references"), [([], []), (["a"], []), ([], ["a"]), (["a", "b"], ["a"])])
 def test_counts_that_differ_or_are_zero_are_errors(hypotheses: list[str], references: list[str]):
     lengths = [1] * len(hypotheses)
     for score in (bleu, chrf, interval):

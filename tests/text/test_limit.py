@@ -10,9 +10,7 @@ lines = st.lists(st.lists(st.integers(3, 9), max_size=12), max_size=12)
 
 
 @given(lines=lines, max_length=st.integers(1, 12), policy=st.sampled_from(["drop", "cut"]))
-def test_no_token_is_lost_unrecorded_and_no_line_kept_is_long(
-    lines: list[list[int]], max_length: int, policy: str
-):
+def test_no_token_is_lost_unrecorded_and_no_line_kept_is_long(lines: list[list[int]], max_length: int, policy: str):
     ledger = Ledger("train", max_length, policy)
     kept = [limit(line, ledger, f"f:{number}") for number, line in enumerate(lines, 1)]
     assert all(len(line) <= max_length for line in kept if line is not None)
@@ -49,9 +47,7 @@ def test_error_names_the_side_of_a_pair_that_is_long():
 
 
 @pytest.mark.parametrize(("source", "target"), [([3] * 5, [4]), ([3], [4] * 5), ([3] * 5, [4] * 6)])
-def test_a_pair_is_dropped_if_either_side_is_long_and_both_sides_are_counted(
-    source: list[int], target: list[int]
-):
+def test_a_pair_is_dropped_if_either_side_is_long_and_both_sides_are_counted(source: list[int], target: list[int]):
     ledger = Ledger("train", 4, "drop")
     assert limit_pair(source, target, ledger, "s:1", "t:1") is None
     assert ledger.tokens == len(source) + len(target)
