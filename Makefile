@@ -29,11 +29,14 @@ $(BIN)/.installed: $(BIN)/python pyproject.toml constraints.txt
 quickstart: install  ## Train English to German on the bundled text and translate (MINUTES=6.5).
 	@$(BIN)/onehop quickstart --minutes $(MINUTES)
 
-test: install  ## Run the tests (under 3 minutes).
-	@$(BIN)/python -m pytest
+# Two workers of one thread each: two processes of two threads would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 RAYON_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-slow: install  ## Run every test, the long ones too.
-	@$(BIN)/python -m pytest -m 'not gpu and not browser and not data'
+test: install  ## Run the tests (under 3 minutes on two cores).
+	@$(PYTEST)
+
+test-slow: install  ## Run every test, the long ones too (hours).
+	@$(PYTEST) -m 'not gpu and not browser and not data'
 
 lint: install  ## Check format, style, types and import layers.
 	@$(PIP) ruff 'pyright[nodejs]' import-linter
