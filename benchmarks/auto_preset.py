@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from onehop.data import Pair, tatoeba
-from onehop.train import Silent, Status, make_recipe, train
+from onehop.train import Silent, Status, load_recipe, make_recipe, train
 
 PRESETS = ("auto", "transformer-tiny", "transformer-base")
 
@@ -95,14 +95,19 @@ def main() -> None:
     for size in arguments.size:
         files = corpus(size, arguments.data, arguments.out / f"data-{size}")
         for preset in arguments.preset:
-            tables = {"data": files, "model": {"preset": preset}, "train": {"max_updates": 16, "evaluate_every": 100}}
+            tables = {"data": files, "model": {"preset": preset}, "train": {"max_minutes": arguments.minutes}}
+            tables["train"] |= {"max_updates": 16, "evaluate_every": 100}
             out = arguments.out / f"{size}-{preset}"
-            clock = Clock()
-            train(make_recipe(tables, arguments.set), out.with_name("calibration"), overwrite=True, listener=clock)
-            shutil.rmtree(out.with_name("calibration"))
-            tables["train"] = {"max_updates": round(60 * arguments.minutes / clock.seconds)}
-            print(size, preset, tables["train"], flush=True)
-            trained = train(make_recipe(tables, arguments.set), out, overwrite=True, listener=Printer())
+            clock, calibration = Clock(), out.with_name("calibration")
+            train(make_recipe(tables, arguments.set), calibration, overwrite=True, listener=clock)
+            recipe = load_recipe(calibration / "recipe.toml")  # with everything that was chosen for those minutes
+            limits = {"max_minutes": None, "max_updates": round(60 * arguments.minutes / clock.seconds)}
+            recipe = recipe.model_copy(
+                update={"train": recipe.train.model_copy(update={**limits, "evaluate_every": None})}
+            )
+            shutil.rmtree(calibration)
+            print(size, preset, limits, flush=True)
+            trained = train(recipe, out, overwrite=True, listener=Printer())
             row = {
                 "size": size, "preset": preset, "minutes": arguments.minutes,
                 "bleu": round(trained.progress.best or 0, 2),

@@ -19,7 +19,7 @@ class DecodeConfig(Table):
     alpha: float = Field(default=0.6, ge=0, description="Exponent of wu.")
     min_length: int = Field(default=0, ge=0, description="Fewest target tokens.")
     max_length: int | None = Field(
-        default=None, ge=1, description="Most target tokens; default: twice the source and 50, at most text.max_length."
+        default=None, ge=1, description="Most target tokens, end mark included; default: twice the source and 50."
     )
     stop: Literal["count", "bound"] = Field(
         default="count", description="When a search is over; see onehop.decode.Rules."

@@ -189,10 +189,10 @@ class Translator:
         budget = max(1, decode.batch_tokens // decode.beam_size)
         longest = self.settings.text.max_length  # of a target that the model has seen the like of
         for places, tokens, lengths in fixed_batches(sources, budget):
-            limits = [decode.max_length or min(2 * n + 50, longest) for n in (lengths - 1).tolist()]
+            limits = [decode.max_length or min(2 * n + 50, longest + 1) for n in (lengths - 1).tolist()]
             source = Source(tokens.to(self.device), lengths.to(self.device))
             state = self.model.start(self.model.encode(source))
-            results = search(step, state, rules, [n + 1 for n in limits], self.device)  # one more for the end mark
+            results = search(step, state, rules, limits, self.device)
             for place, hypotheses in zip(places, results, strict=True):
                 found[place] = [self._candidate(h) for h in hypotheses[:nbest]]
         return found

@@ -42,23 +42,26 @@ class Prepared:
     num_pairs: int
 
 
-def prepare(recipe: Recipe, folder: Path, tell: Tell) -> Prepared:
+def prepare(recipe: Recipe, folder: Path, tell: Tell, device: str = "cpu") -> Prepared:
     """Read the data, choose what the recipe leaves open, and build the model.
 
     Args:
         recipe: As the user wrote it.
         folder: Where a large corpus is spooled.
         tell: Hears what was chosen and why.
+        device: Where it will train: minutes on a processor limit the size of the model.
     """
     asked = recipe.text.vocab_size
     store, split = read_data(recipe, folder, tell)
     num_pairs = len(store) - len(split.held)
-    chosen = plan(num_pairs)
-    recipe = fill(recipe, chosen, num_pairs, tell)
     unseen = {pair.source for pair in split.validation} if len(split.held) else set[str]()
     lines = [pair for pair in sample(store, SAMPLE) if pair.source not in unseen]
+    chosen = plan(num_pairs, num_pairs * _tokens(lines), _seconds(recipe.train, device))
+    recipe = fill(recipe, chosen, num_pairs, tell)
     source, target = vocabularies(recipe, lines, asked, tell)
-    recipe, limits, policy = lengths(recipe, lines, (source, target), num_pairs, tell)
+    if min(source.vocab_size, target.vocab_size) < (recipe.text.vocab_size or 0):  # not a size to ask for again
+        recipe = recipe.model_copy(update={"text": recipe.text.model_copy(update={"vocab_size": None})})
+    recipe, limits, policy = lengths(recipe, lines, (source, target), chosen.epochs * num_pairs, tell)
     settings = TranslationSettings(
         architecture=recipe.model["architecture"],
         model={key: value for key, value in recipe.model.items() if key != "architecture"},
@@ -184,7 +187,7 @@ def _at_most(corpora: Sequence[Sequence[str]], size: int, text: TextConfig) -> t
 
 
 def lengths(
-    recipe: Recipe, lines: Sequence[Pair], tokenizers: tuple[Tokenizer, Tokenizer], num_pairs: int, tell: Tell
+    recipe: Recipe, lines: Sequence[Pair], tokenizers: tuple[Tokenizer, Tokenizer], pairs_to_see: int, tell: Tell
 ) -> tuple[Recipe, TextLimits, str]:
     """Choose the longest line, what becomes of longer ones, and how long to train, unless the user did."""
     some = lines[:: max(1, len(lines) // 30_000)]
@@ -204,14 +207,28 @@ def lengths(
     single = sum(len(split_sentences(pair.source, language)) <= 1 for pair in few)
     limits = TextLimits(max_length=max_length, sentences=single >= 0.9 * len(few))
     text = recipe.text.model_copy(update={"max_length": max_length, "long": policy})
-    train = _duration(recipe.train, plan(num_pairs).epochs, num_pairs * (sum(longest) / len(longest) + 1), tell)
+    train = _duration(recipe.train, pairs_to_see * (sum(longest) / len(longest) + 1), tell)
     return recipe.model_copy(update={"text": text, "train": train}), limits, policy
 
 
-def _duration(train: TrainConfig, epochs: int, tokens: float, tell: Tell) -> TrainConfig:
-    """Fill in how long to train, where the recipe sets no limit; `tokens` are those of one pass over the data."""
+def _duration(train: TrainConfig, tokens: float, tell: Tell) -> TrainConfig:
+    """Fill in how long to train, where the recipe sets no limit: until so many tokens of the longer side are seen."""
     if train.max_updates or train.max_minutes:
         return train
-    updates = max(1, round(epochs * tokens / ((train.batch_tokens or 1) * train.accumulate)))
-    tell(f"length: about {epochs} passes over the data, {updates:,} updates")
+    updates = max(1, round(tokens / ((train.batch_tokens or 1) * train.accumulate)))
+    tell(f"length: {updates:,} updates, {tokens / 1e6:,.1f} million tokens")
     return train.model_copy(update={"max_updates": updates})
+
+
+def _tokens(lines: Sequence[Pair]) -> float:
+    """Guess the tokens of a pair's longer side, before there is a vocabulary: four bytes make one."""
+    some = lines[:: max(1, len(lines) // 10_000)]
+    sizes = [max(len(side.encode("utf-8", "surrogatepass")) for side in pair) for pair in some]
+    return sum(sizes) / max(1, len(sizes)) / 4
+
+
+def _seconds(train: TrainConfig, device: str) -> float | None:
+    """Return the seconds of one thread that there are, on a processor, if minutes are limited."""
+    if train.max_minutes is None or device != "cpu":
+        return None
+    return 60 * train.max_minutes * torch.get_num_threads()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import signal
@@ -16,14 +15,15 @@ from typing import Any
 
 import torch
 
-from onehop.errors import ConfigError, DataError, FileError
+from onehop.errors import FileError
 from onehop.files import Run, free_aside, os_errors, sha256, to_json, write_text
 from onehop.tasks.package import versions
-from onehop.train.fit import Fit, limit_reached
+from onehop.train.fit import Fit
 from onehop.train.listener import Listener, Silent
 from onehop.train.prepare import Prepared, prepare
-from onehop.train.progress import Progress, load_progress
+from onehop.train.progress import Progress
 from onehop.train.recipe import FILES, Recipe, load_recipe, relative_to, to_toml
+from onehop.train.resume import finished, read_record, same_data, same_recipe
 
 
 class Interrupted(Exception):  # noqa: N818 - it is no error
@@ -80,16 +80,18 @@ def train(
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     run, listener = Run(out), listener or Silent()
     _refuse(run, resume, overwrite)
-    if resume and run.recipe.is_file():
-        recipe = _same(recipe, run)
-        if finished := _finished(recipe, run):
-            return finished
+    before = read_record(run) if resume and run.record.is_file() else None
+    if before:
+        same_recipe(recipe, before, run)
+        if progress := finished(recipe, run):
+            return Trained(run.model, progress, before["pairs"])
     with _folder(run, overwrite):
-        prepared = prepare(recipe, run.folder, listener.tell)
-    entry = record(prepared, run)
-    if resume:
-        _same_data(entry, run)
-    write_text(run.recipe, to_toml(relative_to(recipe, run.folder)))
+        prepared = prepare(recipe, run.folder, listener.tell, device)
+    entry = record(recipe, prepared, run)
+    if before:
+        same_data(entry, before, run)
+        entry["given"] = before["given"]
+    write_text(run.recipe, to_toml(relative_to(prepared.recipe, run.folder)))
     write_text(run.record, to_json(entry))
     fit = Fit(prepared, run, listener, device)
     try:
@@ -134,51 +136,13 @@ def _folder(run: Run, overwrite: bool) -> Generator[None]:
             run.folder.mkdir()
 
 
-def _same(recipe: Recipe, run: Run) -> Recipe:
-    """Return the recipe of the run, which must be the one given, but for its limits."""
-    free = {"train": {"max_updates", "max_minutes", "keep", "save_every", "patience"}}
-    pair = relative_to(recipe, run.folder), relative_to(load_recipe(run.recipe), run.folder)
-    ours, theirs = (each.model_dump(exclude=free) for each in pair)  # type: ignore[arg-type]
-    differ = [f"{table}.{key}" for table in ours for key in _keys(ours, theirs, table)]
-    if differ:
-        remedy = "Resume with the settings the run began with, or begin anew with --overwrite."
-        raise ConfigError(f"not the recipe this run began with: {', '.join(differ)} differ", remedy, str(run.recipe))
-    return recipe
-
-
-def _same_data(entry: dict[str, Any], run: Run) -> None:
-    """Refuse to go on with other text than the run began with: its tokens would mean something else."""
-    if not run.saved():
-        return
-    with os_errors(run.record, "read"):
-        old = json.loads(run.record.read_text("utf-8"))["data"]
-    changed = [file for file, digest in entry["data"].items() if old.get(file) != digest]
-    if changed:
-        remedy = "Put back what the run began with, or begin anew with --overwrite."
-        raise DataError(f"not the data this run began with: {', '.join(changed)} changed", remedy, str(run.folder))
-
-
-def _finished(recipe: Recipe, run: Run) -> Trained | None:
-    """Return how the run ended, if its newest checkpoint lies at a limit that still holds."""
-    saved, train = run.saved(), recipe.train
-    progress = load_progress(saved[-1]) if saved else Progress()
-    limited = train.max_updates or train.max_minutes or train.patience
-    if not progress.finished or (limited and not limit_reached(train, progress)):
-        return None
-    with os_errors(run.record, "read"):
-        return Trained(run.model, progress, json.loads(run.record.read_text("utf-8"))["pairs"])
-
-
-def _keys(ours: dict[str, Any], theirs: dict[str, Any], table: str) -> list[str]:
-    return [key for key in {**ours[table], **theirs[table]} if ours[table].get(key) != theirs[table].get(key)]
-
-
-def record(prepared: Prepared, run: Run) -> dict[str, Any]:
-    """Return what `run.json` holds: the resolved recipe, and what it ran on; paths are relative to the run."""
+def record(given: Recipe, prepared: Prepared, run: Run) -> dict[str, Any]:
+    """Return what `run.json` holds: the recipe as given and as resolved, and what it ran on; paths are from the run."""
     recipe = relative_to(prepared.recipe, run.folder)
     files = [file for name in FILES for file in getattr(recipe.data, name)]
     return {
         "command": sys.argv,
+        "given": relative_to(given, run.folder).model_dump(),
         "recipe": recipe.model_dump(),
         "pairs": prepared.num_pairs,
         "data": {file: sha256(run.folder / file) for file in files},

@@ -1,4 +1,4 @@
-"""Settings that fit the amount of data, with the reason in words.
+"""Settings that fit the amount of data, and the minutes if they are limited, with the reason in words.
 
 The steps are compared with the paper's presets at equal time on subsets of Tatoeba and on Multi30k:
 `benchmarks/auto_preset.py`, results in `benchmarks/results/auto_preset.md`.
@@ -7,7 +7,7 @@ The steps are compared with the paper's presets at equal time on subsets of Tato
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -32,6 +32,15 @@ class Plan:
     warmup: int
     epochs: int
     why: str
+
+    @property
+    def cost(self) -> int:
+        """Multiplications and additions to learn from one source and one target token: 6 for each weight they meet."""
+        m = self.model
+        attention, feedforward = 4 * m["dim"] ** 2, 2 * m["dim"] * m["ffn_dim"]
+        encoder = m["num_encoder_layers"] * (attention + feedforward)
+        decoder = m["num_decoder_layers"] * (2 * attention + feedforward)
+        return 6 * (encoder + decoder + self.vocab_size * m["dim"])
 
 
 def _shape(dim: int, ffn_dim: int, num_heads: int, layers: int, dropout: float) -> dict[str, Any]:
@@ -66,14 +75,37 @@ PLANS = (
 )  # fmt: skip
 
 
-def plan(num_pairs: int) -> Plan:
+QUICK = Plan(
+    float("inf"), _shape(128, 512, 4, 2, 0.0), 3_000, 1_000, 200, 20,
+    "more than the minutes allow to pass over often: the smallest model, which learns fastest, without dropout",
+)  # fmt: skip
+ENOUGH = 5  # passes over the data, below which a smaller model learns more in the same time
+SPEED = 60e9  # operations a second of one thread of a processor with AVX-512; half of that changes a choice by one step
+
+
+def plan(num_pairs: int, tokens: float = 0.0, seconds: float | None = None) -> Plan:
     """Return what fits that many training pairs.
 
+    Args:
+        num_pairs: Pairs to learn from.
+        tokens: Tokens of their longer sides, about.
+        seconds: Of one processor thread, where time is limited.
+
     Example:
-        >>> plan(29_000).model["dim"]
-        128
+        >>> plan(170_000).model["dim"], plan(170_000, 2e6, 600).model["dim"]
+        (256, 128)
     """
-    return next(choice for choice in PLANS if num_pairs <= choice.up_to)
+    wanted = next(choice for choice in PLANS if num_pairs <= choice.up_to)
+    passes = ENOUGH * tokens * wanted.cost
+    if seconds is None or passes <= seconds * SPEED or wanted.cost <= QUICK.cost:
+        return wanted
+    smaller = [choice for choice in reversed(PLANS) if QUICK.cost < choice.cost < wanted.cost]
+    fits = (choice for choice in smaller if ENOUGH * tokens * choice.cost <= seconds * SPEED)
+    found = next(fits, QUICK)
+    if found is QUICK or found.up_to >= num_pairs:
+        return found
+    model = {**found.model, "dropout": wanted.model["dropout"]}
+    return replace(found, model=model, why="more than the minutes allow to pass over often: a model a step smaller")
 
 
 def learning_rate(dim: int) -> float:

@@ -96,9 +96,8 @@ def test_length_limits_hold_and_a_hypothesis_that_they_ended_says_so(translator)
     for length in (1, 3):
         for translation in translator.translate(LINES, decode(3, max_length=length), nbest=3):
             for candidate in translation.candidates[0]:
-                assert len(candidate.tokens) <= length + 1
-                assert candidate.complete or len(candidate.tokens) > length
-                assert not (candidate.complete and len(candidate.tokens) > length)
+                assert len(candidate.tokens) + candidate.complete <= length  # the end mark counts
+                assert candidate.complete or len(candidate.tokens) == length
     for translation in translator.translate(LINES, decode(3, min_length=6), nbest=3):
         assert all(len(candidate.tokens) >= 6 for candidate in translation.candidates[0])
     assert [t.complete for t in translator.translate(["", "One Two Three."], decode(2, max_length=1))] == [True, False]

@@ -238,7 +238,7 @@ CASES = {
     "decode.length_penalty": Case("average", translations),
     "decode.alpha": Case(1.5, translations),
     "decode.min_length": Case(2, eager_searches),
-    "decode.max_length": Case(4, translations),
+    "decode.max_length": Case(5, translations),
     "decode.stop": Case("bound", eager_searches, {"decode.length_penalty": "average", "decode.max_length": 4}),
     "decode.batch_tokens": Case(30, lambda run: run.batches),
     "evaluate.sentences": Case(5, lambda run: run.searches[0]),
