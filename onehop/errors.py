@@ -48,6 +48,22 @@ class FileError(OnehopError):
     """A file or folder that is missing, in the way, unwritable or on a full disk."""
 
 
+class Stopped(Exception):  # noqa: N818 - it is no error
+    """A signal ended the work after its state was saved.
+
+    Args:
+        signal: The signal's number.
+        remedy: How to go on.
+    """
+
+    def __init__(self, signal: int, remedy: str) -> None:
+        super().__init__(signal, remedy)
+        self.signal, self.status, self.remedy = signal, 128 + signal, remedy
+
+    def __str__(self) -> str:
+        return f"interrupted; a checkpoint was written\n  {self.remedy}"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint such as ``did you mean 'dropout'?``, or the empty string.
 
@@ -55,5 +71,5 @@ def nearest(name: str, known: Iterable[str]) -> str:
         >>> nearest("droput", ["dropout", "dim"])
         "did you mean 'dropout'?"
     """
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
     return f"did you mean {close[0]!r}?" if close else ""

@@ -46,6 +46,10 @@ def os_errors(path: str | Path, doing: str) -> Generator[None]:
         yield
     except OSError as error:
         raise file_error(error, path, doing) from error
+    except ValueError as error:
+        if "null byte" not in str(error):
+            raise
+        raise FileError(f"cannot {doing}: its name holds a NUL", "Check the path.", repr(str(path))) from error
 
 
 def sha256(path: str | Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
@@ -24,7 +25,8 @@ def error(text: str) -> None:
 
 def tell(text: str) -> None:
     """Print a line for people."""
-    stderr.print(Text(text))
+    with suppress(OSError):  # a terminal that was closed must not end a training
+        stderr.print(Text(text))
 
 
 def duration(seconds: float) -> str:

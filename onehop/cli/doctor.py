@@ -41,6 +41,7 @@ def doctor(as_json: Json = False) -> None:
 def _show(values: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in values.items():
@@ -48,7 +49,7 @@ def _show(values: dict[str, Any]) -> None:
             value = ", ".join(f"{key} {item}" for key, item in value.items())
         elif isinstance(value, list):
             value = ", ".join(map(str, value)) or "none"
-        table.add_row(f"[bold]{name.replace('_', ' ')}", str(value))
+        table.add_row(f"[bold]{name.replace('_', ' ')}", Text(str(value)))
     Console().print(table)
 
 

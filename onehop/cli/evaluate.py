@@ -104,7 +104,7 @@ def _show(report: Report) -> None:
     for name, score in (("BLEU", "bleu"), ("chrF", "chrf")):
         low, high = values[f"{score}_interval"]
         table.add_row(name, f"{values[score]:.2f}", f"{low:.2f} to {high:.2f}")
-    out = Console()
+    out = Console(markup=False)
     out.print(table)
     lengths = Table(title="BLEU by source length", title_justify="left")
     for column in ("words", "lines", "BLEU"):

@@ -37,6 +37,7 @@ def info(model: Annotated[str, typer.Argument(help="A run or a package.")], as_j
 def _show(values: dict[str, Any], names: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     config = values["config"]
     model = ", ".join(f"{key} {value}" for key, value in config["model"].items() if value is not None)
@@ -55,5 +56,5 @@ def _show(values: dict[str, Any], names: list[str]) -> None:
     }
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in rows.items():
-        table.add_row(f"[bold]{name}", value)
+        table.add_row(f"[bold]{name}", Text(value))
     Console().print(table)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from onehop.cli import console, doctor, evaluate, info, quickstart, train, translate
-from onehop.errors import OnehopError
+from onehop.errors import OnehopError, Stopped
 
 app = typer.Typer(
     name="onehop",
@@ -50,6 +50,9 @@ def main() -> None:
         app(prog_name="onehop")
     except OnehopError as error:
         sys.exit(_failed(str(error)))
+    except Stopped as stop:
+        console.error(str(stop))
+        sys.exit(stop.status)
     except MemoryError:
         sys.exit(_failed(OUT_OF_MEMORY))
     except OSError as error:

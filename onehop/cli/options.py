@@ -11,7 +11,9 @@ from onehop.errors import ConfigError
 if TYPE_CHECKING:
     from onehop.tasks import DecodeConfig
 
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Processor threads; default: all cores.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, max=512, help="Processor threads; default: all cores.")
+]
 Device = Annotated[str, typer.Option("--device", help="Where to run, as torch names it: cpu, cuda, cuda:1, mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Long = Annotated[str, typer.Option("--long", help="Lines longer than the model's limit: error, drop or cut.")]

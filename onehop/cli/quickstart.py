@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,7 +37,7 @@ def quickstart(
     began = time.monotonic()
     use(threads, "cpu")
     console.tell("Tatoeba sentence pairs (www.manythings.org/anki and tatoeba.org, CC BY 2.0 FR)")
-    text = prepare(out.with_name("tatoeba-en-de"))
+    text = prepare(Path(os.path.relpath(out.absolute().parent / "tatoeba-en-de")))
     tables = read_toml(text.recipe)
     tables["data"]["pairs"], tables["train"]["max_minutes"] = [str(text.train)], minutes
     recipe = make_recipe(tables)
@@ -75,11 +76,12 @@ def show(short: list[Pair], report: Report, everything: Report, out: Path, text:
     """Print translations beside their references, the figures, and the next steps."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("English", "translation", "reference", title="Sentences the model never saw", title_justify="left")
     every = max(1, len(short) // SHOWN)
     for pair, translation in list(zip(short, report.hypotheses, strict=True))[::every][:SHOWN]:
-        table.add_row(pair.source, translation, pair.target)
+        table.add_row(Text(pair.source), Text(translation), Text(pair.target))
     out_console = Console()
     out_console.print(table)
     low, high = report.bleu_interval.low, report.bleu_interval.high

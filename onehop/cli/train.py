@@ -42,7 +42,6 @@ def train(
     from onehop.cli import console
     from onehop.cli.options import use
     from onehop.files import Run
-    from onehop.train import Interrupted
     from onehop.train import train as run
 
     given = {
@@ -57,12 +56,8 @@ def train(
             raise ConfigError("where to?", "Name a folder for the run: --out runs/first", "--out")
         out = Path("runs") / recipe.stem
     device = use(threads, device)
-    try:
-        with console.TrainingView() as view:
-            trained = run(chosen, out, resume=resume, overwrite=overwrite, listener=view, device=device)
-    except Interrupted as stop:
-        console.error(f"interrupted; a checkpoint was written\n  Go on with: onehop train --out {out} --resume")
-        raise typer.Exit(128 + stop.signal) from None
+    with console.TrainingView() as view:
+        trained = run(chosen, out, resume=resume, overwrite=overwrite, listener=view, device=device)
     console.tell(f"finished ({trained.progress.finished}) after {trained.progress.update:,} updates")
     console.tell(f"model: {Run(out).model}\nnext: onehop translate {out} FILE")
 

@@ -207,6 +207,9 @@ def read_manifest(folder: Path, task: str = Translator.task) -> dict[str, Any]:
         raise ModelError("damaged: not a manifest of Onehop", again, str(path)) from error
     if canonical != text or hashlib.sha256(body).hexdigest() != claimed:
         raise ModelError("changed since it was written: its hash does not fit", again, str(path))
+    missing = {"format", "task", "settings", "versions", "files"} - manifest.keys()
+    if missing:
+        raise ModelError("damaged: not a manifest of Onehop", again, str(path))
     if str(manifest["format"]).split(".")[0] != FORMAT.split(".")[0]:
         raise ModelError(
             f"package format {manifest['format']}, this Onehop reads {FORMAT}", "Update onehop.", str(path)
@@ -220,6 +223,9 @@ def read_manifest(folder: Path, task: str = Translator.task) -> dict[str, Any]:
             raise ModelError("missing from the package", again, str(folder / name))
         if sha256(folder / name) != expected:
             raise ModelError("changed since it was written: its hash does not fit", again, str(folder / name))
+    names = {WEIGHTS, GOLDEN} | ({JOINT} if JOINT in manifest["files"] else {SOURCE, TARGET})
+    if not names <= manifest["files"].keys():
+        raise ModelError("damaged: not a manifest of Onehop", again, str(path))
     return manifest
 
 

@@ -11,12 +11,11 @@ from onehop.train.listener import Evaluation, Listener, Silent, Status
 from onehop.train.loop import Update, loop
 from onehop.train.optimizer import adamw
 from onehop.train.recipe import Recipe, load_recipe, make_recipe
-from onehop.train.run import Interrupted, Trained, train
+from onehop.train.run import Trained, train
 from onehop.train.schedule import schedule
 
 __all__ = [
     "Evaluation",
-    "Interrupted",
     "Listener",
     "Recipe",
     "Silent",

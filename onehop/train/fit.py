@@ -171,6 +171,7 @@ class Fit:
         seconds = time.monotonic() - started
         evaluation = Evaluation(progress.update, loss, score, seconds, best)
         self._evaluated = progress.update
+        progress.seconds = time.monotonic() - self._began
         self._rest = time.monotonic() + 4 * seconds  # where minutes are short, most of them are for training
         self.listener.evaluated(evaluation)
         self._write("evaluation", {**asdict(evaluation), "seconds": round(seconds, 2)})
@@ -249,6 +250,13 @@ class Clock:
 def _cut_log(path: Path, update: int) -> None:
     """Drop the rows behind `update`: they are trained again."""
     if path.exists():
-        rows = path.read_text("utf-8").split("\n")
-        kept = [row for row in rows if row.endswith("}") and json.loads(row)["update"] <= update]
-        write_text(path, "".join(row + "\n" for row in kept))
+        rows = path.read_text("utf-8", errors="replace").split("\n")
+        write_text(path, "".join(row + "\n" for row in rows if _is_row(row, update)))
+
+
+def _is_row(row: str, update: int) -> bool:
+    """Whether a line of the log is whole, and not behind `update`."""
+    try:
+        return int(json.loads(row)["update"]) <= update
+    except (ValueError, KeyError, TypeError):
+        return False

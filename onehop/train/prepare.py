@@ -12,6 +12,7 @@ import torch
 
 from onehop.data import Pair, PairStore, Split, TrainingBatches, hold_out, sample
 from onehop.errors import ConfigError
+from onehop.metrics import tokenizer_for
 from onehop.models.registry import configure
 from onehop.tasks.settings import TextLimits, TranslationSettings
 from onehop.tasks.translation import Translator
@@ -19,6 +20,7 @@ from onehop.text import LEAST_VOCAB_SIZE, Tokenizer, default_max_length, split_s
 from onehop.train.recipe import Recipe, TextConfig, TrainConfig
 from onehop.train.size import PLANS, Plan, learning_rate, plan
 
+FEWEST = 1_000  # updates, where none are asked for: fewer would end while the learning rate still rises
 SAMPLE = 300_000  # pairs that vocabularies and lengths are chosen on; more changes neither
 Tell = Callable[[str], None]
 
@@ -57,7 +59,7 @@ def prepare(recipe: Recipe, folder: Path, tell: Tell, device: str = "cpu") -> Pr
     unseen = {pair.source for pair in split.validation} if len(split.held) else set[str]()
     lines = [pair for pair in sample(store, SAMPLE) if pair.source not in unseen]
     chosen = plan(num_pairs, num_pairs * _tokens(lines), _seconds(recipe.train, device))
-    recipe = fill(recipe, chosen, num_pairs, tell)
+    recipe = judge(fill(recipe, chosen, num_pairs, tell), split.validation, tell)
     source, target = vocabularies(recipe, lines, asked, tell)
     if min(source.vocab_size, target.vocab_size) < (recipe.text.vocab_size or 0):  # not a size to ask for again
         recipe = recipe.model_copy(update={"text": recipe.text.model_copy(update={"vocab_size": None})})
@@ -102,6 +104,8 @@ def read_data(recipe: Recipe, folder: Path, tell: Tell) -> tuple[PairStore, Spli
     if len(split.held) > len(split.validation):
         more = len(split.held) - len(split.validation)
         tell(f"data: {more:,} further pairs with a held-out source take no part in training")
+    if not split.validation:
+        tell("data: too few pairs to hold any out: no validation, and the last model is the one kept")
     if store.num_skipped:
         tell(f"data: {store.num_skipped:,} pairs with an empty side were left out")
     return store, split
@@ -118,7 +122,7 @@ def fill(recipe: Recipe, chosen: Plan, num_pairs: int, tell: Tell) -> Recipe:
     """Fill in what the recipe leaves open from the plan, and resolve the model's settings."""
     model = {"architecture": "transformer", **recipe.model}
     name = model.pop("architecture")
-    preset = model.pop("preset", "auto" if not model else None)
+    preset = model.pop("preset", "auto" if name == "transformer" else None)
     if preset == "auto":
         if name != "transformer":
             raise ConfigError(f"preset 'auto' is for the transformer, not {name!r}", "Name a preset.", "model.preset")
@@ -140,6 +144,22 @@ def fill(recipe: Recipe, chosen: Plan, num_pairs: int, tell: Tell) -> Recipe:
             "text": text.model_copy(update={"vocab_size": text.vocab_size or chosen.vocab_size}),
         }
     )
+
+
+def judge(recipe: Recipe, validation: Sequence[Pair], tell: Tell) -> Recipe:
+    """Choose the figure that decides which model is kept: BLEU counts runs of four words, which short lines lack."""
+    if recipe.train.best:
+        return recipe
+    words = [len(pair.target.split()) for pair in validation]
+    unspaced = tokenizer_for(recipe.data.target_language) != "13a"
+    long = unspaced or not words or sum(words) >= 4 * len(words)
+    if not long:
+        tell(
+            "validation: lines of fewer than 4 words, too short for BLEU, so the loss decides which model is kept; "
+            "if the target is written without spaces, set data.target_language"
+        )
+    train = recipe.train.model_copy(update={"best": "bleu" if long else "loss"})
+    return recipe.model_copy(update={"train": train})
 
 
 def _shape(model: dict[str, Any]) -> str:
@@ -201,7 +221,8 @@ def lengths(
     policy = recipe.text.long or ("error" if given else "drop")
     if not given:
         fate = {"drop": "are dropped", "cut": "are cut", "error": "are an error"}[policy]
-        tell(f"text: lines of up to {max_length} tokens, which holds 99.9 % of them; longer ones {fate}")
+        share = 100 * sum(length <= max_length for length in longest) / len(longest)
+        tell(f"text: lines of up to {max_length} tokens, which holds {share:.1f} % of them; longer ones {fate}")
     few = some[:: max(1, len(some) // 1_000)]
     language = recipe.data.source_language or "en"
     single = sum(len(split_sentences(pair.source, language)) <= 1 for pair in few)
@@ -215,7 +236,7 @@ def _duration(train: TrainConfig, tokens: float, tell: Tell) -> TrainConfig:
     """Fill in how long to train, where the recipe sets no limit: until so many tokens of the longer side are seen."""
     if train.max_updates or train.max_minutes:
         return train
-    updates = max(1, round(tokens / ((train.batch_tokens or 1) * train.accumulate)))
+    updates = max(FEWEST, round(tokens / ((train.batch_tokens or 1) * train.accumulate)))
     tell(f"length: {updates:,} updates, {tokens / 1e6:,.1f} million tokens")
     return train.model_copy(update={"max_updates": updates})
 

@@ -105,4 +105,4 @@ def _damage(folder: Path) -> Generator[None]:
 
 def _random_state() -> dict[str, Tensor]:
     state = {"random/cpu": torch.get_rng_state()}
-    return {**state, "random/cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else state
+    return {**state, "random/cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else state

@@ -93,7 +93,10 @@ class TrainConfig(Table):
     save_every: int = Field(default=500, ge=1, description="Updates between checkpoints.")
     keep: int = Field(default=2, ge=1, description="Checkpoints kept.")
     patience: int | None = Field(default=None, ge=1, description="Evaluations without a new best until training stops.")
-    best: Literal["loss", "bleu"] = Field(default="bleu", description="Which validation figure chooses the model kept.")
+    best: Literal["loss", "bleu"] | None = Field(
+        default=None,
+        description="Validation figure that chooses the model kept; default: BLEU, or loss for short lines.",
+    )
 
     @model_validator(mode="after")
     def _betas(self) -> TrainConfig:
@@ -181,12 +184,18 @@ FILES = ("source", "target", "pairs", "valid_source", "valid_target", "valid_pai
 
 def found_from(recipe: Recipe, folder: Path) -> Recipe:
     """Return the recipe with data files that are relative to `folder` as the current folder sees them."""
-    return _with_files(recipe, lambda file: os.path.normpath(folder / file))
+    return _with_files(recipe, lambda file: _tidy(folder / file))
+
+
+def _tidy(path: Path) -> str:
+    """Return a path without `..`, unless a link makes that another file."""
+    short = os.path.normpath(path)
+    return short if os.path.realpath(short) == os.path.realpath(path) else str(path)
 
 
 def relative_to(recipe: Recipe, folder: Path) -> Recipe:
     """Return the recipe with every data file given as relative to `folder`, for a record."""
-    return _with_files(recipe, lambda file: os.path.relpath(file, folder))
+    return _with_files(recipe, lambda file: os.path.relpath(os.path.realpath(file), os.path.realpath(folder)))
 
 
 def _with_files(recipe: Recipe, change: Callable[[str], str]) -> Recipe:

@@ -9,7 +9,7 @@ from onehop.errors import ConfigError, DataError, FileError
 from onehop.files import Run, os_errors
 from onehop.train.fit import limit_reached
 from onehop.train.progress import Progress, load_progress
-from onehop.train.recipe import Recipe, make_recipe, relative_to
+from onehop.train.recipe import Recipe, found_from, make_recipe, relative_to
 
 LIMITS = {"max_updates", "max_minutes", "keep", "save_every", "patience"}  # of `train`: may differ when a run goes on
 
@@ -33,7 +33,8 @@ def same_recipe(recipe: Recipe, record: dict[str, Any], run: Run) -> None:
     given, resolved = (_fixed(make_recipe(record[name])) for name in ("given", "recipe"))
     if ours in (given, resolved):
         return
-    differ = [f"{table}.{key}" for table in ours for key in _keys(ours[table], given[table])]
+    closer = min(given, resolved, key=lambda other: sum(len(_keys(ours[table], other[table])) for table in ours))
+    differ = [f"{table}.{key}" for table in ours for key in _keys(ours[table], closer[table])]
     remedy = "Resume with the settings the run began with, or begin anew with --overwrite."
     raise ConfigError(f"not the recipe this run began with: {', '.join(differ)} differ", remedy, str(run.recipe))
 
@@ -46,6 +47,18 @@ def _fixed(recipe: Recipe) -> dict[str, Any]:
 
 def _keys(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     return [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
+
+
+def resumed(recipe: Recipe, record: dict[str, Any], run: Run) -> Recipe:
+    """Return the run's resolved recipe with the limits of the one given, so that nothing is chosen anew.
+
+    Limits may decide what is chosen, so another limit must not lead to another model.
+    """
+    resolved = found_from(make_recipe(record["recipe"]), run.folder)
+    limits = {key: getattr(recipe.train, key) for key in LIMITS}
+    if not (limits["max_updates"] or limits["max_minutes"]):
+        limits["max_updates"] = resolved.train.max_updates
+    return resolved.model_copy(update={"train": resolved.train.model_copy(update=limits)})
 
 
 def same_data(entry: dict[str, Any], record: dict[str, Any], run: Run) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from onehop.errors import FileError
+from onehop.errors import DataError, FileError, Stopped
 from onehop.files import Run, free_aside, os_errors, sha256, to_json, write_text
 from onehop.tasks.package import versions
 from onehop.train.fit import Fit
@@ -23,15 +23,12 @@ from onehop.train.listener import Listener, Silent
 from onehop.train.prepare import Prepared, prepare
 from onehop.train.progress import Progress
 from onehop.train.recipe import FILES, Recipe, load_recipe, relative_to, to_toml
-from onehop.train.resume import finished, read_record, same_data, same_recipe
+from onehop.train.resume import finished, read_record, resumed, same_data, same_recipe
 
-
-class Interrupted(Exception):  # noqa: N818 - it is no error
-    """A signal ended the run, after a checkpoint; `signal` is its number."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.signal = number
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ def train(
 
     Raises:
         OnehopError: Data, recipe or folder cannot be used.
-        Interrupted: SIGINT or SIGTERM came; a checkpoint was written.
+        Stopped: SIGINT, SIGTERM or SIGHUP came; a checkpoint was written.
 
     Example:
         >>> trained = onehop.train("recipe.toml", "runs/second")
@@ -81,27 +78,62 @@ def train(
     run, listener = Run(out), listener or Silent()
     _refuse(run, resume, overwrite)
     before = read_record(run) if resume and run.record.is_file() else None
+    _refuse_data(recipe, run, overwrite)
+    given = recipe
     if before:
         same_recipe(recipe, before, run)
         if progress := finished(recipe, run):
             return Trained(run.model, progress, before["pairs"])
+        recipe = resumed(recipe, before, run)
     with _folder(run, overwrite):
         prepared = prepare(recipe, run.folder, listener.tell, device)
-    entry = record(recipe, prepared, run)
-    if before:
-        same_data(entry, before, run)
-        entry["given"] = before["given"]
-    write_text(run.recipe, to_toml(relative_to(prepared.recipe, run.folder)))
-    write_text(run.record, to_json(entry))
-    fit = Fit(prepared, run, listener, device)
+    with _alone(run):
+        entry = record(given, prepared, run)
+        if before:
+            same_data(entry, before, run)
+            entry["given"] = before["given"]
+        write_text(run.recipe, to_toml(relative_to(prepared.recipe, run.folder)))
+        write_text(run.record, to_json(entry))
+        progress = _fit(Fit(prepared, run, listener, device))
+    return Trained(run.model, progress, prepared.num_pairs)
+
+
+def _fit(fit: Fit) -> Progress:
+    """Train; a signal that ended it is raised."""
     try:
         with signals(fit):
             progress = fit.fit()
     finally:
-        prepared.batches.close()
+        fit.prepared.batches.close()
     if fit.stop_signal:
-        raise Interrupted(fit.stop_signal)
-    return Trained(run.model, progress, prepared.num_pairs)
+        raise Stopped(fit.stop_signal, f"Go on with: onehop train --out {fit.run.folder} --resume")
+    return progress
+
+
+def _refuse_data(recipe: Recipe, run: Run, overwrite: bool) -> None:
+    """Refuse files that cannot be read twice, or that would be moved aside with the old run."""
+    for file in (Path(file) for name in FILES for file in getattr(recipe.data, name)):
+        if file.exists() and not file.is_file() and not file.is_dir():
+            raise DataError("a pipe or device, which can be read but once", "Save it to a file first.", str(file))
+        if overwrite and run.folder.resolve() in file.resolve().parents:
+            raise FileError("lies in the folder that --overwrite moves aside", "Move it elsewhere.", str(file))
+
+
+@contextmanager
+def _alone(run: Run) -> Generator[None]:
+    """Hold the folder against a second run; the system lets go of it however this one ends."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(run.folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise FileError("in use by another run", "Wait for it, or name another folder.", str(run.folder)) from error
+    else:
+        yield
+    finally:
+        os.close(handle)
 
 
 def _refuse(run: Run, resume: bool, overwrite: bool) -> None:
@@ -139,13 +171,17 @@ def _folder(run: Run, overwrite: bool) -> Generator[None]:
 def record(given: Recipe, prepared: Prepared, run: Run) -> dict[str, Any]:
     """Return what `run.json` holds: the recipe as given and as resolved, and what it ran on; paths are from the run."""
     recipe = relative_to(prepared.recipe, run.folder)
-    files = [file for name in FILES for file in getattr(recipe.data, name)]
+    files = {
+        there: here
+        for name in FILES
+        for there, here in zip(getattr(recipe.data, name), getattr(prepared.recipe.data, name), strict=True)
+    }
     return {
         "command": sys.argv,
         "given": relative_to(given, run.folder).model_dump(),
         "recipe": recipe.model_dump(),
         "pairs": prepared.num_pairs,
-        "data": {file: sha256(run.folder / file) for file in files},
+        "data": {there: sha256(here) for there, here in files.items()},
         "versions": versions(),
         "machine": {
             "processor": platform.processor() or platform.machine(),
@@ -158,7 +194,7 @@ def record(given: Recipe, prepared: Prepared, run: Run) -> dict[str, Any]:
 
 @contextmanager
 def signals(fit: Fit) -> Generator[None]:
-    """Let the first SIGINT or SIGTERM end the run after the present update; a second one ends it at once."""
+    """Let the first SIGINT, SIGTERM or SIGHUP end the run after the present update; a second one ends it at once."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         fit.stop_signal = number
@@ -167,7 +203,7 @@ def signals(fit: Fit) -> Generator[None]:
 
     before: dict[int, Any] = {}
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in filter(None, (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", None))):
             before[number] = signal.signal(number, stop)
     except ValueError:  # not in the main thread: whoever runs threads stops them
         pass

@@ -1,7 +1,7 @@
 """Settings that fit the amount of data, and the minutes if they are limited, with the reason in words.
 
 The steps are compared with the paper's presets at equal time on subsets of Tatoeba and on Multi30k:
-`benchmarks/auto_preset.py`, results in `benchmarks/results/auto_preset.md`.
+`benchmarks/auto_preset.py`, results in `benchmarks/results/auto_preset.jsonl`.
 """
 
 from __future__ import annotations

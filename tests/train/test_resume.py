@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from onehop.errors import ConfigError, DataError, FileError
+from onehop.errors import ConfigError, DataError, FileError, Stopped
 from onehop.files import Run
-from onehop.train import Interrupted, Silent, Trained, train
+from onehop.train import Silent, Trained, train
 from onehop.train.progress import load_progress
 from tests.fixtures.tiny import log_rows, number_pairs, tiny_recipe, write_pairs
 
@@ -74,7 +74,7 @@ def whole(request, tmp_path_factory):
 @pytest.mark.parametrize("stop", [3, 5])
 def test_a_run_stopped_by_a_signal_and_resumed_ends_with_the_bits_of_one_that_was_not(whole, tmp_path, stop):
     wanted, run = whole
-    with pytest.raises(Interrupted) as caught:
+    with pytest.raises(Stopped) as caught:
         train(wanted, tmp_path / "parts", listener=Stop(stop))
     assert caught.value.signal == signal.SIGTERM
     assert load_progress(Run(tmp_path / "parts").saved()[-1]).update == stop
@@ -86,7 +86,7 @@ def test_a_run_stopped_by_a_signal_and_resumed_ends_with_the_bits_of_one_that_wa
 def test_a_run_in_many_sittings_is_still_the_same(whole, tmp_path):
     wanted, run = whole
     for stop in (1, 2, 6):
-        with pytest.raises(Interrupted):
+        with pytest.raises(Stopped):
             train(wanted, tmp_path / "parts", resume=True, listener=Stop(stop, signal.SIGINT))
     train(wanted, tmp_path / "parts", resume=True)
     assert_same_run(run, tmp_path / "parts")
@@ -113,7 +113,7 @@ def test_a_run_that_was_killed_goes_on_from_its_checkpoint_and_forgets_what_came
 
 
 def test_the_loss_that_is_shown_goes_on_after_a_resume(pairs, tmp_path):
-    with pytest.raises(Interrupted):
+    with pytest.raises(Stopped):
         train(recipe(pairs), tmp_path / "run", listener=Stop(5))
     heard = Heard()
     train(recipe(pairs), tmp_path / "run", resume=True, listener=heard)
@@ -203,6 +203,6 @@ def test_only_the_newest_checkpoints_are_kept(pairs, tmp_path):
 def test_handlers_of_signals_are_as_before_when_a_run_is_over(pairs, tmp_path):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     train(recipe(pairs), tmp_path / "one")
-    with pytest.raises(Interrupted):
+    with pytest.raises(Stopped):
         train(recipe(pairs), tmp_path / "two", listener=Stop(2))
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
