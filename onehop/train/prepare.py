@@ -126,8 +126,9 @@ def fill(recipe: Recipe, chosen: Plan, num_pairs: int, tell: Tell) -> Recipe:
     if preset == "auto":
         if name != "transformer":
             raise ConfigError(f"preset 'auto' is for the transformer, not {name!r}", "Name a preset.", "model.preset")
+        why = chosen.why if chosen.model.keys() - model.keys() else "given a model by the recipe"
         model = {**chosen.model, **model}
-        tell(f"size: {num_pairs:,} pairs are {chosen.why}; {_shape(model)}")
+        tell(f"size: {num_pairs:,} pairs are {why}; {_shape(model)}")
     elif preset is not None:
         model["preset"] = preset
     resolved = configure(name, model).model_dump()
