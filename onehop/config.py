@@ -45,7 +45,9 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         return tomllib.loads(data.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"not TOML: {error}", 'Values of text stand in quotes: preset = "auto".', str(path)
+            f"not TOML: {error}",
+            'Values of text stand in quotes: preset = "auto". Pairs of text go with --pairs.',
+            str(path),
         ) from error
 
 

@@ -1,7 +1,8 @@
 """Files: reading plain and compressed text, atomic writing, hashes, and what lies where in a run.
 
 Whatever the operating system refuses becomes a `FileError` that names the file and a remedy. Folders and files are
-written beside their place and renamed into it, so that a reader sees the old or the new, never a half.
+written beside their place and renamed into it, so that nothing half-written ever has the name; a folder that is
+replaced is missing for the moment between two renames.
 """
 
 from __future__ import annotations
@@ -226,7 +227,7 @@ def new_folder(path: str | Path) -> Generator[Path]:
             temporary.mkdir(parents=True)
             yield temporary
             for file in temporary.iterdir():
-                with open(file, "rb") as stream:
+                with open(file, "r+b") as stream:  # Windows syncs what is open for writing only
                     os.fsync(stream.fileno())
             if path.exists():
                 os.replace(path, aside)

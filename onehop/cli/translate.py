@@ -79,7 +79,9 @@ def translate(
     if counts["cut"]:
         console.tell(f"{counts['cut']} lines were too long and cut: their ends were not translated")
     if counts["incomplete"]:
-        console.tell(f"{counts['incomplete']} translations were ended by decode.max_length, not by the model")
+        console.tell(
+            f"{counts['incomplete']} translations were ended by decode.max_length, or by what the model was trained on"
+        )
 
 
 def _check(translator: Translator, lines: Opener, split: bool, name: str) -> None:

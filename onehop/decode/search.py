@@ -126,7 +126,8 @@ class BeamSearch:
         best, flat = total.topk(min(2 * beams, total.size(1)))  # (B, 2K): each row ends in at most one way
         if bool(best[:, 0].isnan().any()):
             raise ModelError(
-                "the model's scores are not numbers (NaN)", "Its weights are damaged or diverged in training."
+                "the model's scores are not numbers (NaN)",
+                "Its training diverged: train again with a lower train.learning_rate.",
             )
         beam, word = flat // scores.size(1), words.view(examples, -1).gather(1, flat)
         at_end, full = word == self.rules.end, self._lengths + 1 >= self._limits
