@@ -16,7 +16,7 @@ from onehop.metrics import tokenizer_for
 from onehop.models.registry import configure
 from onehop.tasks.settings import TextLimits, TranslationSettings
 from onehop.tasks.translation import Translator
-from onehop.text import LEAST_VOCAB_SIZE, Tokenizer, default_max_length, split_sentences, train_bpe
+from onehop.text import LEAST_VOCAB_SIZE, Ledger, Tokenizer, default_max_length, limit_pair, split_sentences, train_bpe
 from onehop.train.recipe import Recipe, TextConfig, TrainConfig
 from onehop.train.size import PLANS, Plan, learning_rate, plan
 
@@ -86,7 +86,20 @@ def prepare(recipe: Recipe, folder: Path, tell: Tell, device: str = "cpu") -> Pr
     )  # fmt: skip
     if policy == "error":
         batches.check_lengths()
-    return Prepared(recipe, translator, batches, split.validation, num_pairs)
+    ledger = Ledger("valid", limits.max_length, "error" if policy == "error" else "drop")
+    validation = within(split.validation, (source, target), ledger, tell)
+    return Prepared(recipe, translator, batches, validation, num_pairs)
+
+
+def within(pairs: list[Pair], tokenizers: tuple[Tokenizer, Tokenizer], ledger: Ledger, tell: Tell) -> list[Pair]:
+    """Return the validation pairs that the length limit allows: a figure over cut lines would be another figure."""
+    sources = tokenizers[0].encode_batch([pair.source for pair in pairs])
+    targets = tokenizers[1].encode_batch([pair.target for pair in pairs])
+    sides = enumerate(zip(pairs, sources, targets, strict=True), 1)
+    kept = [pair for n, (pair, a, b) in sides if limit_pair(a, b, ledger, f"valid:{n}", f"valid:{n}")]
+    if summary := ledger.summary():
+        tell(summary)
+    return kept
 
 
 def read_data(recipe: Recipe, folder: Path, tell: Tell) -> tuple[PairStore, Split]:

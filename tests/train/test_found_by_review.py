@@ -122,3 +122,12 @@ def test_a_log_that_was_cut_short_does_not_stop_a_resume(pairs, tmp_path):
         log.write(b'{"kind": "note", \xff}\n{"upd')
     train(tiny_recipe(pairs, train={"max_updates": 3}), tmp_path / "run", resume=True)
     assert b"\xff" not in (tmp_path / "run" / "log.jsonl").read_bytes()
+
+
+def test_a_long_validation_pair_is_left_out_and_told(pairs, tmp_path):
+    (tmp_path / "valid.tsv").write_text("One.\tEins.\n" + "word " * 900 + "\tWort.\n")
+    told: list[str] = []
+    recipe = tiny_recipe(pairs, data={"valid_pairs": [str(tmp_path / "valid.tsv")]})
+    found = prepare(recipe, tmp_path, told.append)
+    assert [pair.source for pair in found.validation] == ["One."]
+    assert any(text.startswith("valid: 1 of 2 lines") for text in told)
