@@ -7,7 +7,7 @@ little of the work goes into padding.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import final
@@ -47,12 +47,16 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on a device."""
+        return self.map(lambda rows: rows.to(device))
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Return the batch with every tensor changed; the numbers beside them stay."""
         return replace(
             self,
-            source=self.source.to(device),
-            source_lengths=self.source_lengths.to(device),
-            target=self.target.to(device),
-            target_lengths=self.target_lengths.to(device),
+            source=change(self.source),
+            source_lengths=change(self.source_lengths),
+            target=change(self.target),
+            target_lengths=change(self.target_lengths),
         )
 
 

@@ -74,7 +74,7 @@ class TrainConfig(Table):
         default=None, ge=1, description="Tokens of a batch, the larger side, padding included."
     )
     accumulate: int = Field(default=1, ge=1, description="Batches for each update.")
-    schedule: Literal["noam", "inverse_sqrt", "cosine", "constant"] = Field(
+    schedule: Literal["noam", "inverse_sqrt", "cosine", "linear", "constant"] = Field(
         default="cosine", description="Of the rate."
     )
     learning_rate: float | None = Field(default=None, gt=0, description="Peak; the factor, for noam.")
@@ -85,6 +85,17 @@ class TrainConfig(Table):
     max_norm: float = Field(default=1.0, ge=0, description="Gradients are clipped to this length; 0: not at all.")
     label_smoothing: float = Field(
         default=0.1, ge=0, lt=1, description="Share of a target's mass spread over all tokens."
+    )
+    r_drop: float = Field(
+        default=0.0, ge=0, description="Weight of the divergence between two draws of dropout (Liang 2021); 5 there."
+    )
+    ema: float = Field(default=0.0, ge=0, lt=1, description="Decay of a moving average of the weights; 0: none.")
+    average: int = Field(default=1, ge=1, description="Checkpoints whose mean is validated and shipped.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="Of the matrix products in training; weights and sums stay float32."
+    )
+    activation_checkpointing: bool = Field(
+        default=False, description="Compute activations again on the way back: less memory, a third more time."
     )
     seed: int = Field(default=1, ge=0, lt=2**63, description="Of weights, order of data and dropout.")
     evaluate_every: int | None = Field(
@@ -99,9 +110,11 @@ class TrainConfig(Table):
     )
 
     @model_validator(mode="after")
-    def _betas(self) -> TrainConfig:
+    def _fits(self) -> TrainConfig:
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas={self.betas} must lie in [0, 1)")
+        if self.ema and self.average > 1:
+            raise ValueError("ema and average are two ways to the same end; give one of them")
         return self
 
 
