@@ -142,7 +142,9 @@ class Recipe(Table):
 
 
 def load_recipe(path: str | Path, settings: Sequence[str] = ()) -> Recipe:
-    """Read a recipe and apply `TABLE.KEY=VALUE` settings; paths in it are relative to the file's folder.
+    """Read a recipe and apply `TABLE.KEY=VALUE` settings.
+
+    Paths in it are relative to the file's folder, and may name variables of the environment: `$ONEHOP_DATA/train.en`.
 
     Raises:
         ConfigError: Lists every mistake at once.
@@ -197,7 +199,17 @@ FILES = ("source", "target", "pairs", "valid_source", "valid_target", "valid_pai
 
 def found_from(recipe: Recipe, folder: Path) -> Recipe:
     """Return the recipe with data files that are relative to `folder` as the current folder sees them."""
-    return _with_files(recipe, lambda file: _tidy(folder / file))
+    return _with_files(recipe, lambda file: _tidy(folder / _expanded(file)))
+
+
+def _expanded(file: str) -> str:
+    """Put in what the environment says for `$NAME`."""
+    path = os.path.expandvars(file)
+    if file.startswith("$") and path == file:
+        name = file.split("/")[0]
+        remedy = f"Set it to the folder of your data: export {name.strip('${}')}=FOLDER"
+        raise ConfigError(f"{name} is not set in the environment", remedy, file)
+    return path
 
 
 def _tidy(path: Path) -> str:
