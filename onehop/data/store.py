@@ -154,6 +154,15 @@ class PairStore:
         """Return the numbers of the pairs of a block."""
         return range(self._starts[index], self._starts[index + 1])
 
+    @property
+    def num_files(self) -> int:
+        """How many files, or pairs of parallel files, were read."""
+        return len(self._names)
+
+    def file(self, index: int) -> int:
+        """Return the number of the file, from 0, that all pairs of a block come from."""
+        return bisect_right(self._first_lines, self._starts[index]) - 1
+
     def columns(self, index: int) -> tuple[list[str], list[str]]:
         """Return the sources and the targets of a block.
 

@@ -216,15 +216,19 @@ def search_rules(decode: DecodeConfig) -> Rules:
     return Rules(decode.beam_size, score, BOS, EOS, (PAD, BOS), decode.min_length, decode.stop)
 
 
-def shift_right(target: Tensor) -> Tensor:
-    """Return decoder inputs: the begin mark, then the target without its last column."""
-    return torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)
+def shift_right(target: Tensor, segments: Tensor | None = None) -> Tensor:
+    """Return decoder inputs: the begin mark, then the target without its last token; so for each segment of a row."""
+    shifted = torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)
+    if segments is not None:
+        shifted[:, 1:].masked_fill_(segments[:, 1:] != segments[:, :-1], BOS)
+    return shifted
 
 
 def loss_sum(model: Any, batch: Batch, smoothing: float = 0.0) -> Tensor:
     """Return the summed cross-entropy of a batch's target tokens, in nats; padding meets no vocabulary."""
-    memory = model.encode(Source(batch.source, batch.source_lengths))
-    hidden, _ = model.decode(shift_right(batch.target), model.start(memory))
+    memory = model.encode(Source(batch.source, batch.source_lengths, batch.source_segments))
+    inputs, segments = shift_right(batch.target, batch.target_segments), batch.target_segments
+    hidden, _ = model.decode(inputs, model.start(memory), segments=segments)
     real = torch.arange(batch.target.size(1), device=hidden.device) < batch.target_lengths.unsqueeze(1)
     output = model.output
     return linear_cross_entropy(hidden[real], output.weight, output.bias, batch.target[real], smoothing)
