@@ -17,6 +17,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from typing import Any, final
 
 import tokenizers
@@ -29,6 +30,8 @@ CONTROLS = ("<pad>", "<s>", "</s>")
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 RESERVED = (*CONTROLS, *BYTES)
 LEAST_VOCAB_SIZE = 300
+TAG_NAME = re.compile("[A-Za-z0-9_-]{1,32}")
+_TAG = re.compile(f"<tag:({TAG_NAME.pattern})>")
 NORMALIZATIONS = ("none", "nfc", "nfkc")
 
 # A word, a digit or a run of punctuation, each with the one space before it; white space that is left over.
@@ -58,11 +61,12 @@ _SURROGATES = re.compile("([\ud800-\udfff]+)")
 class Tokenizer:
     """Turns text into tokens (integer ids) and back, without loss but for Unicode normalisation.
 
-    Ids: 0 padding, 1 begin, 2 end (never made from text, skipped by `decode`); 3 to 258 the bytes; then the
+    Ids: 0 padding, 1 begin, 2 end (never made from text, skipped by `decode`); 3 to 258 the bytes; then the tags,
+    control tokens that a user declares (likewise never made from text and skipped by `decode`); then the
     alphabet, most frequent character first; then the merges in the order they were learnt.
 
     Args:
-        vocab: All pieces; a piece's index is its id. The first 259 are `RESERVED`.
+        vocab: All pieces; a piece's index is its id. The first 259 are `RESERVED`, then come tags, `<tag:NAME>`.
         merges: Pairs of pieces, the first to apply first.
         normalization: One of `NORMALIZATIONS`.
 
@@ -85,7 +89,9 @@ class Tokenizer:
             [decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", left=1, right=0)]
         )
         self._pieces = dict(enumerate(vocab))
+        self._tags = _tags(vocab)
         self._bytes = {token: _piece_bytes(token, piece) for token, piece in enumerate(vocab)}
+        self._bytes.update(dict.fromkeys(map(ids.__getitem__, map(tag_piece, self._tags)), b""))
 
     @property
     def vocab_size(self) -> int:
@@ -96,6 +102,32 @@ class Tokenizer:
     def normalization(self) -> str:
         """Unicode normal form of what is encoded: `none`, `nfc` or `nfkc`."""
         return self._normalization
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Names of the tags, in the order of their ids."""
+        return self._tags
+
+    def tag(self, name: str) -> int:
+        """Return the token of a tag.
+
+        Raises:
+            ConfigError: The vocabulary has no such tag.
+
+        Example:
+            >>> tokenizer = train_bpe(["a line of text"] * 2, vocab_size=310, tags=["news", "talk"])
+            >>> tokenizer.tag("talk")
+            260
+            >>> tokenizer.pieces([260])
+            ['<tag:talk>']
+        """
+        if name not in self._tags:
+            hint = nearest(name, self._tags)
+            raise ConfigError(
+                f"the vocabulary has no tag {name!r}" + (f"; {hint}" if hint else ""),
+                f"Use {' or '.join(self._tags)}." if self._tags else "Train it with this tag.",
+            )
+        return len(RESERVED) + self._tags.index(name)
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text, without control tokens; the empty list for the empty text."""
@@ -183,7 +215,18 @@ class Tokenizer:
         return hashlib.sha256(json.dumps(self.encode(PROBE)).encode()).hexdigest()
 
 
-def train_bpe(lines: Iterable[str], vocab_size: int, normalization: str = "nfc", coverage: float = 0.9995) -> Tokenizer:
+def tag_piece(name: str) -> str:
+    """Return the piece of a tag: `<tag:news>`."""
+    return f"<tag:{name}>"
+
+
+def train_bpe(
+    lines: Iterable[str],
+    vocab_size: int,
+    normalization: str = "nfc",
+    coverage: float = 0.9995,
+    tags: Sequence[str] = (),
+) -> Tokenizer:
     """Learn byte-pair pieces from lines of text; a pure function of the lines.
 
     "Neural Machine Translation of Rare Words with Subword Units" (Sennrich et al. 2016), section 3.2. A pair
@@ -192,10 +235,11 @@ def train_bpe(lines: Iterable[str], vocab_size: int, normalization: str = "nfc",
 
     Args:
         lines: Text, a sentence a line; all are held in memory.
-        vocab_size: Largest number of pieces, at least 300, controls and bytes included.
+        vocab_size: Largest number of pieces, at least 300 and the tags; controls, bytes and tags included.
         normalization: Unicode normal form: `none`, `nfc` or `nfkc`.
         coverage: Share of the characters of the text to put into the alphabet, most frequent first, in
             (0, 1]; the alphabet takes at most half of the vocabulary. The other characters become bytes.
+        tags: Names of control tokens to have besides: 1 to 32 of the characters A-Z, a-z, 0-9, `_` and `-`.
 
     Raises:
         ConfigError: A value is out of range.
@@ -207,6 +251,8 @@ def train_bpe(lines: Iterable[str], vocab_size: int, normalization: str = "nfc",
         [' lowest']
     """
     _check(vocab_size, normalization, coverage)
+    _check_tags(tags, vocab_size)
+    reserved = (*RESERVED, *map(tag_piece, tags))
     normalizer = normalizers.Sequence(_normalizers(normalization))
     texts: list[str] = []
     counts: Counter[str] = Counter()
@@ -218,10 +264,10 @@ def train_bpe(lines: Iterable[str], vocab_size: int, normalization: str = "nfc",
     del counts[GAP]
     if all(char.isspace() for char in counts):
         raise DataError("no text to learn a vocabulary from", "Give a file with at least one line of text.")
-    room = vocab_size - len(RESERVED)
+    room = vocab_size - len(reserved)
     alphabet = _alphabet(counts, coverage, most=room // 2)
     merges = _merges(_masked(texts, counts, alphabet), alphabet, room)
-    vocab = dict.fromkeys([*RESERVED, *alphabet, *(left + right for left, right in merges)])
+    vocab = dict.fromkeys([*reserved, *alphabet, *(left + right for left, right in merges)])
     return Tokenizer(list(vocab), merges, normalization)
 
 
@@ -239,6 +285,20 @@ def _check(vocab_size: int, normalization: str, coverage: float) -> None:
         )
     if not 0 < coverage <= 1:
         raise ConfigError(f"coverage={coverage} must lie in (0, 1]", "Use 0.9995, or 1 for every character.")
+
+
+def _check_tags(tags: Sequence[str], vocab_size: int) -> None:
+    for place, name in enumerate(tags):
+        if not TAG_NAME.fullmatch(name):
+            raise ConfigError(f"{name!r} cannot name a tag", "Use 1 to 32 of the characters A-Z, a-z, 0-9, _ and -.")
+        if name in tags[:place]:
+            raise ConfigError(f"the tag {name!r} is given twice", "Give each tag once.")
+    if vocab_size < LEAST_VOCAB_SIZE + len(tags):
+        raise ConfigError(
+            f"vocab_size={vocab_size} leaves no room beside the {len(RESERVED)} controls and bytes and "
+            f"{len(tags)} tags",
+            f"Use {LEAST_VOCAB_SIZE + len(tags)} or more.",
+        )
 
 
 def _alphabet(counts: Counter[str], coverage: float, most: int) -> list[str]:
@@ -302,11 +362,17 @@ def _read(data: Any) -> tuple[list[str], list[tuple[str, str]], str]:
     if list(vocab.values()) != list(range(len(vocab))) or tuple(vocab)[: len(RESERVED)] != RESERVED:
         raise ValueError("its first pieces are not <pad>, <s>, </s> and the 256 bytes, or its ids have gaps")
     merges = [(left, right) for left, right in data["model"]["merges"]]
-    clash = next((left + right for left, right in merges if left + right in RESERVED), None)
+    reserved = {*RESERVED, *map(tag_piece, _tags(list(vocab)))}
+    clash = next((left + right for left, right in merges if left + right in reserved), None)
     if clash is not None:
         raise ValueError(f"a merge makes the reserved piece {clash}")
     *form, _ = [step["type"].lower() for step in data["normalizer"]["normalizers"]]
     return list(vocab), merges, form[0] if form else "none"
+
+
+def _tags(vocab: Sequence[str]) -> tuple[str, ...]:
+    following = (_TAG.fullmatch(piece) for piece in vocab[len(RESERVED) :])
+    return tuple(match[1] for match in takewhile(bool, following) if match)
 
 
 def _agrees(old: Any, new: Any) -> bool:

@@ -183,7 +183,9 @@ def _shape(model: dict[str, Any]) -> str:
     )
 
 
-def vocabularies(recipe: Recipe, lines: Sequence[Pair], asked: int | None, tell: Tell) -> tuple[Tokenizer, Tokenizer]:
+def vocabularies(
+    recipe: Recipe, lines: Sequence[Pair], asked: int | None, tell: Tell, tags: Sequence[str] = ()
+) -> tuple[Tokenizer, Tokenizer]:
     """Train the vocabulary of both sides, or one for each.
 
     Args:
@@ -191,6 +193,7 @@ def vocabularies(recipe: Recipe, lines: Sequence[Pair], asked: int | None, tell:
         lines: To learn from.
         asked: The size that the user wrote, which must be reached; one that was chosen here may shrink.
         tell: Hears the sizes.
+        tags: Control tokens that both shall have besides.
 
     Raises:
         ConfigError: The user asked for more pieces than the text can give.
@@ -198,11 +201,12 @@ def vocabularies(recipe: Recipe, lines: Sequence[Pair], asked: int | None, tell:
     text, wanted = recipe.text, recipe.text.vocab_size or PLANS[0].vocab_size
     sides = [[pair.source for pair in lines], [pair.target for pair in lines]]
     corpora = [sides[0] + sides[1]] if text.joint else sides
-    found, size = _at_most(corpora, wanted, text)
+    found, size = _at_most(corpora, wanted, text, tags)
     if asked and size < asked:
-        while size >= LEAST_VOCAB_SIZE and (fewer := _at_most(corpora, size, text)[1]) < size:
+        least = LEAST_VOCAB_SIZE + len(tags)
+        while size >= least and (fewer := _at_most(corpora, size, text, tags)[1]) < size:
             size = fewer  # a smaller vocabulary has less room for characters, so it may give fewer still
-        smaller = f"Use text.vocab_size = {size}, or leave" if size >= LEAST_VOCAB_SIZE else "Leave"
+        smaller = f"Use text.vocab_size = {size}, or leave" if size >= least else "Leave"
         raise ConfigError(
             f"the text gives no more than {size} pieces, not {asked}",
             f"{smaller} it out to have it chosen; or give more text.",
@@ -214,9 +218,11 @@ def vocabularies(recipe: Recipe, lines: Sequence[Pair], asked: int | None, tell:
     return found[0], found[-1]
 
 
-def _at_most(corpora: Sequence[Sequence[str]], size: int, text: TextConfig) -> tuple[list[Tokenizer], int]:
+def _at_most(
+    corpora: Sequence[Sequence[str]], size: int, text: TextConfig, tags: Sequence[str]
+) -> tuple[list[Tokenizer], int]:
     """Return a tokenizer for each corpus, and the size of the smallest."""
-    found = [train_bpe(corpus, size, text.normalization, text.coverage) for corpus in corpora]
+    found = [train_bpe(corpus, size, text.normalization, text.coverage, tags) for corpus in corpora]
     return found, min(tokenizer.vocab_size for tokenizer in found)
 
 
