@@ -8,13 +8,16 @@ bounded whatever the size of the corpus, and everything is a function of the tex
 """
 
 from onehop.data.batches import Batch, Position, TrainingBatches, evaluation_batches, fixed_batches
-from onehop.data.readers import Pair, read_parallel, read_table
+from onehop.data.columns import Columns
+from onehop.data.pair import Pair
+from onehop.data.readers import read_parallel, read_table, table_columns
 from onehop.data.split import Split, hold_out
 from onehop.data.store import PairStore, sample
 from onehop.data.windows import Sampling
 
 __all__ = [
     "Batch",
+    "Columns",
     "Pair",
     "PairStore",
     "Position",
@@ -27,4 +30,5 @@ __all__ = [
     "read_parallel",
     "read_table",
     "sample",
+    "table_columns",
 ]

@@ -118,6 +118,7 @@ class Translator:
         long: Long = "error",
         where: str = "input",
         first_line: int = 1,
+        tag: str = "",
     ) -> list[Translation]:
         """Translate lines; the result does not depend on which lines stand together.
 
@@ -129,10 +130,13 @@ class Translator:
             long: What to do with a sentence of more than `settings.text.max_length` tokens.
             where: Name of the input, for messages.
             first_line: Number of the first line, for messages.
+            tag: Put before each sentence: one of the tags of the training data; empty for none.
 
         Raises:
             LengthError: A sentence is too long and `long` is "error"; before anything is translated.
+            ConfigError: The model knows no such tag.
         """
+        prefix = [self.source_tokenizer.tag(tag)] if tag else []
         sentences = [self.split(line, split) for line in lines]
         ledger = Ledger(where, self.settings.text.max_length, long)
         tokens: list[list[int] | None] = []
@@ -140,7 +144,7 @@ class Translator:
         for parts in self._limited(sentences, ledger, first_line):
             tokens += parts
             lost.append(ledger.tokens)
-        kept = [part for part in tokens if part is not None]
+        kept = [prefix + part for part in tokens if part is not None]
         found = iter(self.search(kept, decode or self.settings.decode, nbest))
         each = iter([next(found) if part is not None else None for part in tokens])
         return [

@@ -60,6 +60,7 @@ class Fit:
         self._loss = 0.0
         self._evaluated = -1
         self._rest = 0.0
+        self._cells = self._tokens = 0  # of both sides, since the last update
 
     # -------------------------------------------------------------------------------------------- the loop
 
@@ -114,8 +115,10 @@ class Fit:
         if progress.update == 20 and left:
             self._note(f"about {left / 60:.1f} minutes to go")
         self.listener.updated(Status(progress.update, fraction, update, self._loss, speed, left))
-        row = {**asdict(update), "tokens_per_second": round(speed), "seconds": round(progress.seconds, 2)}
-        self._write("update", row)
+        padding = round(1 - self._tokens / self._cells, 4) if self._cells else 0.0
+        self._cells = self._tokens = 0
+        row = {**asdict(update), "padding": padding, "tokens_per_second": round(speed)}
+        self._write("update", {**row, "seconds": round(progress.seconds, 2)})
 
     def _batches(self) -> Iterator[Batch]:
         """Yield training batches from where the run stands; `_position` is that behind the last one."""
@@ -123,6 +126,8 @@ class Fit:
         source.seek(self.progress.position)
         for batch in source:
             self._position = source.position
+            self._cells += batch.num_cells
+            self._tokens += batch.num_tokens
             yield batch.to(self.device)
 
     def _loss_sum(self, model: Any, batch: Batch) -> torch.Tensor:
