@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from onehop.errors import ConfigError, ModelError
 from onehop.text import EOS, LEAST_VOCAB_SIZE, Tokenizer, train_bpe
-from onehop.text.tokenizer import RESERVED
+from onehop.text.vocabulary import RESERVED
 
 LINES = ["the <tag:news> old mill <tag:talk> grinds", "news and talk: the mill stands <tag:> still"] * 30
 TAGS = ("news", "Talk_2-b", "x" * 32)
