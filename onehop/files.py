@@ -54,7 +54,11 @@ def os_errors(path: str | Path, doing: str) -> Generator[None]:
 
 
 def sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal; of a folder, that of its files' names and hashes."""
+    if Path(path).is_dir():
+        files = sorted(file for file in Path(path).rglob("*") if file.is_file())
+        lines = [f"{file.relative_to(path).as_posix()} {sha256(file)}\n" for file in files]
+        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
     with os_errors(path, "read"), open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onehop.cli.options import Beam, Device, Json, Long, Settings, Threads
+from onehop.cli.options import Beam, Device, Json, Long, Settings, Tag, Threads
 from onehop.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from onehop.data import Columns
     from onehop.evaluate import Report
 
 
@@ -18,7 +19,9 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A run or a package.")],
     source: Annotated[str | None, typer.Option("--source", help="Source lines.")] = None,
     reference: Annotated[str | None, typer.Option("--reference", help="Reference lines.")] = None,
-    data: Annotated[str | None, typer.Option("--data", help="Pairs: .tsv, .txt or .jsonl.")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Pairs, in any form that `train` reads.")] = None,
+    source_column: Annotated[str, typer.Option("--source-column", help="Column of sources in --data.")] = "",
+    target_column: Annotated[str, typer.Option("--target-column", help="Column of references in --data.")] = "",
     against: Annotated[
         str | None, typer.Option("--against", help="Another model, or a file of its translations.")
     ] = None,
@@ -27,6 +30,7 @@ def evaluate(
     tokenize: Annotated[str | None, typer.Option("--tokenize", help="sacreBLEU's tokenizer.")] = None,
     as_json: Json = False,
     long: Long = "error",
+    tag: Tag = "",
     settings: Settings = None,
     device: Device = "cpu",
     threads: Threads = None,
@@ -34,13 +38,15 @@ def evaluate(
     """Translate and score: BLEU and chrF with 95 % intervals, by length, and against another system."""
     from onehop.cli import console
     from onehop.cli.options import decoding, policy, use
+    from onehop.data import Columns
     from onehop.evaluate import evaluate as run
     from onehop.files import new_text
     from onehop.tasks import load_translator
 
     chosen, device = policy(long), use(threads, device)
-    sources, references, name = _read(source, reference, data)
     translator = load_translator(model)
+    languages = translator.settings.source_language, translator.settings.target_language
+    sources, references, name = _read(source, reference, data, Columns(source_column, target_column, *languages))
     translator.model.to(device)
     rival = None
     if against:
@@ -49,7 +55,7 @@ def evaluate(
             raise DataError(f"{len(rival[1])} lines, but {len(sources)} sources", "Give one for each line.", against)
     report = run(
         translator, sources, references, decode=decoding(translator.settings.decode, beam, settings), tokenize=tokenize,
-        long=chosen, where=name, against=rival,
+        long=chosen, where=name, against=rival, tag=tag,
     )  # fmt: skip
     if output:
         with new_text(output) as out:
@@ -60,12 +66,18 @@ def evaluate(
         _show(report)
 
 
-def _read(source: str | None, reference: str | None, data: str | None) -> tuple[list[str], list[str], str]:
+def _read(
+    source: str | None, reference: str | None, data: str | None, columns: Columns
+) -> tuple[list[str], list[str], str]:
     from onehop.data import read_table
     from onehop.files import read_lines
 
+    if bool(columns.source) != bool(columns.target):
+        raise ConfigError(
+            "one column named", "Give --source-column and --target-column, or neither.", "onehop evaluate"
+        )
     if data and not (source or reference):
-        pairs = list(read_table(data))
+        pairs = list(read_table(data, columns))
         return [pair.source for pair in pairs], [pair.target for pair in pairs], data
     if source and reference and not data:
         sources, references = list(read_lines(source)), list(read_lines(reference))

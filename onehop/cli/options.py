@@ -18,6 +18,7 @@ Device = Annotated[str, typer.Option("--device", help="Where to run, as torch na
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Long = Annotated[str, typer.Option("--long", help="Lines longer than the model's limit: error, drop or cut.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Such as decode.max_length=40; may be repeated.")]
+Tag = Annotated[str, typer.Option("--tag", help="Tag of the training data to put before each source; default: none.")]
 Beam = Annotated[int | None, typer.Option("--beam", min=1, help="Beam size; 1 is greedy. Default: the package's.")]
 
 

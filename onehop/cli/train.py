@@ -20,7 +20,7 @@ def train(
     recipe: Annotated[Path | None, typer.Argument(help="A recipe (TOML); or give files.", show_default=False)] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run; default: runs/NAME.")] = None,
     pairs: Annotated[
-        Files | None, typer.Option("--pairs", help="Pairs: .tsv, .txt or .jsonl, also .gz or .zst.")
+        Files | None, typer.Option("--pairs", help="Pairs: .tsv, .txt, .csv, .jsonl (also .gz, .zst), .parquet.")
     ] = None,
     source: Annotated[Files | None, typer.Option("--source", help="Source lines.")] = None,
     target: Annotated[Files | None, typer.Option("--target", help="Target lines.")] = None,

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from onehop.cli.options import Beam, Device, Long, Settings, Threads
+from onehop.cli.options import Beam, Device, Long, Settings, Tag, Threads
 
 if TYPE_CHECKING:
     from onehop.tasks import Translation, Translator
@@ -33,6 +33,7 @@ def translate(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each line.")] = False,
     long: Long = "error",
     split: Annotated[bool, typer.Option("--split/--no-split", help="Split paragraphs into sentences.")] = True,
+    tag: Tag = "",
     settings: Settings = None,
     device: Device = "cpu",
     threads: Threads = None,
@@ -51,6 +52,8 @@ def translate(
     decode = decoding(translator.settings.decode, beam, settings)
     if nbest > decode.beam_size:
         decode = decoding(decode, nbest, None)
+    if tag:
+        translator.source_tokenizer.tag(tag)  # an unknown one is told before the input is read
     counts = {"dropped": 0, "cut": 0, "incomplete": 0}
     name = "standard input" if file == "-" else file
     with _input(file, name) as lines, _output(output) as out:
@@ -66,6 +69,7 @@ def translate(
                 long=chosen,
                 where=name,
                 first_line=number,
+                tag=tag,
             )
             number += len(chunk)
             for translation in found:

@@ -2,21 +2,26 @@
 
 `readers` stream pairs from files, `store` keeps them on disk in blocks, `split` holds some out for
 validation, and `batches` turns the rest into an endless, resumable sequence of training batches, by way of
-`tokens` (blocks as token arrays within the length limit), `ragged` (rows of unequal length) and `windows`
-(which pairs go together). Memory stays bounded whatever the size of the corpus, and everything is a function
-of the text and the seed.
+`tokens` (blocks as token arrays within the length limit), `ragged` (rows of unequal length), `windows`
+(which pairs an epoch sees, and which go together) and `packing` (several pairs in a row). Memory stays
+bounded whatever the size of the corpus, and everything is a function of the text and the seed.
 """
 
 from onehop.data.batches import Batch, Position, TrainingBatches, evaluation_batches, fixed_batches
-from onehop.data.readers import Pair, read_parallel, read_table
+from onehop.data.columns import Columns
+from onehop.data.pair import Pair
+from onehop.data.readers import read_parallel, read_table, table_columns
 from onehop.data.split import Split, hold_out
 from onehop.data.store import PairStore, sample
+from onehop.data.windows import Sampling
 
 __all__ = [
     "Batch",
+    "Columns",
     "Pair",
     "PairStore",
     "Position",
+    "Sampling",
     "Split",
     "TrainingBatches",
     "evaluation_batches",
@@ -25,4 +30,5 @@ __all__ = [
     "read_parallel",
     "read_table",
     "sample",
+    "table_columns",
 ]

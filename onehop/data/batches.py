@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import final
 
 import numpy as np
@@ -20,22 +20,28 @@ from torch import Tensor
 from onehop.data.ragged import Ints, Ragged, cut
 from onehop.data.store import PairStore
 from onehop.data.tokens import BatchEncoder, TokenBlocks
-from onehop.data.windows import Window, Windows, order_by_length
+from onehop.data.windows import Sampling, Window, Windows, order_by_length
 from onehop.errors import DataError
 from onehop.text.limit import Ledger
+
+EVERYTHING = Sampling()
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pairs of sentences as tokens, padded on the right with 0; each row ends with the end mark, 2.
+    """Pairs of sentences as tokens, padded on the right with 0; each sentence ends with the end mark, 2.
+
+    A row holds one pair, or several of a packed batch, each a segment of its own.
 
     Attributes:
         source: Source tokens.
-        source_lengths: Tokens of each source row, the end mark included.
+        source_lengths: Tokens of each source row, end marks included.
         target: Target tokens, without a begin mark.
-        target_lengths: Tokens of each target row, the end mark included.
-        pairs: Numbers of the pairs in their store or list.
+        target_lengths: Tokens of each target row, end marks included.
+        pairs: Numbers of the pairs in their store or list, row by row.
         num_targets: Target tokens of the batch, end marks included and padding not.
+        source_segments: Of a packed batch, the number of each token's pair in its row, -1 for padding; else None.
+        target_segments: The same for the targets; a target reads the source of its own number.
     """
 
     source: Int64[Tensor, "B S"]
@@ -44,6 +50,18 @@ class Batch:
     target_lengths: Int64[Tensor, " B"]
     pairs: tuple[int, ...]
     num_targets: int
+    source_segments: Int64[Tensor, "B S"] | None = None
+    target_segments: Int64[Tensor, "B T"] | None = None
+
+    @property
+    def num_cells(self) -> int:
+        """Cells of both sides, padding included."""
+        return self.source.numel() + self.target.numel()
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of both sides, end marks included and padding not."""
+        return int(self.source_lengths.sum()) + self.num_targets
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on a device."""
@@ -51,13 +69,8 @@ class Batch:
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Return the batch with every tensor changed; the numbers beside them stay."""
-        return replace(
-            self,
-            source=change(self.source),
-            source_lengths=change(self.source_lengths),
-            target=change(self.target),
-            target_lengths=change(self.target_lengths),
-        )
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: change(value) for name, value in values.items() if isinstance(value, Tensor)})
 
 
 @dataclass(frozen=True)
@@ -88,7 +101,8 @@ class TrainingBatches:
     """An endless iterator of batches, in an order that the seed and the text alone decide.
 
     The corpus is read in windows of 16 blocks, in another order in each epoch; within a window, batches are
-    made of pairs of like length and then shuffled. A thread prepares the next window while this one is used.
+    made of pairs of like length and then shuffled; or, packed, of pairs of all lengths that fill its rows. A thread
+    prepares the next window while this one is used.
 
     Args:
         store: The corpus.
@@ -100,13 +114,15 @@ class TrainingBatches:
         long_policy: What happens to longer pairs: `drop`, `cut` or `error`.
         seed: Not negative.
         held: Numbers of the pairs that do not train, ascending; see `hold_out`.
+        sampling: How often each file is seen, tags, and BPE-dropout; default: each pair once in each epoch.
+        packing: Put several pairs into a row; see `Batch`.
 
     Attributes:
         position: The place of the batch that comes next; to be saved, and restored with `seek`.
         ledger: What the length limit did, so far, to the pairs read since this object was made.
 
     Raises:
-        ConfigError: `long_policy` or `max_length` cannot be used.
+        ConfigError: `long_policy`, `max_length` or `sampling` cannot be used.
 
     Example:
         >>> from onehop.data import Pair
@@ -134,21 +150,18 @@ class TrainingBatches:
         long_policy: str,
         seed: int,
         held: Ints | None = None,
+        sampling: Sampling = EVERYTHING,
+        packing: bool = False,
     ) -> None:
         self.ledger = Ledger("train", max_length, long_policy)
         self.position = Position()
         held = np.empty(0, np.int64) if held is None else held
-        blocks = TokenBlocks(store, source_tokenizer, target_tokenizer, self.ledger, held)
-        self._windows = Windows(blocks, batch_tokens, seed)
+        sampling.check(store.num_files)
+        blocks = TokenBlocks(store, source_tokenizer, target_tokenizer, self.ledger, held, sampling.tags)
+        self._windows = Windows(blocks, batch_tokens, seed, sampling, packing)
         self._worker = ThreadPoolExecutor(1, "batches")
         self._futures: dict[tuple[int, int], Future[Window]] = {}
         weakref.finalize(self, self._windows.stop.set)  # an iterator that is dropped stops its thread
-        self._cells = self._tokens = 0
-
-    @property
-    def padding_share(self) -> float:
-        """The part of all cells of the batches given out that is padding, in [0, 1)."""
-        return 1 - self._tokens / self._cells if self._cells else 0.0
 
     def seek(self, position: Position) -> None:
         """Go on from a position, as if all batches before it had just been given out.
@@ -178,11 +191,11 @@ class TrainingBatches:
         while at.batch >= len((window := self._window(at.epoch, at.window)).batches):
             at = Position(*self._after(at.epoch, at.window))
         self.position = Position(at.epoch, at.window, at.batch + 1)
-        rows = window.batches[at.batch]
-        batch = _batch(window.source, window.target, rows, window.numbers[rows])
-        self._cells += batch.source.numel() + batch.target.numel()
-        self._tokens += int(batch.source_lengths.sum()) + batch.num_targets
-        return batch
+        layout = window.batches[at.batch]
+        numbers = window.numbers[layout.pairs]
+        if layout.rows is not None:
+            return _packed(window.source, window.target, layout.pairs, layout.rows, numbers)
+        return _batch(window.source, window.target, layout.pairs, numbers)
 
     def _window(self, epoch: int, window: int) -> Window:
         """Return a window; it and the one after it are kept at hand."""
@@ -274,4 +287,21 @@ def _batch(source: Ragged, target: Ragged, rows: Ints, pairs: Ints) -> Batch:
         torch.from_numpy(target_lengths),
         tuple(pairs.tolist()),
         num_targets=int(target_lengths.sum()),
+    )
+
+
+def _packed(source: Ragged, target: Ragged, places: Ints, rows: Ints, pairs: Ints) -> Batch:
+    sides = [*source.packed(places, rows), *target.packed(places, rows)]
+    source_tokens, source_lengths, source_segments, target_tokens, target_lengths, target_segments = map(
+        torch.from_numpy, sides
+    )
+    return Batch(
+        source_tokens,
+        source_lengths,
+        target_tokens,
+        target_lengths,
+        tuple(pairs.tolist()),
+        num_targets=int(target_lengths.sum()),
+        source_segments=source_segments,
+        target_segments=target_segments,
     )

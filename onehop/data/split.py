@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from onehop.data.readers import Pair
+from onehop.data.pair import Pair
 from onehop.data.store import PairStore
 
 SHARE = 0.01

@@ -16,7 +16,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from onehop.data.readers import Pair, read_parallel, read_table
+from onehop.data.columns import Columns
+from onehop.data.pair import Pair
+from onehop.data.readers import FOUND, numbering, read_parallel, read_table
 from onehop.errors import DataError
 from onehop.files import os_errors
 
@@ -50,6 +52,7 @@ class PairStore:
         self._offsets = [0]
         self._starts = [0]
         self._names: list[Pair] = []
+        self._places: list[str] = []
         self._first_lines = array(
             "q"
         )  # by file: its first pair's number in the store, and how many were skipped before
@@ -78,8 +81,10 @@ class PairStore:
         return store._checked()
 
     @classmethod
-    def from_tables(cls, paths: Sequence[str | Path], folder: str | Path | None = None) -> PairStore:
-        """Read `.tsv`, `.txt` and `.jsonl` files, one after the other.
+    def from_tables(
+        cls, paths: Sequence[str | Path], folder: str | Path | None = None, columns: Columns = FOUND
+    ) -> PairStore:
+        """Read tables of the forms that `read_table` knows, one after the other.
 
         Raises:
             FileError: A file cannot be read, or the spool file cannot be written.
@@ -87,7 +92,7 @@ class PairStore:
         """
         store = cls(folder)
         for path in paths:
-            store.add(read_table(path), str(path))
+            store.add(read_table(path, columns), str(path), place=numbering(path))
         return store._checked()
 
     def _checked(self) -> PairStore:
@@ -99,13 +104,20 @@ class PairStore:
             )
         return self
 
-    def add(self, pairs: Iterable[Pair], name: str, target_name: str = "") -> None:
+    def add(self, pairs: Iterable[Pair], name: str, target_name: str = "", place: str = "") -> None:
         """Append the pairs of one file, or of two parallel ones; pair n stands on line n.
+
+        Args:
+            pairs: In the order of the file.
+            name: Of the file, for messages.
+            target_name: Of the targets' file, where it is another.
+            place: What stands before the number of a line in messages, such as `row `.
 
         Raises:
             FileError: The spool file cannot be written.
         """
         self._names.append(Pair(name, target_name or name))
+        self._places.append(place)
         self._first_lines.append(len(self))
         self._first_skips.append(len(self._skipped))
         sources: list[str] = []
@@ -154,6 +166,15 @@ class PairStore:
         """Return the numbers of the pairs of a block."""
         return range(self._starts[index], self._starts[index + 1])
 
+    @property
+    def num_files(self) -> int:
+        """How many files, or pairs of parallel files, were read."""
+        return len(self._names)
+
+    def file(self, index: int) -> int:
+        """Return the number of the file, from 0, that all pairs of a block come from."""
+        return bisect_right(self._first_lines, self._starts[index]) - 1
+
     def columns(self, index: int) -> tuple[list[str], list[str]]:
         """Return the sources and the targets of a block.
 
@@ -175,7 +196,7 @@ class PairStore:
         file = bisect_right(self._first_lines, number) - 1
         skips = bisect_right(self._skipped, number) - self._first_skips[file]
         line = number - self._first_lines[file] + skips + 1
-        return Pair(*(f"{name}:{line}" for name in self._names[file]))
+        return Pair(*(f"{name}:{self._places[file]}{line}" for name in self._names[file]))
 
 
 def sample(store: PairStore, num_lines: int) -> Iterator[Pair]:

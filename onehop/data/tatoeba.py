@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from onehop.data.readers import Pair, read_table
+from onehop.data.pair import Pair
+from onehop.data.readers import read_table
 from onehop.files import os_errors, write_text
 
 MAX_WORDS = 8

@@ -1,10 +1,14 @@
-"""A store's pairs as tokens within the length limit, block by block, in memory as far as there is room."""
+"""A store's pairs as tokens within the length limit, block by block, in memory as far as there is room.
+
+Where pieces are drawn anew in each epoch (BPE-dropout), the limit is still applied to the usual pieces, once: what it
+keeps depends on the text alone. A line whose drawn pieces are too many keeps its usual ones.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +17,7 @@ from onehop.data.ragged import Ints, Ragged
 from onehop.data.store import PairStore
 from onehop.text.limit import Ledger, limit_pair
 
+Words = npt.NDArray[np.uint64]
 CACHE_BYTES = 256 << 20
 
 
@@ -22,6 +27,15 @@ class BatchEncoder(Protocol):
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each text, without control tokens."""
+        ...
+
+
+@runtime_checkable
+class SampleEncoder(BatchEncoder, Protocol):
+    """What is needed besides for BPE-dropout."""
+
+    def sample_batch(self, texts: Sequence[str], keys: Sequence[int], p: float) -> list[list[int]]:
+        """Return tokens of each text, drawn by its key alone: each merge is left out with probability `p`."""
         ...
 
 
@@ -39,6 +53,10 @@ class TokenBlock:
     source: Ragged
     target: Ragged
 
+    def select(self, rows: Ints) -> TokenBlock:
+        """Return some of the pairs."""
+        return TokenBlock(self.kept[rows], self.source.select(rows), self.target.select(rows))
+
 
 class TokenBlocks:
     """Tokenises the blocks of a store; 256 MiB of tokens stay in memory, the rest is made again when read.
@@ -49,6 +67,7 @@ class TokenBlocks:
         target_tokenizer: For the targets.
         ledger: The length limit; each pair is entered once, when it is first read.
         held: Numbers of the pairs that do not train, ascending.
+        tags: For each file of the store, the token put before its sources, or None; the limit does not count it.
     """
 
     def __init__(
@@ -58,10 +77,11 @@ class TokenBlocks:
         target_tokenizer: BatchEncoder,
         ledger: Ledger,
         held: Ints,
+        tags: Sequence[int | None],
     ) -> None:
         self.store, self.ledger = store, ledger
         self._encoders = source_tokenizer, target_tokenizer
-        self._held = held
+        self._held, self._tags = held, tags
         self._cache: dict[int, TokenBlock] = {}
         self._room = CACHE_BYTES
         self._seen = np.zeros(store.num_blocks, bool)
@@ -87,6 +107,30 @@ class TokenBlocks:
             self._cache[index] = block
         return block
 
+    def drawn(self, index: int, block: TokenBlock, keys: tuple[Words, Words], p: float) -> TokenBlock:
+        """Return pairs of a block with pieces drawn anew.
+
+        Args:
+            index: The block's.
+            block: Its pairs with their usual tokens, or some of these pairs.
+            keys: For each source and target of the whole block, what its draw depends on.
+            p: Probability of each merge to be left out.
+        """
+        places, tag, columns = block.kept.tolist(), self._tag(index), self.store.columns(index)
+        sides: list[Ragged] = []
+        for side, usual in enumerate((block.source, block.target)):
+            encoder, prefix = cast("SampleEncoder", self._encoders[side]), [] if side else tag
+            found = encoder.sample_batch([columns[side][place] for place in places], keys[side][places].tolist(), p)
+            fits = [len(row) <= self.ledger.max_length for row in found]
+            rows = [prefix + row if fits[n] else usual.row(n) for n, row in enumerate(found)]
+            sides.append(Ragged.from_rows(rows))
+        return TokenBlock(block.kept, *sides)
+
+    def _tag(self, index: int) -> list[int]:
+        """Return what is put before the sources of a block."""
+        tag = self._tags[self.store.file(index)] if self._tags else None
+        return [] if tag is None else [tag]
+
     def _tokenise(self, index: int) -> TokenBlock:
         numbers = self.store.numbers(index)
         low, high = np.searchsorted(self._held, (numbers.start, numbers.stop))
@@ -99,9 +143,10 @@ class TokenBlocks:
         if not self._seen[index]:
             self._seen[index] = True
             self._num_kept += len(rows)
+        tag = self._tag(index)
         return TokenBlock(
             places[rows].astype(np.uint16),
-            Ragged.from_rows([sources[row] for row in rows]),
+            Ragged.from_rows([tag + sources[row] for row in rows]),
             Ragged.from_rows([targets[row] for row in rows]),
         )
 

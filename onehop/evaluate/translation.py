@@ -119,6 +119,7 @@ def evaluate(
     long: Long = "error",
     where: str = "source",
     against: tuple[str, Sequence[str]] | None = None,
+    tag: str = "",
 ) -> Report:
     """Translate the sources line by line and score them against one reference each.
 
@@ -133,6 +134,7 @@ def evaluate(
         long: What to do with lines longer than the model's limit; a dropped one counts as an empty translation.
         where: Name of the source file, for messages.
         against: Name of another system, and its translations.
+        tag: Put before each source: one of the tags of the training data; empty for none.
 
     Example:
         >>> report = evaluate(onehop.load("runs/first"), ["Hello."], ["Hallo."])
@@ -145,7 +147,7 @@ def evaluate(
         )
     tokenize = tokenize or tokenizer_for(translator.settings.target_language)
     started = time.monotonic()
-    found = translator.translate(sources, decode, split=False, long=long, where=where)
+    found = translator.translate(sources, decode, split=False, long=long, where=where, tag=tag)
     seconds = time.monotonic() - started
     texts = [translation.text for translation in found]
     return Report(

@@ -118,6 +118,7 @@ class Translator:
         long: Long = "error",
         where: str = "input",
         first_line: int = 1,
+        tag: str = "",
     ) -> list[Translation]:
         """Translate lines; the result does not depend on which lines stand together.
 
@@ -129,10 +130,13 @@ class Translator:
             long: What to do with a sentence of more than `settings.text.max_length` tokens.
             where: Name of the input, for messages.
             first_line: Number of the first line, for messages.
+            tag: Put before each sentence: one of the tags of the training data; empty for none.
 
         Raises:
             LengthError: A sentence is too long and `long` is "error"; before anything is translated.
+            ConfigError: The model knows no such tag.
         """
+        prefix = [self.source_tokenizer.tag(tag)] if tag else []
         sentences = [self.split(line, split) for line in lines]
         ledger = Ledger(where, self.settings.text.max_length, long)
         tokens: list[list[int] | None] = []
@@ -140,7 +144,7 @@ class Translator:
         for parts in self._limited(sentences, ledger, first_line):
             tokens += parts
             lost.append(ledger.tokens)
-        kept = [part for part in tokens if part is not None]
+        kept = [prefix + part for part in tokens if part is not None]
         found = iter(self.search(kept, decode or self.settings.decode, nbest))
         each = iter([next(found) if part is not None else None for part in tokens])
         return [
@@ -216,9 +220,12 @@ def search_rules(decode: DecodeConfig) -> Rules:
     return Rules(decode.beam_size, score, BOS, EOS, (PAD, BOS), decode.min_length, decode.stop)
 
 
-def shift_right(target: Tensor) -> Tensor:
-    """Return decoder inputs: the begin mark, then the target without its last column."""
-    return torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)
+def shift_right(target: Tensor, segments: Tensor | None = None) -> Tensor:
+    """Return decoder inputs: the begin mark, then the target without its last token; so for each segment of a row."""
+    shifted = torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)
+    if segments is not None:
+        shifted[:, 1:].masked_fill_(segments[:, 1:] != segments[:, :-1], BOS)
+    return shifted
 
 
 def loss_sum(model: Any, batch: Batch, smoothing: float = 0.0, r_drop: float = 0.0) -> Tensor:
@@ -232,8 +239,9 @@ def loss_sum(model: Any, batch: Batch, smoothing: float = 0.0, r_drop: float = 0
     """
     if r_drop:
         batch = batch.map(lambda rows: rows.repeat_interleave(2, 0))
-    memory = model.encode(Source(batch.source, batch.source_lengths))
-    hidden, _ = model.decode(shift_right(batch.target), model.start(memory))
+    memory = model.encode(Source(batch.source, batch.source_lengths, batch.source_segments))
+    inputs, segments = shift_right(batch.target, batch.target_segments), batch.target_segments
+    hidden, _ = model.decode(inputs, model.start(memory), segments=segments)
     real = torch.arange(batch.target.size(1), device=hidden.device) < batch.target_lengths.unsqueeze(1)
     output = model.output
     if r_drop:

@@ -1,14 +1,17 @@
 """Text before and after the model: pieces, the length limit, sentences.
 
-`tokenizer` turns any text into tokens and back, `limit` is the one place that shortens text, and `sentences`
-splits a paragraph for translation and joins it again. Nothing here knows torch.
+`tokenizer` turns any text into tokens and back, by pieces that `training` learns; `limit` is the one place that
+shortens text, and `sentences` splits a paragraph for translation and joins it again. Nothing here knows torch.
 """
 
 from onehop.text.limit import POLICIES, Ledger, default_max_length, limit, limit_pair
 from onehop.text.sentences import gaps, join_sentences, split_sentences
-from onehop.text.tokenizer import BOS, EOS, LEAST_VOCAB_SIZE, NORMALIZATIONS, PAD, Tokenizer, train_bpe
+from onehop.text.tokenizer import Tokenizer
+from onehop.text.training import ALGORITHMS, train_bpe, train_tokenizer, train_unigram, train_wordpiece
+from onehop.text.vocabulary import BOS, EOS, LEAST_VOCAB_SIZE, NORMALIZATIONS, PAD
 
 __all__ = [
+    "ALGORITHMS",
     "BOS",
     "EOS",
     "LEAST_VOCAB_SIZE",
@@ -24,4 +27,7 @@ __all__ = [
     "limit_pair",
     "split_sentences",
     "train_bpe",
+    "train_tokenizer",
+    "train_unigram",
+    "train_wordpiece",
 ]

@@ -1,4 +1,4 @@
-"""Byte-pair pieces for any text (Sennrich et al. 2016), on the `tokenizers` library.
+"""Text to tokens and back by any of three algorithms, on the `tokenizers` library.
 
 What is notable:
 
@@ -15,34 +15,24 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any, final
 
+import numpy as np
+import numpy.typing as npt
 import tokenizers
-from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import normalizers
 
-from onehop.errors import ConfigError, DataError, ModelError, nearest
+from onehop.errors import ConfigError, ModelError, nearest
+from onehop.text.bpe import BytePairModel, read_bpe
+from onehop.text.dropout import MergeDropout, draws
+from onehop.text.unigram import read_unigram
+from onehop.text.vocabulary import CONTROLS, RESERVED, SubwordModel, tag_names
+from onehop.text.wordpiece import read_wordpiece
 
-PAD, BOS, EOS = 0, 1, 2
-CONTROLS = ("<pad>", "<s>", "</s>")
-BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
-RESERVED = (*CONTROLS, *BYTES)
-LEAST_VOCAB_SIZE = 300
-NORMALIZATIONS = ("none", "nfc", "nfkc")
-
-# A word, a digit or a run of punctuation, each with the one space before it; white space that is left over.
-# Letters and punctuation never share a word, so no merge can make a piece named like a control or a byte.
-WORDS = r" ?\p{L}[\p{L}\p{M}]*| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-
-# As in SentencePiece, a bound keeps lines of one repeated character from filling the vocabulary.
-LONGEST_PIECE = 24
-
-# Learning takes time that grows with the square of a word's length, so longer words are learnt from in parts.
-LONGEST_WORD = 256
-
-# Stands for characters outside the alphabet while merges are learnt, so that none is learnt across them.
-GAP = "\0"
+READERS = {"BPE": read_bpe, "Unigram": read_unigram, "WordPiece": read_wordpiece}
+SURROGATES = re.compile("([\ud800-\udfff]+)")
 
 PROBE = (
     "The 3 quick brown foxes weren't lazy; they jumped 1,024 times (twice!) over https://example.org/a_b?c=d.\n"
@@ -51,22 +41,22 @@ PROBE = (
     "안녕하세요 세계 שלום עולם مرحبا بالعالم नमस्ते दुनिया 👩‍👩‍👧 ½ ﬁ e\u0301 \u2581 </s> <0x41> \0   "
 )
 
-_SURROGATES = re.compile("([\ud800-\udfff]+)")
-
 
 @final
 class Tokenizer:
     """Turns text into tokens (integer ids) and back, without loss but for Unicode normalisation.
 
-    Ids: 0 padding, 1 begin, 2 end (never made from text, skipped by `decode`); 3 to 258 the bytes; then the
-    alphabet, most frequent character first; then the merges in the order they were learnt.
+    Ids: 0 padding, 1 begin, 2 end (never made from text, skipped by `decode`); 3 to 258 the bytes; then the tags,
+    control tokens that a user declares (likewise never made from text and skipped by `decode`); then the
+    alphabet, most frequent character first; then the longer pieces, in the order in which byte-pair encoding learns
+    them or, for `unigram`, the most probable first.
 
     Args:
-        vocab: All pieces; a piece's index is its id. The first 259 are `RESERVED`.
-        merges: Pairs of pieces, the first to apply first.
+        model: How words become pieces; `train_tokenizer` makes one.
         normalization: One of `NORMALIZATIONS`.
 
     Example:
+        >>> from onehop.text import train_bpe
         >>> tokenizer = train_bpe(["the cat sat", "the cat ate"] * 10, vocab_size=300)
         >>> tokenizer.pieces(tokenizer.encode("the cat!"))
         [' the', ' cat', '<0x21>']
@@ -74,18 +64,22 @@ class Tokenizer:
         'the cat!'
     """
 
-    def __init__(self, vocab: Sequence[str], merges: Sequence[tuple[str, str]], normalization: str) -> None:
-        ids = {piece: token for token, piece in enumerate(vocab)}
-        model = models.BPE(vocab=ids, merges=list(merges), byte_fallback=True, fuse_unk=False)
+    def __init__(self, model: SubwordModel, normalization: str) -> None:
+        self._model = model
         self._normalization = normalization
-        self._normalizer = normalizers.Sequence(_normalizers(normalization))
-        self._rest = _assemble(model, _normalizers(normalization))
-        self._full = _assemble(model, [*_normalizers(normalization), normalizers.Prepend(" ")])
-        self._full.decoder = decoders.Sequence(
-            [decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", left=1, right=0)]
-        )
-        self._pieces = dict(enumerate(vocab))
-        self._bytes = {token: _piece_bytes(token, piece) for token, piece in enumerate(vocab)}
+        self._normalizer = normalizers.Sequence(normal_form(normalization))
+        self._rest = _assemble(model, normal_form(normalization))
+        self._full = _assemble(model, [*normal_form(normalization), normalizers.Prepend(" ")])
+        self._full.decoder = model.decoder()
+        self._pieces = dict(enumerate(model.vocab))
+        self._tags = tag_names(model.vocab)
+        silent = {*range(len(CONTROLS)), *range(len(RESERVED), len(RESERVED) + len(self._tags))}
+        self._bytes = {token: b"" if token in silent else _bytes(token, piece) for token, piece in self._pieces.items()}
+
+    @property
+    def algorithm(self) -> str:
+        """How words become pieces: `bpe`, `unigram` or `wordpiece`."""
+        return self._model.algorithm
 
     @property
     def vocab_size(self) -> int:
@@ -96,6 +90,33 @@ class Tokenizer:
     def normalization(self) -> str:
         """Unicode normal form of what is encoded: `none`, `nfc` or `nfkc`."""
         return self._normalization
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Names of the tags, in the order of their ids."""
+        return self._tags
+
+    def tag(self, name: str) -> int:
+        """Return the token of a tag.
+
+        Raises:
+            ConfigError: The vocabulary has no such tag.
+
+        Example:
+            >>> from onehop.text import train_bpe
+            >>> tokenizer = train_bpe(["a line of text"] * 2, vocab_size=310, tags=["news", "talk"])
+            >>> tokenizer.tag("talk")
+            260
+            >>> tokenizer.pieces([260])
+            ['<tag:talk>']
+        """
+        if name not in self._tags:
+            hint = nearest(name, self._tags)
+            raise ConfigError(
+                f"the vocabulary has no tag {name!r}" + (f"; {hint}" if hint else ""),
+                f"Use {' or '.join(self._tags)}." if self._tags else "Train it with this tag.",
+            )
+        return len(RESERVED) + self._tags.index(name)
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text, without control tokens; the empty list for the empty text."""
@@ -112,16 +133,72 @@ class Tokenizer:
     def _encode_surrogates(self, text: str) -> list[int]:
         # Rust's strings hold no lone surrogates: their bytes are written here, the text around them as ever.
         tokens: list[int] = []
-        for place, part in enumerate(_SURROGATES.split(text)):
+        for place, part in enumerate(SURROGATES.split(text)):
             if place % 2:
-                tokens += [len(CONTROLS) + byte for byte in part.encode("utf-8", "surrogatepass")]
+                tokens += _surrogates(part)
             else:
                 tokenizer = self._rest if place else self._full
                 tokens += tokenizer.encode(part, add_special_tokens=False).ids
         return tokens
 
+    def sample_batch(
+        self, texts: Sequence[str], keys: Sequence[int] | npt.NDArray[np.uint64], p: float
+    ) -> list[list[int]]:
+        """Return tokens of each text as BPE-dropout cuts it, "BPE-Dropout" (Provilkov et al. 2020), algorithm 1.
+
+        At every step each merge that could be made is left out with probability `p`, and the first of the others in
+        the order of learning is made; a word is done when none is left. 0 gives `encode`, 1 gives single
+        characters. What comes depends on the text, its key and `p` alone, in any batch and any process.
+
+        Args:
+            texts: Any text.
+            keys: For each text, the number in [0, 2**64) that decides what is drawn for it.
+            p: Probability in [0, 1].
+
+        Raises:
+            ConfigError: `p` is out of range, or the pieces are not those of byte-pair encoding.
+
+        Example:
+            >>> from onehop.text import train_bpe
+            >>> tokenizer = train_bpe(["low lower lowest"] * 5, vocab_size=300)
+            >>> tokens = tokenizer.sample_batch(["lowest", "lowest"], keys=[8, 9], p=0.5)
+            >>> [tokenizer.pieces(one) for one in tokens]
+            [[' low', 'est'], [' l', 'o', 'west']]
+            >>> [tokenizer.decode(one) for one in tokens]
+            ['lowest', 'lowest']
+        """
+        if not 0 <= p <= 1:
+            raise ConfigError(f"the probability of BPE-dropout {p} must lie in [0, 1]", "Use 0.1, or 0 for none.")
+        if p == 0:
+            return self.encode_batch(texts)
+        dropout = self._dropout
+        spaced = [" " + self.normalise(text) if text else "" for text in texts]
+        rows = draws(keys, list(map(len, spaced)), p)
+        if _is_unicode("".join(spaced)):
+            return [dropout.sample(text, iter(row)) for text, row in zip(spaced, rows, strict=True)]
+        return [self._sample_surrogates(text, row) for text, row in zip(spaced, rows, strict=True)]
+
+    def _sample_surrogates(self, spaced: str, row: list[int]) -> list[int]:
+        tokens: list[int] = []
+        drawn = iter(row)
+        for place, part in enumerate(SURROGATES.split(spaced)):
+            # `encode` puts no space before a text that starts with a surrogate.
+            text = "" if place == 0 and part == " " else part
+            tokens += _surrogates(part) if place % 2 else self._dropout.sample(text, drawn)
+        return tokens
+
+    @cached_property
+    def _dropout(self) -> MergeDropout:
+        if not isinstance(self._model, BytePairModel):
+            raise ConfigError(
+                f"BPE-dropout is for byte-pair vocabularies; this one is {self.algorithm}",
+                'Leave text.bpe_dropout out, or train with text.algorithm = "bpe".',
+                "text.bpe_dropout",
+            )
+        return MergeDropout(self._model)
+
     def decode(self, tokens: Iterable[int]) -> str:
-        """Return the text of tokens, skipping control tokens; bytes that are not UTF-8 become U+FFFD.
+        """Return the text of tokens, skipping controls and tags; bytes that are not UTF-8 become U+FFFD.
 
         Raises:
             KeyError: A token is not in `range(vocab_size)`.
@@ -134,7 +211,7 @@ class Tokenizer:
         return text.removeprefix(" ")
 
     def pieces(self, tokens: Iterable[int]) -> list[str]:
-        """Return the piece of each token as it stands in the vocabulary: `" house"`, `"<0x0A>"`, `"</s>"`.
+        """Return the piece of each token: `" house"`, `"<0x0A>"`, `"</s>"`.
 
         Raises:
             KeyError: A token is not in `range(vocab_size)`.
@@ -145,7 +222,7 @@ class Tokenizer:
         """Return the text in the normal form that `decode(encode(text))` gives back."""
         if self._normalization == "none" or text.isascii():
             return text
-        parts = _SURROGATES.split(text)
+        parts = SURROGATES.split(text)
         return "".join(part if place % 2 else self._normalizer.normalize_str(part) for place, part in enumerate(parts))
 
     def to_json(self) -> str:
@@ -160,6 +237,7 @@ class Tokenizer:
             ModelError: The text is damaged or is not a tokenizer of Onehop's kind.
 
         Example:
+            >>> from onehop.text import train_bpe
             >>> tokenizer = train_bpe(["a line of text"] * 2, vocab_size=300)
             >>> Tokenizer.from_json(tokenizer.to_json()).to_json() == tokenizer.to_json()
             True
@@ -183,112 +261,8 @@ class Tokenizer:
         return hashlib.sha256(json.dumps(self.encode(PROBE)).encode()).hexdigest()
 
 
-def train_bpe(lines: Iterable[str], vocab_size: int, normalization: str = "nfc", coverage: float = 0.9995) -> Tokenizer:
-    """Learn byte-pair pieces from lines of text; a pure function of the lines.
-
-    "Neural Machine Translation of Rare Words with Subword Units" (Sennrich et al. 2016), section 3.2. A pair
-    must occur twice to be merged, so that little text gives fewer pieces than asked: look at
-    `Tokenizer.vocab_size`.
-
-    Args:
-        lines: Text, a sentence a line; all are held in memory.
-        vocab_size: Largest number of pieces, at least 300, controls and bytes included.
-        normalization: Unicode normal form: `none`, `nfc` or `nfkc`.
-        coverage: Share of the characters of the text to put into the alphabet, most frequent first, in
-            (0, 1]; the alphabet takes at most half of the vocabulary. The other characters become bytes.
-
-    Raises:
-        ConfigError: A value is out of range.
-        DataError: The lines hold no text.
-
-    Example:
-        >>> tokenizer = train_bpe(["low lower lowest", "new newer newest"] * 5, vocab_size=300)
-        >>> tokenizer.pieces(tokenizer.encode("lowest"))
-        [' lowest']
-    """
-    _check(vocab_size, normalization, coverage)
-    normalizer = normalizers.Sequence(_normalizers(normalization))
-    texts: list[str] = []
-    counts: Counter[str] = Counter()
-    for line in lines:
-        if line:
-            text = " " + _SURROGATES.sub(GAP, line)
-            texts.append(text if text.isascii() else normalizer.normalize_str(text))
-            counts.update(texts[-1])
-    del counts[GAP]
-    if all(char.isspace() for char in counts):
-        raise DataError("no text to learn a vocabulary from", "Give a file with at least one line of text.")
-    room = vocab_size - len(RESERVED)
-    alphabet = _alphabet(counts, coverage, most=room // 2)
-    merges = _merges(_masked(texts, counts, alphabet), alphabet, room)
-    vocab = dict.fromkeys([*RESERVED, *alphabet, *(left + right for left, right in merges)])
-    return Tokenizer(list(vocab), merges, normalization)
-
-
-def _check(vocab_size: int, normalization: str, coverage: float) -> None:
-    if vocab_size < LEAST_VOCAB_SIZE:
-        raise ConfigError(
-            f"vocab_size={vocab_size} leaves no room beside the {len(RESERVED)} controls and bytes",
-            f"Use {LEAST_VOCAB_SIZE} or more; 8000 suits most pairs of languages.",
-        )
-    if normalization not in NORMALIZATIONS:
-        hint = nearest(normalization, NORMALIZATIONS)
-        raise ConfigError(
-            f"normalization={normalization!r} is unknown" + (f"; {hint}" if hint else ""),
-            "Use none, nfc or nfkc.",
-        )
-    if not 0 < coverage <= 1:
-        raise ConfigError(f"coverage={coverage} must lie in (0, 1]", "Use 0.9995, or 1 for every character.")
-
-
-def _alphabet(counts: Counter[str], coverage: float, most: int) -> list[str]:
-    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    enough, covered = coverage * counts.total(), 0
-    alphabet: list[str] = []
-    for char, count in ranked[:most]:
-        if covered >= enough:
-            break
-        alphabet.append(char)
-        covered += count
-    return alphabet
-
-
-def _masked(texts: list[str], counts: Counter[str], alphabet: list[str]) -> Iterator[str]:
-    rare = sorted(counts.keys() - set(alphabet))
-    if not rare:
-        return iter(texts)
-    pattern = re.compile(f"[{re.escape(''.join(rare))}]")
-    return (pattern.sub(GAP, text) for text in texts)
-
-
-def _merges(texts: Iterable[str], alphabet: list[str], room: int) -> list[tuple[str, str]]:
-    learner = tokenizers.Tokenizer(models.BPE())
-    learner.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(WORDS), "isolated"),
-            pre_tokenizers.Split(GAP, "removed"),
-            pre_tokenizers.FixedLength(LONGEST_WORD),
-        ]
-    )
-    trainer = trainers.BpeTrainer(
-        vocab_size=room,
-        min_frequency=2,
-        show_progress=False,
-        initial_alphabet=alphabet,
-        max_token_length=LONGEST_PIECE,
-    )
-    learner.train_from_iterator(texts, trainer)
-    return [(left, right) for left, right in json.loads(learner.to_str())["model"]["merges"]]
-
-
-def _assemble(model: models.BPE, steps: list[normalizers.Normalizer]) -> tokenizers.Tokenizer:
-    tokenizer = tokenizers.Tokenizer(model)
-    tokenizer.normalizer = normalizers.Sequence(steps)
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORDS), "isolated")
-    return tokenizer
-
-
-def _normalizers(normalization: str) -> list[normalizers.Normalizer]:
+def normal_form(normalization: str) -> list[normalizers.Normalizer]:
+    """Return what brings text into a Unicode normal form."""
     forms: dict[str, list[normalizers.Normalizer]] = {
         "none": [],
         "nfc": [normalizers.NFC()],
@@ -297,16 +271,24 @@ def _normalizers(normalization: str) -> list[normalizers.Normalizer]:
     return forms[normalization]
 
 
-def _read(data: Any) -> tuple[list[str], list[tuple[str, str]], str]:
-    vocab: dict[str, int] = data["model"]["vocab"]
-    if list(vocab.values()) != list(range(len(vocab))) or tuple(vocab)[: len(RESERVED)] != RESERVED:
-        raise ValueError("its first pieces are not <pad>, <s>, </s> and the 256 bytes, or its ids have gaps")
-    merges = [(left, right) for left, right in data["model"]["merges"]]
-    clash = next((left + right for left, right in merges if left + right in RESERVED), None)
-    if clash is not None:
-        raise ValueError(f"a merge makes the reserved piece {clash}")
+def _assemble(model: SubwordModel, steps: list[normalizers.Normalizer]) -> tokenizers.Tokenizer:
+    tokenizer = tokenizers.Tokenizer(model.backend())
+    tokenizer.normalizer = normalizers.Sequence(steps)
+    tokenizer.pre_tokenizer = model.pre_tokenizer()
+    return tokenizer
+
+
+def _read(data: Any) -> tuple[SubwordModel, str]:
+    kind = data["model"]["type"]
+    if kind not in READERS:
+        raise ValueError(f"its model is {kind!r}")
+    model = READERS[kind](data["model"])
+    if tuple(model.vocab[: len(RESERVED)]) != RESERVED:
+        raise ValueError("its first pieces are not <pad>, <s>, </s> and the 256 bytes")
+    if len(set(model.vocab)) < len(model.vocab) or "" in model.vocab:
+        raise ValueError("a piece is empty or stands there twice")
     *form, _ = [step["type"].lower() for step in data["normalizer"]["normalizers"]]
-    return list(vocab), merges, form[0] if form else "none"
+    return model, form[0] if form else "none"
 
 
 def _agrees(old: Any, new: Any) -> bool:
@@ -316,10 +298,12 @@ def _agrees(old: Any, new: Any) -> bool:
     return old == new
 
 
-def _piece_bytes(token: int, piece: str) -> bytes:
-    if token < len(CONTROLS):
-        return b""
+def _bytes(token: int, piece: str) -> bytes:
     return bytes([token - len(CONTROLS)]) if token < len(RESERVED) else piece.encode()
+
+
+def _surrogates(part: str) -> list[int]:
+    return [len(CONTROLS) + byte for byte in part.encode("utf-8", "surrogatepass")]
 
 
 def _is_unicode(text: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from onehop.data import Pair, PairStore, Split, TrainingBatches, hold_out, sample
+from onehop.data import Columns, Pair, PairStore, Sampling, Split, TrainingBatches, hold_out, sample, table_columns
 from onehop.errors import ConfigError
 from onehop.metrics import tokenizer_for
 from onehop.models.registry import configure
@@ -60,10 +60,12 @@ def prepare(recipe: Recipe, folder: Path, tell: Tell, device: str = "cpu") -> Pr
     lines = [pair for pair in sample(store, SAMPLE) if pair.source not in unseen]
     chosen = plan(num_pairs, num_pairs * _tokens(lines), _seconds(recipe.train, device))
     recipe = judge(fill(recipe, chosen, num_pairs, tell), split.validation, tell)
-    source, target = vocabularies(recipe, lines, asked, tell)
+    tags = [*dict.fromkeys(tag for tag in recipe.data.tags if tag)]
+    source, target = vocabularies(recipe, lines, asked, tell, tags)
     if min(source.vocab_size, target.vocab_size) < (recipe.text.vocab_size or 0):  # not a size to ask for again
         recipe = recipe.model_copy(update={"text": recipe.text.model_copy(update={"vocab_size": None})})
-    recipe, limits, policy = lengths(recipe, lines, (source, target), chosen.epochs * num_pairs, tell)
+    seen = chosen.epochs * pairs_of_epoch(store, split, recipe.data.weights)
+    recipe, limits, policy = lengths(recipe, lines, (source, target), seen, tell)
     settings = TranslationSettings(
         architecture=recipe.model["architecture"],
         model={key: value for key, value in recipe.model.items() if key != "architecture"},
@@ -83,6 +85,12 @@ def prepare(recipe: Recipe, folder: Path, tell: Tell, device: str = "cpu") -> Pr
         long_policy=policy,
         seed=recipe.train.seed,
         held=split.held,
+        sampling=Sampling(
+            tuple(recipe.data.weights),
+            tuple(source.tag(tag) if tag else None for tag in recipe.data.tags),
+            recipe.text.bpe_dropout,
+        ),
+        packing=recipe.train.packing,
     )  # fmt: skip
     if policy == "error":
         batches.check_lengths()
@@ -105,9 +113,12 @@ def within(pairs: list[Pair], tokenizers: tuple[Tokenizer, Tokenizer], ledger: L
 def read_data(recipe: Recipe, folder: Path, tell: Tell) -> tuple[PairStore, Split]:
     """Read training and validation pairs."""
     data = recipe.data
-    store = _read(data.source, data.target, data.pairs, folder)
+    store = _read(data.source, data.target, data.pairs, folder, data.columns)
+    for file in (*data.pairs, *data.valid_pairs):
+        if names := table_columns(file, data.columns):
+            tell(f"data: {file}: sources from column {names[0]!r}, targets from {names[1]!r}")
     if data.valid_source or data.valid_pairs:
-        valid = _read(data.valid_source, data.valid_target, data.valid_pairs, folder)
+        valid = _read(data.valid_source, data.valid_target, data.valid_pairs, folder, data.columns)
         split = Split(list(valid), np.empty(0, np.int64))
         how = "from your validation files"
     else:
@@ -124,8 +135,22 @@ def read_data(recipe: Recipe, folder: Path, tell: Tell) -> tuple[PairStore, Spli
     return store, split
 
 
-def _read(source: Sequence[str], target: Sequence[str], pairs: Sequence[str], folder: Path) -> PairStore:
-    return PairStore.from_tables(pairs, folder) if pairs else PairStore.from_parallel(source, target, folder)
+def _read(
+    source: Sequence[str], target: Sequence[str], pairs: Sequence[str], folder: Path, columns: Columns
+) -> PairStore:
+    return PairStore.from_tables(pairs, folder, columns) if pairs else PairStore.from_parallel(source, target, folder)
+
+
+def pairs_of_epoch(store: PairStore, split: Split, weights: Sequence[float]) -> int:
+    """Return how many pairs an epoch sees, on average, where files have weights."""
+    if not weights:
+        return len(store) - len(split.held)
+    sizes = np.zeros(store.num_files)
+    for index in range(store.num_blocks):
+        numbers = store.numbers(index)
+        low, high = np.searchsorted(split.held, (numbers.start, numbers.stop))
+        sizes[store.file(index)] += len(numbers) - (high - low)
+    return round(float(sizes @ np.array(weights)))
 
 
 # ------------------------------------------------------------------------------------------------ choosing
@@ -183,7 +208,9 @@ def _shape(model: dict[str, Any]) -> str:
     )
 
 
-def vocabularies(recipe: Recipe, lines: Sequence[Pair], asked: int | None, tell: Tell) -> tuple[Tokenizer, Tokenizer]:
+def vocabularies(
+    recipe: Recipe, lines: Sequence[Pair], asked: int | None, tell: Tell, tags: Sequence[str] = ()
+) -> tuple[Tokenizer, Tokenizer]:
     """Train the vocabulary of both sides, or one for each.
 
     Args:
@@ -191,6 +218,7 @@ def vocabularies(recipe: Recipe, lines: Sequence[Pair], asked: int | None, tell:
         lines: To learn from.
         asked: The size that the user wrote, which must be reached; one that was chosen here may shrink.
         tell: Hears the sizes.
+        tags: Control tokens that both shall have besides.
 
     Raises:
         ConfigError: The user asked for more pieces than the text can give.
@@ -198,11 +226,12 @@ def vocabularies(recipe: Recipe, lines: Sequence[Pair], asked: int | None, tell:
     text, wanted = recipe.text, recipe.text.vocab_size or PLANS[0].vocab_size
     sides = [[pair.source for pair in lines], [pair.target for pair in lines]]
     corpora = [sides[0] + sides[1]] if text.joint else sides
-    found, size = _at_most(corpora, wanted, text)
+    found, size = _at_most(corpora, wanted, text, tags)
     if asked and size < asked:
-        while size >= LEAST_VOCAB_SIZE and (fewer := _at_most(corpora, size, text)[1]) < size:
+        least = LEAST_VOCAB_SIZE + len(tags)
+        while size >= least and (fewer := _at_most(corpora, size, text, tags)[1]) < size:
             size = fewer  # a smaller vocabulary has less room for characters, so it may give fewer still
-        smaller = f"Use text.vocab_size = {size}, or leave" if size >= LEAST_VOCAB_SIZE else "Leave"
+        smaller = f"Use text.vocab_size = {size}, or leave" if size >= least else "Leave"
         raise ConfigError(
             f"the text gives no more than {size} pieces, not {asked}",
             f"{smaller} it out to have it chosen; or give more text.",
@@ -214,9 +243,11 @@ def vocabularies(recipe: Recipe, lines: Sequence[Pair], asked: int | None, tell:
     return found[0], found[-1]
 
 
-def _at_most(corpora: Sequence[Sequence[str]], size: int, text: TextConfig) -> tuple[list[Tokenizer], int]:
+def _at_most(
+    corpora: Sequence[Sequence[str]], size: int, text: TextConfig, tags: Sequence[str]
+) -> tuple[list[Tokenizer], int]:
     """Return a tokenizer for each corpus, and the size of the smallest."""
-    found = [train_bpe(corpus, size, text.normalization, text.coverage) for corpus in corpora]
+    found = [train_bpe(corpus, size, text.normalization, text.coverage, tags) for corpus in corpora]
     return found, min(tokenizer.vocab_size for tokenizer in found)
 
 

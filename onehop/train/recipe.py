@@ -6,11 +6,12 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from onehop.config import SettingsError, Table, override, read_toml, validate
+from onehop.data.columns import Columns
 from onehop.errors import ConfigError
 from onehop.models.registry import configure
 from onehop.tasks.settings import DecodeConfig, Long
@@ -22,11 +23,23 @@ class DataConfig(Table):
     source: list[str] = Field(default=[], description="Files of source lines.")
     target: list[str] = Field(default=[], description="Files of target lines, one for each source file.")
     pairs: list[str] = Field(
-        default=[], description="Files of pairs: .tsv, .txt or .jsonl; any file may end in .gz or .zst."
+        default=[],
+        description="Files of pairs: .tsv, .txt, .csv or .jsonl, which may end in .gz or .zst; .parquet; or folders of "
+        "saved data sets.",
+    )
+    weights: list[Annotated[float, Field(gt=0, le=1000)]] = Field(
+        default=[], description="For each training file, how often an epoch sees each of its pairs; default: once."
+    )
+    tags: list[str] = Field(
+        default=[], description="For each training file, the name of the tag put before its sources; empty for none."
     )
     valid_source: list[str] = Field(default=[], description="Validation; default: 1 % of the pairs, chosen by hash.")
     valid_target: list[str] = Field(default=[], description="Validation targets.")
     valid_pairs: list[str] = Field(default=[], description="Validation pairs.")
+    source_column: str = Field(
+        default="", description="Column of sources in CSV, Parquet and data sets; default: found by its name."
+    )
+    target_column: str = Field(default="", description="Column of targets.")
     source_language: str = Field(default="", description="ISO code; sets how sentences are split.")
     target_language: str = Field(
         default="", description="ISO code; sets how sentences are joined and BLEU counts words."
@@ -44,7 +57,22 @@ class DataConfig(Table):
                 raise ValueError(f"give {prefix}source and {prefix}target, or {prefix}pairs, not both")
         if not (self.source or self.pairs):
             raise ValueError("no training text: give source and target, or pairs")
+        for name, given in (("weights", self.weights), ("tags", self.tags)):
+            if given and len(given) != self.num_files:
+                raise ValueError(f"{name} has {len(given)} values for {self.num_files} files; give one for each file")
+        if bool(self.source_column) != bool(self.target_column):
+            raise ValueError("source_column and target_column go together")
         return self
+
+    @property
+    def num_files(self) -> int:
+        """Files, or pairs of parallel files, to train on."""
+        return len(self.pairs or self.source)
+
+    @property
+    def columns(self) -> Columns:
+        """How columns are found in tables that name them."""
+        return Columns(self.source_column, self.target_column, self.source_language, self.target_language)
 
 
 class TextConfig(Table):
@@ -58,6 +86,9 @@ class TextConfig(Table):
     )
     max_length: int | None = Field(
         default=None, ge=1, description="Most tokens of a line; default: holds 99.9 % of them."
+    )
+    bpe_dropout: float = Field(
+        default=0.0, ge=0, le=1, description="Probability of leaving out each merge of pieces, drawn in each epoch."
     )
     long: Long | None = Field(
         default=None,
@@ -73,6 +104,7 @@ class TrainConfig(Table):
     batch_tokens: int | None = Field(
         default=None, ge=1, description="Tokens of a batch, the larger side, padding included."
     )
+    packing: bool = Field(default=False, description="Put several pairs into a row, so that little is padding.")
     accumulate: int = Field(default=1, ge=1, description="Batches for each update.")
     schedule: Literal["noam", "inverse_sqrt", "cosine", "linear", "constant"] = Field(
         default="cosine", description="Of the rate."

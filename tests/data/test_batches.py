@@ -175,11 +175,9 @@ def test_little_of_a_batch_is_padding():
     assert 1 - tokens / cells < 0.1
 
 
-def test_the_share_of_padding_is_told():
-    batches = batches_of([Pair("abc", "abc"), Pair("a", "abc")], batch_tokens=100)
-    assert batches.padding_share == 0
-    next(batches)
-    assert batches.padding_share == pytest.approx(2 / 16)
+def test_cells_and_tokens_are_counted():
+    batch = next(batches_of([Pair("abc", "abc"), Pair("a", "abc")], batch_tokens=100))
+    assert (batch.num_tokens, batch.num_cells) == (14, 16)
 
 
 def test_held_out_pairs_never_train(small_blocks):

@@ -140,7 +140,7 @@ def test_text_in_another_encoding_is_told_with_its_line(tmp_path, data, line):
     assert caught.value.where == f"{path}:{line}"
 
 
-@pytest.mark.parametrize("name", ["pairs.csv", "pairs", "pairs.gz", "pairs.json", "pairs.tsv.bz2"])
+@pytest.mark.parametrize("name", ["pairs.xls", "pairs", "pairs.gz", "pairs.json", "pairs.tsv.bz2", "pairs.parquet.gz"])
 def test_a_name_that_tells_no_form_is_refused(tmp_path, name):
     with pytest.raises(DataError, match=r"\.tsv"):
         list(read_table(write(tmp_path / name, b"yes\tja\n")))

@@ -1,9 +1,13 @@
+import random
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
+from onehop.data import Pair, PairStore, TrainingBatches, evaluation_batches
 from onehop.nn import Source
+from onehop.tasks.translation import loss_sum
 from tests.laws.cases import Case, alone, sources
 from tests.laws.close import assert_same, gradients
 
@@ -85,3 +89,31 @@ def test_padding_of_a_packed_row_gives_finite_gradients(case: Case):
     hidden, _ = model.decode(target, model.start(memory), segments=target_segments)
     assert hidden.isfinite().all()
     assert all(grad.isfinite().all() for grad in gradients(model, hidden.square().sum()).values())
+
+
+class Numbers:
+    def encode_batch(self, texts):
+        return [[int(number) for number in text.split()] for text in texts]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_of_a_packed_batch_is_that_of_its_pairs_padded(case: Case, smoothing: float):
+    """From the text on: the layout of rows, the begin mark of each segment, and what counts as padding."""
+    draw, store = random.Random(1), PairStore()
+    store.add([Pair(numbers(draw), numbers(draw)) for _ in range(30)], "numbers")
+    settings = {"max_length": 20, "long_policy": "error", "seed": 1, "packing": True}
+    batch = next(TrainingBatches(store, Numbers(), Numbers(), batch_tokens=130, **settings))
+    rows = batch.source_segments
+    assert rows is not None
+    assert int(rows.max()) > 1 < len(rows) < len(batch.pairs), "several rows of several pairs"
+    chosen = [list(store)[number] for number in batch.pairs]
+    sides = (Numbers().encode_batch([pair[side] for pair in chosen]) for side in (0, 1))
+    model = case.model()
+    packed = loss_sum(model, batch, smoothing)
+    losses = [loss_sum(model, padded, smoothing) for padded in evaluation_batches(*sides, batch_tokens=1_000)]
+    assert_same(packed, losses[0])
+    assert_same(gradients(model, packed), gradients(model, losses[0]))
+
+
+def numbers(draw: random.Random) -> str:
+    return " ".join(str(draw.randrange(3, 11)) for _ in range(draw.randint(1, 6)))

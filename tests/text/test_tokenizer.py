@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from onehop.errors import ConfigError, DataError, ModelError
 from onehop.text import BOS, EOS, LEAST_VOCAB_SIZE, NORMALIZATIONS, PAD, Tokenizer, train_bpe
-from onehop.text.tokenizer import PROBE, RESERVED
+from onehop.text.tokenizer import PROBE
+from onehop.text.vocabulary import RESERVED
 
 # Written for this test.
 LINES = [

@@ -18,6 +18,7 @@ from onehop.models.transformer import TransformerConfig
 from onehop.tasks import Translator
 from onehop.text import EOS
 from onehop.train import Recipe, fit, make_recipe, recompute, train, validation
+from onehop.train.recipe import FILES
 from tests.fixtures.tiny import log_rows, number_pairs, tables, write_pairs
 
 LINES = ["One Two.", "Dr. Nine met Mr. Three. Zwei z. B. Drei.", "Ten."]
@@ -205,6 +206,7 @@ def eager_searches(outcome: Outcome) -> Any:
 
 EACH = {"train.evaluate_every": 1, "train.max_updates": 3}
 PARALLEL = {"data.pairs": [], "data.source": ["{en}"], "data.target": ["{de}"]}
+TABLE = {"data.pairs": ["{csv}"], "data.source_column": "source", "data.target_column": "target"}
 VALID = {"data.valid_source": ["{en}"], "data.valid_target": ["{de}"]}
 
 CASES = {
@@ -214,6 +216,10 @@ CASES = {
     "data.valid_source": Case(["{en2}"], golden, VALID),
     "data.valid_target": Case(["{de2}"], lambda run: run.column("loss")[-1], VALID),
     "data.valid_pairs": Case(["{pairs2}"], golden),
+    "data.weights": Case([1.0, 3.0], losses, {"data.pairs": ["{pairs}", "{pairs2}"]}),
+    "data.tags": Case(["", "old"], vocabulary, {"data.pairs": ["{pairs}", "{pairs2}"], "text.vocab_size": 310}),
+    "data.source_column": Case("other", losses, TABLE),
+    "data.target_column": Case("other", losses, TABLE),
     "data.source_language": Case("de", translations),
     "data.target_language": Case("ja", translations),
     "data.license": Case("CC0", card),
@@ -223,10 +229,12 @@ CASES = {
     "text.normalization": Case("nfkc", lambda run: run.model.source_tokenizer.normalise("ﬁ")),
     "text.coverage": Case(0.5, vocabulary, {"text.vocab_size": None}),
     "text.max_length": Case(3, targets, {"text.long": "cut"}),
+    "text.bpe_dropout": Case(0.5, targets),
     "text.long": Case("drop", targets, {"text.max_length": 12, "text.long": "cut"}),
     "train.max_updates": Case(3, lambda run: len(run.column("norm"))),
     "train.max_minutes": Case(1e-9, lambda run: len(run.column("norm"))),
     "train.batch_tokens": Case(200, targets),
+    "train.packing": Case(True, lambda run: run.column("padding")),
     "train.accumulate": Case(2, targets),
     "train.schedule": Case("noam", rates),
     "train.learning_rate": Case(1e-3, rates),
@@ -290,6 +298,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str, Any
             path = folder / f"side{end}.{language}"
             path.write_text("".join(pair[place] + "\n" for pair in pairs), "utf-8")
             files[language + end] = str(path)
+    rows = [f"{source},{target},{target[::-1]}\n" for source, target in number_pairs(60)]
+    (folder / "table.csv").write_text("source,target,other\n" + "".join(rows), "utf-8")
+    files["csv"] = str(folder / "table.csv")
     done: dict[str, Outcome] = {}
 
     def outcome(changes: Mapping[str, Any]) -> Outcome:
@@ -298,7 +309,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str, Any
             recipe = tables(files["pairs"])
             for key, value in changes.items():
                 table, _, key = key.partition(".")
-                is_files = table == "data" and isinstance(value, list)
+                is_files = table == "data" and key in FILES
                 recipe[table][key] = [each.format(**files) for each in value] if is_files else value
             if recipe["model"].get("preset"):
                 recipe["model"] = {"preset": recipe["model"]["preset"]}

@@ -1,0 +1,138 @@
+"""Columnar tables, read a batch of rows at a time: Parquet files, and data sets that `datasets` saved to disk.
+
+They need pyarrow, which `pip install 'onehop[data]'` brings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from onehop.data.columns import Columns
+from onehop.data.pair import Pair
+from onehop.errors import DataError
+from onehop.files import os_errors
+
+ROWS = 8_192
+STATE, SPLITS = "state.json", "dataset_dict.json"
+
+
+def read_arrow(path: str | Path, columns: Columns) -> Iterator[Pair]:
+    """Yield the pairs of a Parquet file or of a saved data set; see `onehop.data.read_table`.
+
+    A missing value gives an empty text.
+    """
+    number = 0
+    for part in _parts(path):
+        with _damage(part):
+            for names, batch in _batches(part, columns, str(path)):
+                try:
+                    sides = [_texts(batch, name) for name in names]
+                except UnicodeDecodeError as error:
+                    rows = f"{path}:rows {number + 1} to {number + len(batch)}"
+                    raise DataError("text that is not UTF-8", "Write the file again, as UTF-8.", rows) from error
+                number += len(batch)
+                yield from map(Pair, *sides)
+
+
+def arrow_header(path: str | Path, columns: Columns) -> tuple[str, str] | None:
+    """Return the names of the two columns; None for a data set without files."""
+    for part in _parts(path):
+        with _damage(part):
+            return next((names for names, _ in _batches(part, columns, str(path))), None)
+    return None
+
+
+def _parts(path: str | Path) -> list[Path]:
+    """Return the file itself, or those of a folder that `save_to_disk` wrote."""
+    folder = Path(path)
+    if not folder.is_dir():
+        return [folder]
+    if (folder / SPLITS).is_file():
+        splits = [f"{folder / name}" for name in sorted(p.parent.name for p in folder.glob(f"*/{STATE}"))]
+        raise DataError("a data set of several splits", f"Name one of them: {', '.join(splits)}", str(path))
+    if not (folder / STATE).is_file():
+        raise DataError(
+            "a folder that is no data set saved by `datasets.save_to_disk`", "Name its files one by one.", str(path)
+        )
+    with os_errors(folder / STATE, "read"):
+        text = (folder / STATE).read_bytes()
+    try:
+        state = json.loads(text)
+        names = [str(part["filename"]) for part in state["_data_files"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError("damaged: not the state of a data set", "Save it again.", str(folder / STATE)) from error
+    if state.get("_indices_data_files"):
+        raise DataError("a data set whose rows are chosen by an index", "Save its flatten_indices().", str(path))
+    return [folder / name for name in names]
+
+
+def _batches(part: Path, columns: Columns, where: str) -> Iterator[tuple[tuple[str, str], Any]]:
+    """Yield the names of the two columns, and each batch of rows."""
+    if part.suffix == ".arrow":
+        import pyarrow as pa
+
+        with pa.OSFile(str(part)) as stream, pa.ipc.open_stream(stream) as reader:
+            names = columns.choose(_text_columns(reader.schema), where)
+            yield from ((names, batch) for batch in reader)
+    else:
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(part) as file:
+            names = columns.choose(_text_columns(file.schema_arrow), where)
+            rows = file.iter_batches(ROWS, columns=list(names), use_threads=False)
+            yield from ((names, batch) for batch in rows)
+
+
+def _text_columns(schema: Any) -> list[str]:
+    """Return the names of the columns of text, those inside of others as `translation.en`."""
+    import pyarrow as pa
+
+    names: list[str] = []
+    for field in schema:
+        inner = [(f"{field.name}.{child.name}", child.type) for child in field.type] if _nested(field.type) else []
+        for name, kind in [(field.name, field.type), *inner]:
+            kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+            if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+                names.append(name)
+    return names
+
+
+def _nested(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_struct(kind)
+
+
+def _texts(batch: Any, name: str) -> list[str]:
+    """Return the texts of a column of a batch."""
+    import pyarrow as pa
+
+    if name in batch.schema.names:
+        column = batch.column(name)
+    else:
+        parent, _, child = name.rpartition(".")
+        column = batch.column(parent)
+        column = column.flatten()[column.type.get_field_index(child)]  # a row that is missing has no texts
+    return [text or "" for text in column.cast(pa.large_string()).to_pylist()]
+
+
+@contextmanager
+def _damage(path: Path) -> Generator[None]:
+    """Turn a missing pyarrow and what a damaged file brings up into one message each."""
+    try:
+        with os_errors(path, "read"):
+            path.open("rb").close()
+        yield
+    except ImportError as error:
+        remedy = "Install it: pip install 'onehop[data]'"
+        raise DataError(
+            "Parquet files and saved data sets need pyarrow, which is not installed", remedy, str(path)
+        ) from error
+    except (OSError, ValueError, TypeError, KeyError) as error:  # pyarrow's own are subclasses of these
+        kind = "Parquet" if path.suffix == ".parquet" else "Arrow"
+        reason = str(error).split("\n")[0]
+        raise DataError(f"not a {kind} file, or damaged: {reason}", "Copy the file again.", str(path)) from error
