@@ -16,7 +16,15 @@ from onehop.metrics import tokenizer_for
 from onehop.models.registry import configure
 from onehop.tasks.settings import TextLimits, TranslationSettings
 from onehop.tasks.translation import Translator
-from onehop.text import LEAST_VOCAB_SIZE, Ledger, Tokenizer, default_max_length, limit_pair, split_sentences, train_bpe
+from onehop.text import (
+    LEAST_VOCAB_SIZE,
+    Ledger,
+    Tokenizer,
+    default_max_length,
+    limit_pair,
+    split_sentences,
+    train_tokenizer,
+)
 from onehop.train.recipe import Recipe, TextConfig, TrainConfig
 from onehop.train.size import PLANS, Plan, learning_rate, plan
 
@@ -247,7 +255,9 @@ def _at_most(
     corpora: Sequence[Sequence[str]], size: int, text: TextConfig, tags: Sequence[str]
 ) -> tuple[list[Tokenizer], int]:
     """Return a tokenizer for each corpus, and the size of the smallest."""
-    found = [train_bpe(corpus, size, text.normalization, text.coverage, tags) for corpus in corpora]
+    found = [
+        train_tokenizer(corpus, size, text.algorithm, text.normalization, text.coverage, tags) for corpus in corpora
+    ]
     return found, min(tokenizer.vocab_size for tokenizer in found)
 
 

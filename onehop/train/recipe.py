@@ -78,6 +78,9 @@ class DataConfig(Table):
 class TextConfig(Table):
     """How text becomes tokens. What is left out is chosen by the size of the data."""
 
+    algorithm: Literal["bpe", "unigram", "wordpiece"] = Field(
+        default="bpe", description="How pieces are learnt and words cut into them."
+    )
     vocab_size: int | None = Field(default=None, ge=300, description="Pieces of each vocabulary.")
     joint: bool = Field(default=True, description="One vocabulary for both sides.")
     normalization: Literal["none", "nfc", "nfkc"] = Field(default="nfc", description="Unicode form of all text.")

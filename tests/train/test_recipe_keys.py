@@ -224,6 +224,7 @@ CASES = {
     "data.target_language": Case("ja", translations),
     "data.license": Case("CC0", card),
     "data.attribution": Case("By me.", card),
+    "text.algorithm": Case("unigram", lambda run: run.model.source_tokenizer.algorithm),
     "text.vocab_size": Case(310, shapes),
     "text.joint": Case(False, shapes),
     "text.normalization": Case("nfkc", lambda run: run.model.source_tokenizer.normalise("ﬁ")),
