@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from onehop.tasks import Translator, load, load_ensemble, load_translator
 
 __all__ = [
-    "OnehopError", "Translator", "data", "decode", "evaluate", "load", "load_ensemble", "load_translator", "metrics", "models",
-    "nn", "record_attention", "tasks", "text", "train",
+    "OnehopError", "Translator", "data", "decode", "evaluate", "load", "load_ensemble", "load_translator", "metrics",
+    "models", "nn", "record_attention", "tasks", "text", "train",
 ]  # fmt: skip
 
 _HOMES = {

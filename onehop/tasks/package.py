@@ -62,13 +62,13 @@ class Package:
 def new_package(translator: Translator, golden_sources: Sequence[str], card: str) -> Package:
     """Make a package of a trained model; its golden lines are computed here.
 
+    Raises:
+        ModelError: The translator is an ensemble.
+
     Example:
         >>> translator = onehop.load("runs/first")
         >>> new_package(translator, ["Hello."], "# A model").golden[0]["source"]
         'Hello.'
-
-    Raises:
-        ModelError: The translator is an ensemble.
     """
     if translator.others:
         raise ModelError("an ensemble has no package", "Save each of its models by itself.")
