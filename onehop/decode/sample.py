@@ -116,7 +116,8 @@ class Sampler:
         self.ids += ids
         longest = max(self._tokens.size(1), max(limits, default=0))
         chances = [
-            torch.rand(n, generator=torch.Generator().manual_seed(s)) for n, s in zip(limits, seeds, strict=True)
+            torch.rand(most, generator=torch.Generator().manual_seed(seed), dtype=torch.float32)
+            for most, seed in zip(limits, seeds, strict=True)
         ]
         fresh = torch.nn.utils.rnn.pad_sequence(chances, batch_first=True) if chances else torch.empty(0, 0)
         self._chances = torch.cat([_widened(x.to(device), longest) for x in (self._chances, fresh)])
