@@ -69,6 +69,44 @@ class Ragged:
         np.put_along_axis(tokens, lengths, EOS, axis=1)
         return tokens, lengths[:, 0].astype(np.int64) + 1
 
+    def row(self, number: int) -> list[int]:
+        """Return the tokens of a row, without its end mark."""
+        return self.flat[self.starts[number] : self.starts[number + 1]].tolist()
+
+    def select(self, rows: Ints) -> Ragged:
+        """Return some of the rows, in the order given."""
+        lengths = np.diff(self.starts)[rows]
+        starts = _starts(lengths)
+        return Ragged(self.flat[_runs(self.starts[rows], lengths, starts)], starts)
+
+    def packed(self, pairs: Ints, rows: Ints) -> tuple[Ints, Ints, Ints]:
+        """Return the chosen rows with end marks, several of them in one, and padding on the right.
+
+        Args:
+            pairs: The rows that are chosen.
+            rows: Where each goes, ascending from 0.
+
+        Returns:
+            Tokens `(B, S)`; how many each row has, `(B,)`; and the number of each token's segment in its row,
+            `(B, S)`, -1 for padding.
+        """
+        lengths = self.lengths[pairs]
+        ends = np.cumsum(lengths)
+        last = np.append(np.flatnonzero(np.diff(rows)), len(rows) - 1)  # of each row
+        totals = np.diff(ends[last], prepend=0)
+        inside = np.arange(int(totals.max())) < totals[:, None]
+        flat = np.full(int(ends[-1]), EOS, np.int64)
+        flat[np.delete(np.arange(len(flat)), ends - 1)] = self.select(pairs).flat
+        first = np.append(0, last[:-1] + 1)
+        tokens, segments = np.zeros(inside.shape, np.int64), np.full(inside.shape, -1, np.int64)
+        tokens[inside], segments[inside] = flat, np.repeat(np.arange(len(rows)) - first[rows], lengths)
+        return tokens, totals, segments
+
+
+def _runs(begins: npt.NDArray[np.int32], lengths: npt.NDArray[np.int32], starts: npt.NDArray[np.int32]) -> Ints:
+    """Return the places of runs that begin at `begins`, one behind the other; `starts` are the sums of `lengths`."""
+    return np.repeat(begins.astype(np.int64) - starts[:-1], lengths) + np.arange(int(starts[-1]))
+
 
 def _starts(lengths: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int32]:
     starts = np.zeros(len(lengths) + 1, np.int32)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from onehop.tasks.ensemble import load_ensemble
 from onehop.tasks.package import Package, load_package, new_package, save_package
 from onehop.tasks.settings import DecodeConfig, TextLimits, TranslationSettings
 from onehop.tasks.translation import Candidate, Translation, Translator
@@ -15,6 +16,7 @@ __all__ = [
     "TranslationSettings",
     "Translator",
     "load",
+    "load_ensemble",
     "load_package",
     "load_translator",
     "new_package",

@@ -62,11 +62,16 @@ class Package:
 def new_package(translator: Translator, golden_sources: Sequence[str], card: str) -> Package:
     """Make a package of a trained model; its golden lines are computed here.
 
+    Raises:
+        ModelError: The translator is an ensemble.
+
     Example:
         >>> translator = onehop.load("runs/first")
         >>> new_package(translator, ["Hello."], "# A model").golden[0]["source"]
         'Hello.'
     """
+    if translator.others:
+        raise ModelError("an ensemble has no package", "Save each of its models by itself.")
     return Package(translator, tuple(golden(translator, golden_sources)), card, versions())
 
 
@@ -78,7 +83,7 @@ def versions() -> dict[str, str]:
 
 def golden(translator: Translator, sources: Sequence[str]) -> list[dict[str, Any]]:
     """Return greedy outputs, with the log-probability of each token, end mark included."""
-    decode = translator.settings.decode.model_copy(update={"beam_size": 1})
+    decode = translator.settings.decode.searched(1)
     lines: list[dict[str, Any]] = []
     for source in sources:
         tokens = translator.source_tokenizer.encode(source)

@@ -207,6 +207,7 @@ def eager_searches(outcome: Outcome) -> Any:
 EACH = {"train.evaluate_every": 1, "train.max_updates": 3}
 PARALLEL = {"data.pairs": [], "data.source": ["{en}"], "data.target": ["{de}"]}
 TABLE = {"data.pairs": ["{csv}"], "data.source_column": "source", "data.target_column": "target"}
+SAMPLE = {"decode.sample": True}
 VALID = {"data.valid_source": ["{en}"], "data.valid_target": ["{de}"]}
 
 CASES = {
@@ -262,6 +263,13 @@ CASES = {
     "decode.min_length": Case(2, eager_searches),
     "decode.max_length": Case(5, translations),
     "decode.stop": Case("bound", eager_searches, {"decode.length_penalty": "average", "decode.max_length": 4}),
+    "decode.no_repeat_ngram": Case(1, translations, {"decode.max_length": 8}),
+    "decode.sample": Case(True, translations),
+    "decode.temperature": Case(0.05, translations, SAMPLE),
+    "decode.top_k": Case(1, translations, SAMPLE),
+    "decode.top_p": Case(0.01, translations, SAMPLE),
+    "decode.min_p": Case(1.0, translations, SAMPLE),
+    "decode.seed": Case(2, translations, SAMPLE),
     "decode.batch_tokens": Case(30, lambda run: run.batches),
     "evaluate.sentences": Case(5, lambda run: run.searches[0]),
     "evaluate.beam_size": Case(3, lambda run: run.searches[0]),
