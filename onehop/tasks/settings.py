@@ -9,6 +9,7 @@ from pydantic import Field
 from onehop.config import Table
 
 Long = Literal["error", "drop", "cut"]
+Precision = Literal["float32", "float16", "int8"]
 
 
 class DecodeConfig(Table):
