@@ -54,7 +54,7 @@ class Fit:
             warmup=train.warmup or 1,
             dim=self.recipe.model["dim"],
         )
-        self.progress = Progress()
+        self.progress = Progress(due=prepared.parent is not None)  # a model that is continued is the best so far
         self.stop_signal = 0  # a signal's number, set by a handler: save and leave
         self._began = 0.0
         self._loss = 0.0

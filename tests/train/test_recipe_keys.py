@@ -216,6 +216,7 @@ CASES = {
     "text.coverage": Case(0.5, vocabulary, {"text.vocab_size": None}),
     "text.max_length": Case(3, targets, {"text.long": "cut"}),
     "text.long": Case("drop", targets, {"text.max_length": 12, "text.long": "cut"}),
+    "train.init": Case("{parent}", losses, {"decode.max_length": 4}),
     "train.max_updates": Case(3, lambda run: len(run.column("norm"))),
     "train.max_minutes": Case(1e-9, lambda run: len(run.column("norm"))),
     "train.batch_tokens": Case(200, targets),
@@ -231,6 +232,7 @@ CASES = {
     "train.seed": Case(2, losses),
     "train.evaluate_every": Case(1, evaluations),
     "train.save_every": Case(1, checkpoints),
+    "train.tensorboard": Case(True, lambda run: (run.folder / "tensorboard").is_dir()),
     "train.keep": Case(1, checkpoints, {"train.save_every": 1}),
     "train.patience": Case(1, evaluations, EACH),
     "train.best": Case("loss", evaluations, EACH),
@@ -275,6 +277,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str, Any
             path = folder / f"side{end}.{language}"
             path.write_text("".join(pair[place] + "\n" for pair in pairs), "utf-8")
             files[language + end] = str(path)
+    files["parent"] = str(folder / "parent")
+    train(make_recipe(tables(files["pairs"], train={"seed": 9})), folder / "parent")
     done: dict[str, Outcome] = {}
 
     def outcome(changes: Mapping[str, Any]) -> Outcome:
@@ -285,6 +289,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str, Any
                 table, _, key = key.partition(".")
                 is_files = table == "data" and isinstance(value, list)
                 recipe[table][key] = [each.format(**files) for each in value] if is_files else value
+                if key == "init":
+                    recipe[table][key] = str(value).format(**files)
             if recipe["model"].get("preset"):
                 recipe["model"] = {"preset": recipe["model"]["preset"]}
             done[name] = Outcome(folder / str(len(done)), recipe)
