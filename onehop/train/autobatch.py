@@ -22,6 +22,7 @@ from onehop.tasks.translation import Translator, loss_sum
 BUDGETS = tuple(1_000 * 2**n for n in range(7))
 NEAR = 0.9  # of the best speed
 SHARE = 0.5  # of the free memory that a batch may take
+LONG = 2.0  # seconds of a trial after which it is not repeated
 LINES = 100_000  # among which the longest are looked for
 GIB = 2**30
 
@@ -51,7 +52,7 @@ def find_batch_tokens(
     generators = [torch.cuda.current_device()] if memory.cuda else []
     with torch.random.fork_rng(generators):
         measured = (trial(translator, batch.to(device), budget, smoothing, memory) for budget, batch in batches)
-        trials = list(affordable(measured, free))
+        trials = list(worthwhile(measured, free))
     model.zero_grad(set_to_none=True)
     found = choose(trials, free)
     figures = ", ".join(f"{t.budget:,}: {t.speed:,.0f} tokens/s, {t.memory / GIB:.2f} GiB" for t in trials)
@@ -76,24 +77,30 @@ def longest_batches(translator: Translator, pairs: Sequence[Pair]) -> Iterator[t
 
 
 def trial(translator: Translator, batch: Batch, budget: int, smoothing: float, memory: Memory) -> Trial:
-    """Measure a batch: the better of two goes after a first one that warms up."""
-    model, best = translator.model.train(), float("inf")
+    """Measure a batch: the best of three goes, of which the first warms up, or fewer if they take long."""
+    model, best, took = translator.model.train(), float("inf"), 0.0
     memory.begin()
     for _ in range(3):
         began = time.perf_counter()
         loss = loss_sum(model, batch, smoothing) / batch.num_targets
         loss.backward()
         memory.synchronise()
-        best = min(best, time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        best, took = min(best, seconds), took + seconds
         model.zero_grad(set_to_none=True)
+        if took > LONG:
+            break
     return Trial(budget, batch.num_targets / best, memory.used())
 
 
-def affordable(trials: Iterable[Trial], free: float) -> Iterator[Trial]:
-    """Yield trials until the next, of twice the memory, would be too large."""
+def worthwhile(trials: Iterable[Trial], free: float) -> Iterator[Trial]:
+    """Yield trials until two in a row were hardly faster than what came before, or the next might be too large."""
+    best, idle = 0.0, 0
     for one in trials:
         yield one
-        if 2 * one.memory > SHARE * free:
+        idle = idle + 1 if NEAR * one.speed <= best else 0
+        best = max(best, one.speed)
+        if idle == 2 or 2 * one.memory > SHARE * free:
             return
 
 

@@ -8,7 +8,7 @@ from onehop.data import Pair
 from onehop.errors import ConfigError
 from onehop.files import Run
 from onehop.train import autobatch, make_recipe, train
-from onehop.train.autobatch import BUDGETS, Trial, affordable, choose, find_batch_tokens, longest_batches
+from onehop.train.autobatch import BUDGETS, Trial, choose, find_batch_tokens, longest_batches, worthwhile
 from onehop.train.recipe import load_recipe
 from tests.fixtures.tiny import number_pairs, tables, tiny_recipe
 
@@ -36,9 +36,15 @@ def test_a_budget_that_would_take_too_much_is_not_tried():
     def trials():
         for number, budget in enumerate(BUDGETS):
             tried.append(budget)
-            yield Trial(budget, 1.0, 100 * 2**number)
+            yield Trial(budget, 2.0**number, 100 * 2**number)
 
-    assert len(list(affordable(trials(), free=1000))) == len(tried) == 3  # 400 of 1000: the next would take 800
+    assert len(list(worthwhile(trials(), free=1000))) == len(tried) == 3  # 400 of 1000: the next would take 800
+
+
+def test_trying_ends_where_two_larger_batches_were_hardly_faster():
+    speeds = [50, 100, 95, 105, 200, 400, 800]
+    trials = [Trial(budget, speed, 0) for budget, speed in zip(BUDGETS, speeds, strict=True)]
+    assert list(worthwhile(iter(trials), free=1000)) == trials[:4]
 
 
 def test_each_budget_is_tried_on_the_longest_pairs_that_fill_it(trained):

@@ -21,7 +21,6 @@ def shown(run: Path) -> dict[str, list[tuple[int, float]]]:
     return {tag: [(event.step, event.value) for event in board.Scalars(tag)] for tag in board.Tags()["scalars"]}
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_every_figure_of_the_log_is_shown_at_its_update(pairs, tmp_path):
     train(tiny_recipe(pairs, train=KEYS), tmp_path / "run")
     found, rows = shown(tmp_path / "run"), log_rows(tmp_path / "run")
@@ -38,7 +37,6 @@ def test_every_figure_of_the_log_is_shown_at_its_update(pairs, tmp_path):
         assert found[name] == [(row["update"], pytest.approx(row[key], rel=1e-6)) for row in kinds[kind]], name
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_resumed_run_shows_each_update_once(pairs, tmp_path):
     recipe = tiny_recipe(pairs, train=KEYS)
     train(recipe, tmp_path / "whole")
