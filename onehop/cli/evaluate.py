@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A run or a package.")],
+    model: Annotated[str, typer.Argument(help="A run, a package, or a bundled name.")],
     source: Annotated[str | None, typer.Option("--source", help="Source lines.")] = None,
     reference: Annotated[str | None, typer.Option("--reference", help="Reference lines.")] = None,
     data: Annotated[str | None, typer.Option("--data", help="Pairs, in any form that `train` reads.")] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -30,6 +31,7 @@ def use(threads: int | None, device: str) -> str:
     """Set the number of threads and return the device, once it is known to be there."""
     import torch
 
+    gc.freeze()  # torch's modules live to the end: a search for garbage among them takes longer than a sentence
     if threads:
         torch.set_num_threads(threads)
     try:

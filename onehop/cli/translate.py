@@ -24,7 +24,7 @@ CHUNK = 2_000  # lines translated at once: enough to batch by length, few enough
 
 
 def translate(
-    model: Annotated[str, typer.Argument(help="A run or a package.")],
+    model: Annotated[str, typer.Argument(help="A run, a package, or a bundled name.")],
     file: Annotated[str, typer.Argument(help="Text, one line each; - for standard input.")] = "-",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write; default: standard output.")

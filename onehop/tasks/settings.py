@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from onehop.config import Table
 
 Long = Literal["error", "drop", "cut"]
+Precision = Literal["float32", "float16", "int8"]
 
 FILTERS = ("temperature", "top_k", "top_p", "min_p")  # what `decode.sample` alone uses
 

@@ -34,7 +34,7 @@ class Validation:
         """Return the loss in nats for each target token, without smoothing."""
         self.translator.model.eval()
         total, count = 0.0, 0
-        for batch in evaluation_batches(self._sources, self._targets, self.recipe.train.batch_tokens or 1):
+        for batch in evaluation_batches(self._sources, self._targets, self.recipe.train.tokens):
             total += float(loss_sum(self.translator.model, batch.to(self.translator.device)))
             count += batch.num_targets
         return total / max(count, 1)

@@ -233,6 +233,7 @@ CASES = {
     "text.max_length": Case(3, targets, {"text.long": "cut"}),
     "text.bpe_dropout": Case(0.5, targets),
     "text.long": Case("drop", targets, {"text.max_length": 12, "text.long": "cut"}),
+    "train.init": Case("{parent}", losses, {"decode.max_length": 4}),
     "train.max_updates": Case(3, lambda run: len(run.column("norm"))),
     "train.max_minutes": Case(1e-9, lambda run: len(run.column("norm"))),
     "train.batch_tokens": Case(200, targets),
@@ -254,6 +255,7 @@ CASES = {
     "train.seed": Case(2, losses),
     "train.evaluate_every": Case(1, evaluations),
     "train.save_every": Case(1, checkpoints),
+    "train.tensorboard": Case(True, lambda run: (run.folder / "tensorboard").is_dir()),
     "train.keep": Case(1, checkpoints, {"train.save_every": 1}),
     "train.patience": Case(1, evaluations, EACH),
     "train.best": Case("loss", evaluations, EACH),
@@ -310,6 +312,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str, Any
     rows = [f"{source},{target},{target[::-1]}\n" for source, target in number_pairs(60)]
     (folder / "table.csv").write_text("source,target,other\n" + "".join(rows), "utf-8")
     files["csv"] = str(folder / "table.csv")
+    files["parent"] = str(folder / "parent")
+    train(make_recipe(tables(files["pairs"], train={"seed": 9})), folder / "parent")
     done: dict[str, Outcome] = {}
 
     def outcome(changes: Mapping[str, Any]) -> Outcome:
@@ -320,6 +324,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str, Any
                 table, _, key = key.partition(".")
                 is_files = table == "data" and key in FILES
                 recipe[table][key] = [each.format(**files) for each in value] if is_files else value
+                if key == "init":
+                    recipe[table][key] = str(value).format(**files)
             if recipe["model"].get("preset"):
                 recipe["model"] = {"preset": recipe["model"]["preset"]}
             done[name] = Outcome(folder / str(len(done)), recipe)
