@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onehop.text.tokenizer import EOS
+from onehop.text import EOS
 
 Ints = npt.NDArray[np.int64]
 
