@@ -21,6 +21,7 @@ from onehop.models.registry import Architecture
 from onehop.nn.attention import Attention, Projections
 from onehop.nn.attention.scores import build_score
 from onehop.nn.block import DecoderBlock, EncoderBlock, Residual
+from onehop.nn.dropout import Dropout, word_dropout
 from onehop.nn.embedding import TokenEmbedding
 from onehop.nn.feedforward import FeedForward
 from onehop.nn.interfaces import Memory, Source
@@ -42,6 +43,10 @@ class TransformerConfig(Table):
     num_decoder_layers: int = Field(default=6, ge=1, description="Blocks of the decoder.")
     dropout: float = Field(default=0.1, ge=0, lt=1, description="On embeddings and on every sublayer's output.")
     attention_dropout: float = Field(default=0.0, ge=0, lt=1, description="On the attention weights.")
+    activation_dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="Inside the feed-forward network, behind its activation."
+    )
+    word_dropout: float = Field(default=0.0, ge=0, lt=1, description="Of whole words, in both embeddings.")
     norm: Literal["post", "pre"] = Field(
         default="post", description="Normalise the sum (Vaswani) or what a sublayer reads (Xiong)."
     )
@@ -103,7 +108,7 @@ class Transformer(nn.Module):
         encoder: Blocks, and a last normalisation or identity.
         decoder: The same.
         output: From hidden states to logits.
-        dropout: On the embeddings, with their positions.
+        dropout: On the embeddings, with their positions; and of whole words.
     """
 
     def __init__(
@@ -114,7 +119,7 @@ class Transformer(nn.Module):
         encoder: tuple[list[EncoderBlock], nn.Module],
         decoder: tuple[list[DecoderBlock], nn.Module],
         output: nn.Linear,
-        dropout: float,
+        dropout: tuple[float, float],
     ) -> None:
         super().__init__()
         self.source_embedding, self.target_embedding, self.positions = (
@@ -125,7 +130,7 @@ class Transformer(nn.Module):
         self.encoder = cast("Sequence[EncoderBlock]", nn.ModuleList(encoder[0]))
         self.decoder = cast("Sequence[DecoderBlock]", nn.ModuleList(decoder[0]))
         self.encoder_norm, self.decoder_norm = encoder[1], decoder[1]
-        self.output, self.dropout = output, nn.Dropout(dropout)
+        self.output, self.dropout, self.word_dropout = output, Dropout(dropout[0]), dropout[1]
 
     def encode(self, source: Source) -> Memory:
         """Read `source.tokens (B, S)`: states `(B, S, D)`."""
@@ -174,7 +179,7 @@ class Transformer(nn.Module):
         return self.output(hidden)
 
     def _embed(self, embedding: TokenEmbedding, tokens: Tensor, where: Tensor) -> Tensor:
-        x = embedding(tokens)
+        x = word_dropout(embedding(tokens), self.word_dropout, self.training)
         return self.dropout(x if self.positions is None else x + self.positions(where))
 
     def _masks(self, state: TransformerState, width: int, segments: Tensor | None) -> tuple[Mask, Mask]:
@@ -233,7 +238,7 @@ def build_transformer(config: TransformerConfig, source_vocab: int, target_vocab
         nn.init.zeros_(output.bias)
     return Transformer(
         source, target, Sinusoidal(c.dim) if c.positions == "sinusoidal" else None,
-        (encoder, _norm(c, final)), (decoder, _norm(c, final)), output, c.dropout,
+        (encoder, _norm(c, final)), (decoder, _norm(c, final)), output, (c.dropout, c.word_dropout),
     )  # fmt: skip
 
 
@@ -260,13 +265,13 @@ def _attention(config: TransformerConfig, name: str) -> Attention:
 
 
 def _encoder_block(config: TransformerConfig, name: str) -> EncoderBlock:
-    feedforward = FeedForward(config.dim, config.ffn_dim, F.relu)
+    feedforward = FeedForward(config.dim, config.ffn_dim, F.relu, config.activation_dropout)
     return EncoderBlock(_attention(config, f"{name}.self"), feedforward, (_residual(config), _residual(config)))
 
 
 def _decoder_block(config: TransformerConfig, name: str) -> DecoderBlock:
     own, cross = _attention(config, f"{name}.self"), _attention(config, f"{name}.cross")
-    feedforward = FeedForward(config.dim, config.ffn_dim, F.relu)
+    feedforward = FeedForward(config.dim, config.ffn_dim, F.relu, config.activation_dropout)
     return DecoderBlock(own, cross, feedforward, (_residual(config), _residual(config), _residual(config)))
 
 

@@ -9,7 +9,7 @@ from onehop.nn.block import DecoderBlock, EncoderBlock, Residual
 from onehop.nn.embedding import TokenEmbedding
 from onehop.nn.feedforward import FeedForward
 from onehop.nn.interfaces import Decoder, Encoder, Memory, Source
-from onehop.nn.loss import cross_entropy, linear_cross_entropy
+from onehop.nn.loss import cross_entropy, linear_cross_entropy, linear_r_drop
 from onehop.nn.masks import Mask
 from onehop.nn.positions import Sinusoidal, sinusoidal
 from onehop.nn.state import KV, State
@@ -33,6 +33,7 @@ __all__ = [
     "attend",
     "cross_entropy",
     "linear_cross_entropy",
+    "linear_r_drop",
     "record_attention",
     "sinusoidal",
 ]

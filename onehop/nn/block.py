@@ -10,6 +10,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from onehop.nn.attention import Attention
+from onehop.nn.dropout import Dropout
 from onehop.nn.feedforward import FeedForward
 from onehop.nn.masks import Mask
 from onehop.nn.state import KV, Slots
@@ -26,7 +27,7 @@ class Residual(nn.Module):
 
     def __init__(self, before: nn.Module, after: nn.Module, dropout: float) -> None:
         super().__init__()
-        self.before, self.after, self.dropout = before, after, nn.Dropout(dropout)
+        self.before, self.after, self.dropout = before, after, Dropout(dropout)
 
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
         """Apply `sublayer` beside the identity."""
@@ -49,9 +50,12 @@ class EncoderBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: Mask, positions: Tensor) -> Tensor:
         """Transform `x (B, S, D)`; `positions (B, S)` are those of its tokens."""
-        attention = self.attention
-        x = self.attention_residual(x, lambda y: attention(y, attention.project(y, positions), mask, positions))
+        x = self.attention_residual(x, lambda y: self._mix(y, mask, positions))
         return self.feedforward_residual(x, self.feedforward)
+
+    def _mix(self, y: Tensor, mask: Mask, positions: Tensor) -> Tensor:
+        q, kv = self.attention.project_all(y, positions)
+        return self.attention.read(q, kv, mask)
 
 
 class DecoderBlock(nn.Module):
@@ -98,8 +102,9 @@ class DecoderBlock(nn.Module):
 
     def _recall(self, y: Tensor, past: KV, slots: Slots, mask: Mask, positions: Tensor, held: list[KV]) -> Tensor:
         """Self-attention over the past and the chunk; leave both, joined, in `held`."""
-        held.append(past.append(self.attention.project(y, positions), slots))
-        return self.attention(y, held[0].filled(slots.size + y.size(1)), mask, positions)
+        q, kv = self.attention.project_all(y, positions)
+        held.append(past.append(kv, slots))
+        return self.attention.read(q, held[0].filled(slots.size + y.size(1)), mask)
 
     def _read(self, y: Tensor, memory: KV, mask: Mask, positions: Tensor) -> Tensor:
         """Cross-attention: beams of one example become more queries over one copy of its source."""

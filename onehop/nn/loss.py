@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +12,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-ROWS = 256  # logits computed at once: few enough to stay in the processor's cache
+ROWS = 256  # logits computed at once, even: few enough to stay in the processor's cache
+Rows = Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]
 
 
 def cross_entropy(
@@ -40,7 +43,8 @@ def linear_cross_entropy(
     """Return `cross_entropy(hidden @ weight.T + bias, ...)` without ever holding all logits.
 
     The gradient of a few rows is computed beside their loss, while their logits are in the cache, so that neither
-    logits nor their gradients of the whole batch are written to memory: half the time of a small model's step.
+    logits nor their gradients of the whole batch are written to memory: half the time of a small model's step. Under
+    autocast, the products run in its precision; sums stay in float32.
 
     Args:
         hidden: What meets the vocabulary.
@@ -53,43 +57,128 @@ def linear_cross_entropy(
         >>> linear_cross_entropy(torch.ones(2, 3), torch.zeros(4, 3), None, torch.tensor([0, 3]))
         tensor(2.7726)
     """
-    return _LinearCrossEntropy.apply(hidden, weight, bias, targets, smoothing)  # type: ignore[no-any-return]
+    return _Fused.apply(hidden, weight, bias, targets, smoothing, _cross_entropy_rows)  # type: ignore[no-any-return]
 
 
-class _LinearCrossEntropy(torch.autograd.Function):
-    """Loss and gradients in one pass over chunks of rows."""
+def linear_r_drop(
+    hidden: Float[Tensor, "N 2 D"],
+    weight: Float[Tensor, "V D"],
+    bias: Float[Tensor, " V"] | None,
+    targets: Int[Tensor, " N"],
+    smoothing: float,
+    alpha: float,
+) -> Float[Tensor, ""]:
+    """Return the loss of R-Drop (Liang 2021), equation 4, halved, over chunks of rows as `linear_cross_entropy`.
+
+    The halves of each pair are the same position under two draws of dropout: the mean of their cross-entropies, and
+    `alpha / 4` times the sum of the two Kullback-Leibler divergences between them.
+
+    Args:
+        hidden: Both passes of each position.
+        weight: Of the last linear map.
+        bias: Of the last linear map, if it has one.
+        targets: Token of each pair.
+        smoothing: As in `cross_entropy`.
+        alpha: The paper's; 5 there for translation.
+
+    Example:
+        >>> linear_r_drop(torch.ones(1, 2, 3), torch.zeros(4, 3), None, torch.tensor([3]), 0.0, 5.0)
+        tensor(1.3863)
+    """
+    rows = partial(_r_drop_rows, alpha=alpha)
+    both = targets.repeat_interleave(2)
+    return _Fused.apply(hidden.flatten(0, 1), weight, bias, both, smoothing, rows) / 2  # type: ignore[no-any-return]
+
+
+class _Fused(torch.autograd.Function):
+    """Loss and gradients of a linear map and what follows it, in one pass over chunks of rows.
+
+    `rows(logits, targets, share)` returns a loss, and its gradient by the logits, both without the part of the smoothed
+    targets that is the same for every token: that is a sum over all rows, and needs no pass over the logits.
+    """
 
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, smoothing: float
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, smoothing: float, rows: Rows
     ) -> Tensor:
-        learn = any(ctx.needs_input_grad)
-        total = hidden.new_zeros(())
-        hidden_grad = torch.empty_like(hidden) if learn else None
-        weight_grad = torch.zeros_like(weight) if learn else None
-        bias_grad = torch.zeros_like(bias) if learn and bias is not None else None
-        for start in range(0, len(hidden), ROWS):
-            rows, chosen = hidden[start : start + ROWS], targets[start : start + ROWS, None]
-            logits = F.linear(rows, weight, bias)
-            norm = logits.logsumexp(1, keepdim=True)
-            total += norm.sum() - (1 - smoothing) * logits.gather(1, chosen).sum()
-            if smoothing:
-                total -= smoothing / len(weight) * logits.sum()
-            if hidden_grad is None or weight_grad is None:
-                continue
-            grad = logits.sub_(norm).exp_()  # softmax less the smoothed target is the gradient of the logits
-            if smoothing:
-                grad -= smoothing / len(weight)
-            grad.scatter_add_(1, chosen, grad.new_full(chosen.shape, smoothing - 1))
-            torch.mm(grad, weight, out=hidden_grad[start : start + ROWS])
-            weight_grad.addmm_(grad.T, rows)
-            if bias_grad is not None:
-                bias_grad += grad.sum(0)
-        ctx.gradients = hidden_grad, weight_grad, bias_grad
+        kind = hidden.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+        gradients = _Gradients(hidden, weight, bias) if any(ctx.needs_input_grad) else None
+        total, spread = weight.new_zeros(()), smoothing / len(weight)
+        with torch.autocast(kind, enabled=False):
+            narrow, offset = weight.to(dtype), None if bias is None else bias.to(dtype)
+            for start in range(0, len(hidden), ROWS):
+                chunk = slice(start, start + ROWS)
+                states = hidden[chunk].to(dtype)
+                logits = F.linear(states, narrow, offset)
+                loss, grad = rows(logits, targets[chunk, None], 1 - smoothing)
+                total += loss - spread * logits.sum(dtype=total.dtype)
+                if gradients:
+                    gradients.add(chunk, states, narrow, grad.to(dtype))
+            if gradients and spread:
+                gradients.spread(hidden, weight, spread)
+        ctx.gradients = gradients
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *outer: Tensor) -> Any:  # type: ignore[override]
-        gradients = [None if grad is None else grad * outer[0] for grad in ctx.gradients]
-        return *gradients, None, None
+        held: _Gradients = ctx.gradients
+        gradients = [None if grad is None else grad * outer[0] for grad in (held.hidden, held.weight, held.bias)]
+        return *gradients, None, None, None
+
+
+class _Gradients:
+    """Gradients for hidden states, weight and bias, gathered chunk by chunk."""
+
+    def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+        self.hidden, self.weight = torch.empty_like(hidden), torch.zeros_like(weight)
+        self.bias = None if bias is None else torch.zeros_like(bias)
+
+    def add(self, chunk: slice, states: Tensor, weight: Tensor, grad: Tensor) -> None:
+        """Add what a chunk's gradient by its logits means."""
+        if grad.dtype == self.weight.dtype:
+            torch.mm(grad, weight, out=self.hidden[chunk])
+            self.weight.addmm_(grad.T, states)
+        else:  # torch multiplies into its own precision only
+            self.hidden[chunk] = grad @ weight
+            self.weight += grad.T @ states
+        if self.bias is not None:
+            self.bias += grad.sum(0, dtype=self.bias.dtype)
+
+    def spread(self, hidden: Tensor, weight: Tensor, share: float) -> None:
+        """Subtract the gradient of `share` times the sum of all logits."""
+        self.hidden -= share * weight.sum(0)
+        self.weight -= share * hidden.sum(0)
+        if self.bias is not None:
+            self.bias -= share * len(hidden)
+
+
+def _cross_entropy_rows(logits: Tensor, targets: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Return `-share * log p(target)`, summed, where the rest of the share is spread, and its gradient."""
+    probs = logits.softmax(1)
+    # the largest probability is at least 1 / V, so its logarithm is safe, which that of the target's is not
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    norm = logits.amax(1).to(wide) - probs.amax(1).to(wide).log()
+    chosen = logits.gather(1, targets)
+    probs.scatter_add_(1, targets, probs.new_full(targets.shape, -share))
+    return norm.sum() - share * chosen.sum(dtype=wide), probs
+
+
+def _r_drop_rows(logits: Tensor, targets: Tensor, share: float, alpha: float) -> tuple[Tensor, Tensor]:
+    """Return the same with `alpha / 2` times both divergences between rows `2i` and `2i + 1`, and its gradient."""
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    logs = logits.log_softmax(1, dtype=wide)
+    loss = -share * logs.gather(1, targets).sum() + (share - 1) * (logs[:, 0] - logits[:, 0]).sum()
+    grad = logs.exp()
+    p, q = grad.view(-1, 2, grad.size(1)).unbind(1)
+    gap = logs[0::2] - logs[1::2]
+    there, back = (p * gap).sum(1, keepdim=True), -(q * gap).sum(1, keepdim=True)  # KL(p, q), KL(q, p)
+    loss += alpha / 2 * (there.sum() + back.sum())
+    apart = p - q
+    for_p = p * (gap - there) + apart
+    for_q = q * (-gap - back) - apart
+    p.add_(for_p, alpha=alpha / 2)
+    q.add_(for_q, alpha=alpha / 2)
+    grad.scatter_add_(1, targets, grad.new_full(targets.shape, -share))
+    return loss, grad

@@ -14,7 +14,7 @@ from onehop.data import Batch, fixed_batches
 from onehop.decode import Hypothesis, Rules, force, penalty, search, stepper
 from onehop.models.registry import build
 from onehop.nn.interfaces import Source
-from onehop.nn.loss import linear_cross_entropy
+from onehop.nn.loss import linear_cross_entropy, linear_r_drop
 from onehop.tasks.settings import DecodeConfig, Long, TranslationSettings
 from onehop.text import BOS, EOS, PAD, Ledger, Tokenizer, gaps, join_sentences, limit, split_sentences
 
@@ -228,11 +228,24 @@ def shift_right(target: Tensor, segments: Tensor | None = None) -> Tensor:
     return shifted
 
 
-def loss_sum(model: Any, batch: Batch, smoothing: float = 0.0) -> Tensor:
-    """Return the summed cross-entropy of a batch's target tokens, in nats; padding meets no vocabulary."""
+def loss_sum(model: Any, batch: Batch, smoothing: float = 0.0, r_drop: float = 0.0) -> Tensor:
+    """Return the summed cross-entropy of a batch's target tokens, in nats; padding meets no vocabulary.
+
+    Args:
+        model: Encoder and decoder.
+        batch: Pairs, packed or a row each.
+        smoothing: See `onehop.nn.cross_entropy`.
+        r_drop: The alpha of `onehop.nn.linear_r_drop`, for which each pair passes twice; 0 for once.
+    """
+    if r_drop:
+        batch = batch.map(lambda rows: rows.repeat_interleave(2, 0))
     memory = model.encode(Source(batch.source, batch.source_lengths, batch.source_segments))
     inputs, segments = shift_right(batch.target, batch.target_segments), batch.target_segments
     hidden, _ = model.decode(inputs, model.start(memory), segments=segments)
     real = torch.arange(batch.target.size(1), device=hidden.device) < batch.target_lengths.unsqueeze(1)
     output = model.output
+    if r_drop:
+        both = hidden.unflatten(0, (-1, 2)).transpose(1, 2)[real[::2]]  # (N, 2, D)
+        targets = batch.target[::2][real[::2]]
+        return linear_r_drop(both, output.weight, output.bias, targets, smoothing, r_drop)
     return linear_cross_entropy(hidden[real], output.weight, output.bias, batch.target[real], smoothing)

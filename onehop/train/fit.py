@@ -11,18 +11,23 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
+from torch import nn
 
 from onehop.data import Batch
+from onehop.errors import ConfigError
 from onehop.files import Run, os_errors, write_text
 from onehop.tasks.package import new_package, save_package
 from onehop.tasks.translation import loss_sum
+from onehop.train.averaging import Average, LastCheckpoints, MovingAverage, Newest, lent
 from onehop.train.card import model_card
+from onehop.train.flops import flops_per_cell
 from onehop.train.listener import Evaluation, Listener, Status
 from onehop.train.loop import Update, loop
 from onehop.train.optimizer import adamw
 from onehop.train.prepare import Prepared
 from onehop.train.progress import Progress, load_checkpoint, save_checkpoint
 from onehop.train.recipe import TrainConfig
+from onehop.train.recompute import recompute
 from onehop.train.schedule import schedule
 from onehop.train.validation import Validation
 
@@ -54,13 +59,17 @@ class Fit:
             warmup=train.warmup or 1,
             dim=self.recipe.model["dim"],
         )
+        self.average = _average(train, self.model, run)
+        if train.activation_checkpointing and not recompute(self.model):
+            raise ConfigError("this family has no blocks", "Leave it out.", "train.activation_checkpointing")
         self.progress = Progress()
         self.stop_signal = 0  # a signal's number, set by a handler: save and leave
         self._began = 0.0
         self._loss = 0.0
         self._evaluated = -1
         self._rest = 0.0
-        self._cells = self._tokens = 0  # of both sides, since the last update
+        # Since the last update: cells of batches, and those that are no padding; and operations of a cell.
+        self._cells, self._tokens, self._flops = 0, 0, 0.0
 
     # -------------------------------------------------------------------------------------------- the loop
 
@@ -102,23 +111,25 @@ class Fit:
         """Count an update, and tell and log it."""
         progress = self.progress
         progress.update += 1
+        self.average.updated(progress.update)
         progress.targets += update.num_targets
         progress.position = self._position
         progress.seconds = time.monotonic() - self._began
         if not update.skipped:
             self._loss = 0.95 * self._loss + 0.05 * update.loss if self._loss else update.loss
-        speed = clock.tick(update.num_targets)
+        speed, cells = clock.tick(update.num_targets, self._cells)
+        padding = round(1 - self._tokens / self._cells, 4) if self._cells else 0.0
+        self._cells = self._tokens = 0
         fraction = self._fraction()
         left = progress.seconds / fraction * (1 - fraction) if fraction else 0.0
         if update.skipped:
             self._note(f"update {progress.update}: the gradient is not finite; skipped")
         if progress.update == 20 and left:
             self._note(f"about {left / 60:.1f} minutes to go")
-        self.listener.updated(Status(progress.update, fraction, update, self._loss, speed, left))
-        padding = round(1 - self._tokens / self._cells, 4) if self._cells else 0.0
-        self._cells = self._tokens = 0
-        row = {**asdict(update), "padding": padding, "tokens_per_second": round(speed)}
-        self._write("update", {**row, "seconds": round(progress.seconds, 2)})
+        self.listener.updated(Status(progress.update, fraction, update, self._loss, speed, self._flops * cells, left))
+        speeds = {"tokens_per_second": round(speed), "gflops": round(self._flops * cells / 1e9, 1)}
+        row = {**asdict(update), "padding": padding, **speeds, "seconds": round(progress.seconds, 2)}
+        self._write("update", row)
 
     def _batches(self) -> Iterator[Batch]:
         """Yield training batches from where the run stands; `_position` is that behind the last one."""
@@ -128,10 +139,15 @@ class Fit:
             self._position = source.position
             self._cells += batch.num_cells
             self._tokens += batch.num_tokens
-            yield batch.to(self.device)
+            batch = batch.to(self.device)
+            self._flops = self._flops or flops_per_cell(self.model, self._loss_sum, batch)
+            yield batch
 
     def _loss_sum(self, model: Any, batch: Batch) -> torch.Tensor:
-        return loss_sum(model, batch, self.recipe.train.label_smoothing)
+        train = self.recipe.train
+        narrow = train.precision == "bfloat16"
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=narrow):
+            return loss_sum(model, batch, train.label_smoothing, train.r_drop)
 
     # -------------------------------------------------------------------------------------------- limits
 
@@ -162,6 +178,20 @@ class Fit:
     def _evaluate(self) -> None:
         """Measure validation, and write the package where it is the best so far."""
         progress, started = self.progress, time.monotonic()
+        with lent(self.model, self.average.weights(progress.update)):
+            loss, score, best = self._judge()
+        progress.due = False
+        seconds = time.monotonic() - started
+        evaluation = Evaluation(progress.update, loss, score, seconds, best)
+        self._evaluated = progress.update
+        progress.seconds = time.monotonic() - self._began
+        self._rest = time.monotonic() + 4 * seconds  # where minutes are short, most of them are for training
+        self.listener.evaluated(evaluation)
+        self._write("evaluation", {**asdict(evaluation), "seconds": round(seconds, 2)})
+
+    def _judge(self) -> tuple[float, float, bool]:
+        """Return loss and BLEU of the weights to be shipped, and whether they are the best so far; if so, ship them."""
+        progress = self.progress
         loss, score = self.validation.loss(), self.validation.bleu()
         figure = -loss if self.recipe.train.best == "loss" else score
         before = None if progress.best is None else (progress.best, -progress.best_loss)
@@ -172,14 +202,7 @@ class Fit:
             self._save_package(loss, score)
         else:
             progress.stale += 1
-        progress.due = False
-        seconds = time.monotonic() - started
-        evaluation = Evaluation(progress.update, loss, score, seconds, best)
-        self._evaluated = progress.update
-        progress.seconds = time.monotonic() - self._began
-        self._rest = time.monotonic() + 4 * seconds  # where minutes are short, most of them are for training
-        self.listener.evaluated(evaluation)
-        self._write("evaluation", {**asdict(evaluation), "seconds": round(seconds, 2)})
+        return loss, score, best
 
     # -------------------------------------------------------------------------------------------- files
 
@@ -189,14 +212,16 @@ class Fit:
         save_package(new_package(self.translator, sources, card), self.run.model)
 
     def _save(self) -> None:
-        save_checkpoint(self.run, self.model, self.optimizer, self.progress, self.recipe.train.keep)
+        train = self.recipe.train
+        keep = max(train.keep, train.average)
+        save_checkpoint(self.run, self.model, self.optimizer, self.progress, keep, self.average.tensors())
 
     def _resume(self) -> None:
         """Continue from the newest checkpoint, if there is one; the log forgets what came after it."""
         saved = self.run.saved()
         self._part, self._position = 0, self.progress.position
         if saved:
-            self.progress = load_checkpoint(saved[-1], self.model, self.optimizer)
+            self.progress = load_checkpoint(saved[-1], self.model, self.optimizer, self.average.load)
             self._part = int(self._fraction() * EVALUATIONS)
             self._position = self.progress.position
             self.listener.tell(f"resumed after update {self.progress.update:,}")
@@ -215,6 +240,12 @@ class Fit:
     _log: IO[str]
     _part: int
     _position: Any
+
+
+def _average(train: TrainConfig, model: nn.Module, run: Run) -> Average:
+    if train.ema:
+        return MovingAverage(model, train.ema)
+    return LastCheckpoints(model, run, train.save_every, train.average) if train.average > 1 else Newest()
 
 
 def limit_reached(train: TrainConfig, progress: Progress) -> str:
@@ -237,15 +268,17 @@ class Clock:
     """Speed over the last updates."""
 
     def __init__(self) -> None:
-        self._last, self._speed = time.monotonic(), 0.0
+        self._last = time.monotonic()
+        self._speeds: list[float] = []
 
-    def tick(self, tokens: int) -> float:
-        """Count an update of so many tokens; return tokens per second, smoothed."""
+    def tick(self, *amounts: int) -> list[float]:
+        """Count an update of so much of several things; return how much of each in a second, smoothed."""
         now = time.monotonic()
-        speed = tokens / max(now - self._last, 1e-9)
-        self._speed = 0.95 * self._speed + 0.05 * speed if self._speed else speed
+        speeds = [amount / max(now - self._last, 1e-9) for amount in amounts]
+        smooth = zip(self._speeds or speeds, speeds, strict=True)
+        self._speeds = [0.95 * before + 0.05 * speed for before, speed in smooth]
         self._last = now
-        return self._speed
+        return self._speeds
 
     def skip(self) -> None:
         """Leave out the time since the last tick."""

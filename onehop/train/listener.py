@@ -18,6 +18,7 @@ class Status:
         last: What it did.
         loss: Training loss, smoothed over the last updates; nats for each token.
         tokens_per_second: Target tokens learned from, over the last updates, evaluations not counted.
+        flops: Floating-point operations a second, over the last updates: the matrix products, padding included.
         seconds_left: Expected, evaluations not counted.
     """
 
@@ -26,6 +27,7 @@ class Status:
     last: Update
     loss: float
     tokens_per_second: float
+    flops: float
     seconds_left: float
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -51,23 +51,32 @@ class Progress:
 
 
 WEIGHTS, OPTIMIZER, PROGRESS = "weights.safetensors", "optimizer.safetensors", "progress.json"
+AVERAGE = "average/"
 
 
 def save_checkpoint(
-    run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, keep: int
+    run: Run,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    keep: int,
+    average: Mapping[str, Tensor],
 ) -> None:
     """Write a checkpoint beside its place, rename it there, and drop those beyond the newest `keep`."""
+    beside = {AVERAGE + name: tensor for name, tensor in average.items()}
     with new_folder(run.checkpoints / f"{progress.update:06d}") as new:
         # not `save_file`, whose errors are no OSError and do not tell a full disk
         (new / WEIGHTS).write_bytes(save({name: p.detach().contiguous() for name, p in model.named_parameters()}))
-        (new / OPTIMIZER).write_bytes(save({**optimizer_tensors(model, optimizer), **_random_state()}))
+        (new / OPTIMIZER).write_bytes(save({**optimizer_tensors(model, optimizer), **beside, **_random_state()}))
         (new / PROGRESS).write_text(to_json(asdict(progress)))
     for old in run.saved()[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Put a checkpoint back: weights, optimizer, random generators; return its progress."""
+def load_checkpoint(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: Callable[[Mapping[str, Tensor]], None]
+) -> Progress:
+    """Put a checkpoint back: weights, optimizer, average, random generators; return its progress."""
     progress = load_progress(folder)
     with _damage(folder):
         weights, rest = load_file(folder / WEIGHTS), load_file(folder / OPTIMIZER)
@@ -78,6 +87,7 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
         if "random/cuda" in rest:
             torch.cuda.set_rng_state(rest.pop("random/cuda"))
         load_optimizer_tensors(model, optimizer, rest)
+        average({name.removeprefix(AVERAGE): tensor for name, tensor in rest.items() if name.startswith(AVERAGE)})
     return progress
 
 

@@ -106,7 +106,7 @@ class TrainConfig(Table):
     )
     packing: bool = Field(default=False, description="Put several pairs into a row, so that little is padding.")
     accumulate: int = Field(default=1, ge=1, description="Batches for each update.")
-    schedule: Literal["noam", "inverse_sqrt", "cosine", "constant"] = Field(
+    schedule: Literal["noam", "inverse_sqrt", "cosine", "linear", "constant"] = Field(
         default="cosine", description="Of the rate."
     )
     learning_rate: float | None = Field(default=None, gt=0, description="Peak; the factor, for noam.")
@@ -117,6 +117,17 @@ class TrainConfig(Table):
     max_norm: float = Field(default=1.0, ge=0, description="Gradients are clipped to this length; 0: not at all.")
     label_smoothing: float = Field(
         default=0.1, ge=0, lt=1, description="Share of a target's mass spread over all tokens."
+    )
+    r_drop: float = Field(
+        default=0.0, ge=0, description="Weight of the divergence between two draws of dropout (Liang 2021); 5 there."
+    )
+    ema: float = Field(default=0.0, ge=0, lt=1, description="Decay of a moving average of the weights; 0: none.")
+    average: int = Field(default=1, ge=1, description="Checkpoints whose mean is validated and shipped.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="Of the matrix products in training; weights and sums stay float32."
+    )
+    activation_checkpointing: bool = Field(
+        default=False, description="Compute activations again on the way back: less memory, a third more time."
     )
     seed: int = Field(default=1, ge=0, lt=2**63, description="Of weights, order of data and dropout.")
     evaluate_every: int | None = Field(
@@ -131,9 +142,11 @@ class TrainConfig(Table):
     )
 
     @model_validator(mode="after")
-    def _betas(self) -> TrainConfig:
+    def _fits(self) -> TrainConfig:
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas={self.betas} must lie in [0, 1)")
+        if self.ema and self.average > 1:
+            raise ValueError("ema and average are two ways to the same end; give one of them")
         return self
 
 
@@ -161,7 +174,9 @@ class Recipe(Table):
 
 
 def load_recipe(path: str | Path, settings: Sequence[str] = ()) -> Recipe:
-    """Read a recipe and apply `TABLE.KEY=VALUE` settings; paths in it are relative to the file's folder.
+    """Read a recipe and apply `TABLE.KEY=VALUE` settings.
+
+    Paths in it are relative to the file's folder, and may name variables of the environment: `$ONEHOP_DATA/train.en`.
 
     Raises:
         ConfigError: Lists every mistake at once.
@@ -216,7 +231,17 @@ FILES = ("source", "target", "pairs", "valid_source", "valid_target", "valid_pai
 
 def found_from(recipe: Recipe, folder: Path) -> Recipe:
     """Return the recipe with data files that are relative to `folder` as the current folder sees them."""
-    return _with_files(recipe, lambda file: _tidy(folder / file))
+    return _with_files(recipe, lambda file: _tidy(folder / _expanded(file)))
+
+
+def _expanded(file: str) -> str:
+    """Put in what the environment says for `$NAME`."""
+    path = os.path.expandvars(file)
+    if file.startswith("$") and path == file:
+        name = file.split("/")[0]
+        remedy = f"Set it to the folder of your data: export {name.strip('${}')}=FOLDER"
+        raise ConfigError(f"{name} is not set in the environment", remedy, file)
+    return path
 
 
 def _tidy(path: Path) -> str:

@@ -45,6 +45,15 @@ def cosine(peak: float, warmup: int) -> Schedule:
     return rate
 
 
+def linear(peak: float, warmup: int) -> Schedule:
+    """Rise linearly to `peak` at `warmup` updates and fall linearly to 0 at the end (Devlin 2019)."""
+
+    def rate(step: int, fraction: float) -> float:
+        return peak * min(step / warmup, max(0.0, 1 - fraction))
+
+    return rate
+
+
 def constant(peak: float, warmup: int) -> Schedule:
     """Rise linearly to `peak` at `warmup` updates and stay there."""
 
@@ -54,7 +63,7 @@ def constant(peak: float, warmup: int) -> Schedule:
     return rate
 
 
-SCHEDULES = ("noam", "inverse_sqrt", "cosine", "constant")
+SCHEDULES = ("noam", "inverse_sqrt", "cosine", "linear", "constant")
 
 
 def schedule(name: str, *, rate: float, warmup: int, dim: int) -> Schedule:
@@ -67,7 +76,7 @@ def schedule(name: str, *, rate: float, warmup: int, dim: int) -> Schedule:
     """
     if name == "noam":
         return noam(dim, warmup, rate)
-    makers = {"inverse_sqrt": inverse_sqrt, "cosine": cosine, "constant": constant}
+    makers = {"inverse_sqrt": inverse_sqrt, "cosine": cosine, "linear": linear, "constant": constant}
     if name not in makers:
         raise ConfigError(f"unknown schedule {name!r}", f"Use one of {', '.join(SCHEDULES)}.", "train.schedule")
     return makers[name](rate, warmup)

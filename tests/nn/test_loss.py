@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from onehop.nn import cross_entropy, linear_cross_entropy
+from onehop.nn import cross_entropy, linear_cross_entropy, linear_r_drop
 from onehop.nn.loss import ROWS
 
 
@@ -67,3 +67,50 @@ def test_the_fused_loss_needs_no_gradient():
         found: Tensor = linear_cross_entropy(hidden, weight, None, targets)
     torch.testing.assert_close(found, cross_entropy(hidden @ weight.T, targets))
     assert not found.requires_grad
+
+
+@pytest.mark.parametrize("rows", [1, ROWS // 2, ROWS + 3])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("alpha", [0.0, 5.0])
+def test_r_drop_is_half_of_equation_4_forward_and_backward(rows: int, smoothing: float, alpha: float):
+    hidden = torch.randn(rows, 2, 5, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(7, 5, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(7, dtype=torch.float64, requires_grad=True)
+    targets, inputs = torch.randint(0, 7, (rows,)), (hidden, weight, bias)
+    fused = linear_r_drop(hidden, weight, bias, targets, smoothing, alpha)
+    first, second = (F.linear(hidden[:, i], weight, bias) for i in (0, 1))
+    likely = cross_entropy(first, targets, smoothing) + cross_entropy(second, targets, smoothing)
+    p, q = first.log_softmax(1), second.log_softmax(1)
+    apart = F.kl_div(q, p, reduction="sum", log_target=True) + F.kl_div(p, q, reduction="sum", log_target=True)
+    plain = (likely + alpha * apart / 2) / 2
+    torch.testing.assert_close(fused, plain)
+    torch.testing.assert_close(torch.autograd.grad(fused, inputs), torch.autograd.grad(plain, inputs))
+
+
+def test_the_fused_loss_is_finite_where_the_target_has_no_probability_left():
+    hidden = torch.tensor([[300.0]], requires_grad=True)
+    found = linear_cross_entropy(hidden, torch.tensor([[1.0], [-1.0]]), None, torch.tensor([1]))
+    assert float(found.detach()) == pytest.approx(600)
+    assert float(torch.autograd.grad(found, hidden)[0]) == pytest.approx(2)
+
+
+@pytest.mark.parametrize("alpha", [None, 5.0])
+def test_under_autocast_the_fused_loss_is_that_of_float32_to_a_hundredth(alpha: float | None):
+    torch.manual_seed(1)
+    hidden, weight = torch.randn(300, 2, 32, requires_grad=True), (torch.randn(50, 32) / 6).requires_grad_()
+    targets = torch.randint(0, 50, (300,))
+
+    def loss() -> tuple[Tensor, tuple[Tensor, ...]]:
+        if alpha is None:
+            found = linear_cross_entropy(hidden[:, 0], weight, None, targets, 0.1)
+        else:
+            found = linear_r_drop(hidden, weight, None, targets, 0.1, alpha)
+        return found.detach(), torch.autograd.grad(found, (hidden, weight))
+
+    exact, wanted = loss()
+    with torch.autocast("cpu", torch.bfloat16):
+        near, found = loss()
+    assert near.dtype == torch.float32
+    torch.testing.assert_close(near, exact, rtol=1e-2, atol=0)
+    for one, other in zip(found, wanted, strict=True):
+        assert float((one - other).norm() / other.norm()) < 1e-2

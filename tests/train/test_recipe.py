@@ -82,3 +82,12 @@ def test_every_bundled_recipe_reads():
     found = [*root.glob("recipes/**/*.toml"), *root.glob("onehop/bundled/**/*.toml")]
     assert all(isinstance(load_recipe(path), Recipe) for path in found)
     assert make_recipe(tables("p.tsv")).train.max_updates == 2
+
+
+def test_paths_may_name_variables_of_the_environment(tmp_path, monkeypatch):
+    (tmp_path / "r.toml").write_text('[data]\npairs = ["$SOME_TEXTS/pairs.tsv"]\n')
+    monkeypatch.setenv("SOME_TEXTS", str(tmp_path / "texts"))
+    assert load_recipe(tmp_path / "r.toml").data.pairs == [str(tmp_path / "texts/pairs.tsv")]
+    monkeypatch.delenv("SOME_TEXTS")
+    with pytest.raises(ConfigError, match="SOME_TEXTS is not set"):
+        load_recipe(tmp_path / "r.toml")

@@ -17,7 +17,7 @@ from onehop.files import Run
 from onehop.models.transformer import TransformerConfig
 from onehop.tasks import Translator
 from onehop.text import EOS
-from onehop.train import Recipe, fit, make_recipe, train, validation
+from onehop.train import Recipe, fit, make_recipe, recompute, train, validation
 from onehop.train.recipe import FILES
 from tests.fixtures.tiny import log_rows, number_pairs, tables, write_pairs
 
@@ -40,8 +40,8 @@ class Outcome:
     """What came of a run, each part worked out when it is asked for."""
 
     def __init__(self, folder: Path, tables: Mapping[str, Mapping[str, Any]]) -> None:
-        self.folder, self.searches, self.scored = folder, [], []
-        search, bleu = Translator.search, validation.bleu
+        self.folder, self.searches, self.scored, self.recomputed = folder, [], [], 0
+        search, bleu, again = Translator.search, validation.bleu, recompute.checkpoint
 
         def heard(translator: Translator, sources: Any, decode: Any, nbest: int = 1) -> Any:
             self.searches.append((len(sources), decode.beam_size))
@@ -52,8 +52,12 @@ class Outcome:
             falling = 100.0 - len(self.scored)  # BLEU and loss must disagree for `train.best` to matter
             return replace(bleu(hypotheses, references, tokenize), value=falling)
 
+        def recomputed(*inputs: Any, **settings: Any) -> Any:
+            self.recomputed += 1
+            return again(*inputs, **settings)
+
         patches = patch.object(Translator, "search", heard), patch.object(validation, "bleu", scored)
-        with patches[0], patches[1], patch.object(fit, "GOLDEN", 2):
+        with patches[0], patches[1], patch.object(fit, "GOLDEN", 2), patch.object(recompute, "checkpoint", recomputed):
             train(make_recipe(tables), folder)
 
     @cached_property
@@ -164,6 +168,10 @@ def weights(outcome: Outcome) -> Any:
     return outcome.weights
 
 
+def shipped(outcome: Outcome) -> Any:
+    return (outcome.folder / "model/model.safetensors").read_bytes()
+
+
 def shapes(outcome: Outcome) -> Any:
     return outcome.shapes
 
@@ -236,6 +244,11 @@ CASES = {
     "train.epsilon": Case(0.1, weights),
     "train.max_norm": Case(0.01, weights),
     "train.label_smoothing": Case(0.5, losses),
+    "train.r_drop": Case(5.0, losses, {"model.dropout": 0.3}),
+    "train.ema": Case(0.9, shipped),
+    "train.average": Case(2, shipped, {"train.save_every": 1}),
+    "train.precision": Case("bfloat16", losses),
+    "train.activation_checkpointing": Case(True, lambda run: run.recomputed),
     "train.seed": Case(2, losses),
     "train.evaluate_every": Case(1, evaluations),
     "train.save_every": Case(1, checkpoints),
@@ -261,6 +274,8 @@ CASES = {
     "model.num_decoder_layers": Case(2, shapes),
     "model.dropout": Case(0.5, losses),
     "model.attention_dropout": Case(0.5, losses),
+    "model.activation_dropout": Case(0.5, losses),
+    "model.word_dropout": Case(0.5, losses),
     "model.norm": Case("post", losses),
     "model.tying": Case("none", shapes),
     "model.positions": Case("none", losses),

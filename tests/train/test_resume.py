@@ -59,7 +59,15 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert {**first, "seconds": 0} == {**second, "seconds": 0}
 
 
-KINDS = {"plain": {}, "accumulated": {"accumulate": 2}, "cosine": {"schedule": "cosine", "evaluate_every": None}}
+KINDS = {
+    "plain": {},
+    "accumulated": {"accumulate": 2},
+    "cosine": {"schedule": "cosine", "evaluate_every": None},
+    "r_drop": {"r_drop": 5.0},
+    "ema": {"ema": 0.8},
+    "average": {"average": 3, "save_every": 2},
+    "bfloat16": {"precision": "bfloat16", "activation_checkpointing": True},
+}
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from onehop.errors import ConfigError
 from onehop.nn.attention.attend import Select, attend, attention_weights
@@ -80,19 +84,56 @@ class Attention(nn.Module):
 
     def project(self, memory: Float[Tensor, "B S D"], positions: Int[Tensor, "B S"]) -> KV:
         """Return the keys and values of `memory`: once for a source, or once for each new chunk."""
-        keys = self.projections.key(memory).unflatten(-1, (self.num_kv_heads, -1)).transpose(1, 2)
-        values = self.projections.value(memory).unflatten(-1, (self.num_kv_heads, -1)).transpose(1, 2)
-        return KV(self.score.key_map(keys, positions), values)
+        keys, values = together(memory, [self.projections.key, self.projections.value])
+        return self._kv(keys, values, positions)
+
+    def query(self, x: Float[Tensor, "B T D"], positions: Int[Tensor, "B T"]) -> Float[Tensor, "B H T K"]:
+        """Return the queries of `x`."""
+        return self._q(self.projections.query(x), positions)
+
+    def project_all(
+        self, x: Float[Tensor, "B T D"], positions: Int[Tensor, "B T"]
+    ) -> tuple[Float[Tensor, "B H T K"], KV]:
+        """Return the queries, keys and values of states that read each other, by one product."""
+        maps = self.projections
+        queries, keys, values = together(x, [maps.query, maps.key, maps.value])
+        return self._q(queries, positions), self._kv(keys, values, positions)
 
     def forward(
         self, x: Float[Tensor, "B T D"], kv: KV, mask: Mask, positions: Int[Tensor, "B T"]
     ) -> Float[Tensor, "B T D"]:
         """Let each state of `x` read from `kv` what `mask` allows; `positions` are those of `x`."""
-        q = self.projections.query(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-        q = self.score.query_map(q, positions)
+        return self.read(self.query(x, positions), kv, mask)
+
+    def read(self, q: Float[Tensor, "B H T K"], kv: KV, mask: Mask) -> Float[Tensor, "B T D"]:
+        """Let each query read from `kv` what `mask` allows."""
         record = subscriber(self.name)
         if record is not None:
             record.add(self.name, attention_weights(q, kv.keys, self.score, mask, self.select))
         dropout = self.dropout if self.training else 0.0
         context = attend(q, kv.keys, kv.values, self.score, mask, self.select, dropout)  # (B, H, T, K)
         return self.out(context.transpose(1, 2).flatten(-2))
+
+    def _q(self, queries: Tensor, positions: Tensor) -> Tensor:
+        return self.score.query_map(queries.unflatten(-1, (self.num_heads, -1)).transpose(1, 2), positions)
+
+    def _kv(self, keys: Tensor, values: Tensor, positions: Tensor) -> KV:
+        k, v = (x.unflatten(-1, (self.num_kv_heads, -1)).transpose(1, 2) for x in (keys, values))
+        return KV(self.score.key_map(k, positions), v)
+
+
+def together(x: Tensor, maps: Sequence[nn.Linear]) -> Sequence[Tensor]:
+    """Return what each linear map makes of `x`, in training by one product, which keeps the processor busier.
+
+    Without gradients each map runs by itself: joining the weights anew would cost more than a step of decoding gains.
+    So does a map that is more than its weight: one with hooks, or of another type.
+    """
+    if not torch.is_grad_enabled() or not all(map(_plain, maps)):
+        return [each(x) for each in maps]
+    weight = torch.cat([each.weight for each in maps])
+    bias = None if maps[0].bias is None else torch.cat([each.bias for each in maps])  # pyright: ignore[reportUnnecessaryComparison]
+    return F.linear(x, weight, bias).split([each.out_features for each in maps], -1)
+
+
+def _plain(each: nn.Linear) -> bool:
+    return type(each) is nn.Linear and not (each._forward_hooks or each._forward_pre_hooks or each._backward_hooks)  # pyright: ignore[reportPrivateUsage]
