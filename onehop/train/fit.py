@@ -68,8 +68,8 @@ class Fit:
         self._loss = 0.0
         self._evaluated = -1
         self._rest = 0.0
-        # Since the last update: cells of batches, and those that are no padding; and operations of a cell.
-        self._cells, self._tokens, self._flops = 0, 0, 0.0
+        self._cells = self._tokens = 0  # of both sides, since the last update
+        self._flops = 0.0  # operations of a cell
 
     # -------------------------------------------------------------------------------------------- the loop
 
@@ -118,8 +118,6 @@ class Fit:
         if not update.skipped:
             self._loss = 0.95 * self._loss + 0.05 * update.loss if self._loss else update.loss
         speed, cells = clock.tick(update.num_targets, self._cells)
-        padding = round(1 - self._tokens / self._cells, 4) if self._cells else 0.0
-        self._cells = self._tokens = 0
         fraction = self._fraction()
         left = progress.seconds / fraction * (1 - fraction) if fraction else 0.0
         if update.skipped:
@@ -127,6 +125,8 @@ class Fit:
         if progress.update == 20 and left:
             self._note(f"about {left / 60:.1f} minutes to go")
         self.listener.updated(Status(progress.update, fraction, update, self._loss, speed, self._flops * cells, left))
+        padding = round(1 - self._tokens / self._cells, 4) if self._cells else 0.0
+        self._cells = self._tokens = 0
         speeds = {"tokens_per_second": round(speed), "gflops": round(self._flops * cells / 1e9, 1)}
         row = {**asdict(update), "padding": padding, **speeds, "seconds": round(progress.seconds, 2)}
         self._write("update", row)

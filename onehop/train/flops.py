@@ -22,4 +22,4 @@ def flops_per_cell(model: nn.Module, loss_sum: Callable[[nn.Module, Batch], Tens
     with torch.random.fork_rng(), FlopCounterMode(display=False) as counter:
         loss = loss_sum(model, few)
         torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad], allow_unused=True)
-    return counter.get_total_flops() / (few.source.numel() + few.target.numel())
+    return counter.get_total_flops() / few.num_cells
