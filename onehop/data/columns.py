@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from onehop.errors import DataError, nearest
 
-# ISO 639-1 without "id" and "no", which are names of other columns more often; besides, FLORES codes such as eng_Latn are known by their form.
+# ISO 639-1 without "id" and "no", which more often name other columns; besides, FLORES codes such as eng_Latn are
+# known by their form.
 CODES = (
     "aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee el en "
     "eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia ie ig ii ik io is it iu ja jv "

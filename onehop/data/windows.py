@@ -39,7 +39,7 @@ class Sampling:
             anew in each epoch, in [0, 1].
 
     Example:
-        >>> Sampling(weights=(1, 0.5)).visits([0, 1, 1])
+        >>> Sampling(weights=(1.0, 0.5)).visits([0, 1, 1])
         [(0, 0, 1.0), (1, 0, 0.5), (2, 0, 0.5)]
     """
 

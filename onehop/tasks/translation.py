@@ -351,7 +351,7 @@ def loss_sum(model: Any, batch: Batch, smoothing: float = 0.0, r_drop: float = 0
 
     Args:
         model: Encoder and decoder.
-        batch: Pairs.
+        batch: Pairs, packed or a row each.
         smoothing: See `onehop.nn.cross_entropy`.
         r_drop: The alpha of `onehop.nn.linear_r_drop`, for which each pair passes twice; 0 for once.
     """
