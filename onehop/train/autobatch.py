@@ -17,7 +17,8 @@ from pathlib import Path
 import torch
 
 from onehop.data import Batch, Pair, evaluation_batches
-from onehop.tasks.translation import Translator, loss_sum
+from onehop.tasks.translation import Translator
+from onehop.train.objective import Objective
 
 BUDGETS = tuple(1_000 * 2**n for n in range(7))
 NEAR = 0.9  # of the best speed
@@ -43,7 +44,7 @@ class Trial:
 
 
 def find_batch_tokens(
-    translator: Translator, pairs: Sequence[Pair], smoothing: float, device: str, tell: Callable[[str], None]
+    translator: Translator, pairs: Sequence[Pair], loss_sum: Objective, device: str, tell: Callable[[str], None]
 ) -> int:
     """Return a number for `train.batch_tokens`, measured; random generators are left as they were."""
     model, memory = translator.model.to(device), Memory(torch.device(device))
@@ -51,7 +52,7 @@ def find_batch_tokens(
     batches = longest_batches(translator, pairs)
     generators = [torch.cuda.current_device()] if memory.cuda else []
     with torch.random.fork_rng(generators):
-        measured = (trial(translator, batch.to(device), budget, smoothing, memory) for budget, batch in batches)
+        measured = (trial(translator, batch.to(device), budget, loss_sum, memory) for budget, batch in batches)
         trials = list(worthwhile(measured, free))
     model.zero_grad(set_to_none=True)
     found = choose(trials, free)
@@ -66,7 +67,7 @@ def longest_batches(translator: Translator, pairs: Sequence[Pair]) -> Iterator[t
     some = pairs[:: max(1, len(pairs) // LINES)]
     sources = translator.source_tokenizer.encode_batch([pair.source for pair in some])
     targets = translator.target_tokenizer.encode_batch([pair.target for pair in some])
-    sides = [(source[:limit], target[:limit]) for source, target in zip(sources, targets, strict=True)]
+    sides = [pair for pair in zip(sources, targets, strict=True) if max(map(len, pair)) <= limit]
     sides.sort(key=lambda pair: -max(map(len, pair)))
     longest = 1 + max(map(len, sides[0]))
     for budget in BUDGETS:
@@ -76,13 +77,13 @@ def longest_batches(translator: Translator, pairs: Sequence[Pair]) -> Iterator[t
         yield budget, next(evaluation_batches(*zip(*sides[:rows], strict=True), batch_tokens=rows * longest))
 
 
-def trial(translator: Translator, batch: Batch, budget: int, smoothing: float, memory: Memory) -> Trial:
+def trial(translator: Translator, batch: Batch, budget: int, loss_sum: Objective, memory: Memory) -> Trial:
     """Measure a batch: the best of three goes, of which the first warms up, or fewer if they take long."""
     model, best, took = translator.model.train(), float("inf"), 0.0
     memory.begin()
     for _ in range(3):
         began = time.perf_counter()
-        loss = loss_sum(model, batch, smoothing) / batch.num_targets
+        loss = loss_sum(model, batch) / batch.num_targets
         loss.backward()
         memory.synchronise()
         seconds = time.perf_counter() - began

@@ -10,19 +10,18 @@ from math import isfinite
 from pathlib import Path
 from typing import IO, Any
 
-import torch
 from torch import nn
 
 from onehop.data import Batch
 from onehop.errors import ConfigError
 from onehop.files import Run, os_errors, write_text
 from onehop.tasks.package import new_package, save_package
-from onehop.tasks.translation import loss_sum
 from onehop.train.averaging import Average, LastCheckpoints, MovingAverage, Newest, lent
 from onehop.train.card import model_card
 from onehop.train.flops import flops_per_cell
 from onehop.train.listener import Evaluation, Listener, Status
 from onehop.train.loop import Update, loop
+from onehop.train.objective import objective
 from onehop.train.optimizer import adamw
 from onehop.train.prepare import Prepared
 from onehop.train.progress import Progress, load_checkpoint, save_checkpoint
@@ -62,6 +61,7 @@ class Fit:
         self.average = _average(train, self.model, run)
         if train.activation_checkpointing and not recompute(self.model):
             raise ConfigError("this family has no blocks", "Leave it out.", "train.activation_checkpointing")
+        self._objective = objective(train, device)
         self.progress = Progress(due=prepared.parent is not None)  # a model that is continued is the best so far
         self.stop_signal = 0  # a signal's number, set by a handler: save and leave
         self._began = 0.0
@@ -80,7 +80,7 @@ class Fit:
         batches = self._batches()
         train = self.recipe.train
         steps = loop(
-            self.model, self._loss_sum, batches, self.optimizer, self._rate,
+            self.model, self._objective, batches, self.optimizer, self._rate,
             accumulate=train.accumulate, max_norm=train.max_norm,
         )  # fmt: skip
         with os_errors(self.run.log, "write"), self.run.open_log() as log:
@@ -140,14 +140,8 @@ class Fit:
             self._cells += batch.num_cells
             self._tokens += batch.num_tokens
             batch = batch.to(self.device)
-            self._flops = self._flops or flops_per_cell(self.model, self._loss_sum, batch)
+            self._flops = self._flops or flops_per_cell(self.model, self._objective, batch)
             yield batch
-
-    def _loss_sum(self, model: Any, batch: Batch) -> torch.Tensor:
-        train = self.recipe.train
-        narrow = train.precision == "bfloat16"
-        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=narrow):
-            return loss_sum(model, batch, train.label_smoothing, train.r_drop)
 
     # -------------------------------------------------------------------------------------------- limits
 

@@ -16,7 +16,7 @@ from onehop.text import Tokenizer
 from onehop.text.tokenizer import CONTROLS, RESERVED
 from onehop.train.recipe import Recipe
 
-FREE = ("dropout", "attention_dropout")  # of the model: no weight depends on them
+FREE = ("dropout", "attention_dropout", "activation_dropout", "word_dropout")  # of the model: no weight depends on them
 FOREIGN = 0.01  # share of tokens that are single bytes, above which the vocabulary hardly knows the text
 
 

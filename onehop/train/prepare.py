@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from onehop.data import Columns, Pair, PairStore, Sampling, Split, TrainingBatches, hold_out, sample, table_columns
-from onehop.errors import ConfigError
-from onehop.metrics import tokenizer_for
-from onehop.models.registry import configure
 from onehop.tasks.settings import TextLimits, TranslationSettings
 from onehop.tasks.translation import Translator
 from onehop.tasks.weights import put, weights
-from onehop.text import (
-    LEAST_VOCAB_SIZE,
-    Ledger,
-    Tokenizer,
-    default_max_length,
-    limit_pair,
-    split_sentences,
-    train_tokenizer,
-)
+from onehop.text import Ledger, Tokenizer, limit_pair
 from onehop.train.autobatch import find_batch_tokens
+from onehop.train.choose import Tell, duration, fill, guess_tokens, judge, lengths, thread_seconds, vocabularies
+from onehop.train.objective import objective
 from onehop.train.parent import Parent, kept_vocabularies, notices
-from onehop.train.recipe import Recipe, TextConfig, TrainConfig
-from onehop.train.size import PLANS, Plan, learning_rate, plan
+from onehop.train.recipe import Recipe
+from onehop.train.size import plan
 
-FEWEST = 1_000  # updates, where none are asked for: fewer would end while the learning rate still rises
 SAMPLE = 300_000  # pairs that vocabularies and lengths are chosen on; more changes neither
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -72,7 +60,7 @@ def prepare(recipe: Recipe, folder: Path, tell: Tell, device: str = "cpu", paren
     num_pairs = len(store) - len(split.held)
     unseen = {pair.source for pair in split.validation} if len(split.held) else set[str]()
     lines = [pair for pair in sample(store, SAMPLE) if pair.source not in unseen]
-    chosen = plan(num_pairs, num_pairs * _tokens(lines), _seconds(recipe.train, device))
+    chosen = plan(num_pairs, num_pairs * guess_tokens(lines), thread_seconds(recipe.train, device))
     recipe = judge(fill(recipe, chosen, num_pairs, tell), split.validation, tell)
     tags = [*dict.fromkeys(tag for tag in recipe.data.tags if tag)]
     source, target = (
@@ -85,10 +73,10 @@ def prepare(recipe: Recipe, folder: Path, tell: Tell, device: str = "cpu", paren
     translator = new_model(recipe, limits, (source, target), parent)
     batch_tokens = recipe.train.batch_tokens
     if batch_tokens == "auto":
-        batch_tokens = find_batch_tokens(translator, lines, recipe.train.label_smoothing, device, tell)
+        batch_tokens = find_batch_tokens(translator, lines, objective(recipe.train, device), device, tell)
     train = recipe.train.model_copy(update={"batch_tokens": batch_tokens})
     seen = chosen.epochs * pairs_of_epoch(store, split, recipe.data.weights)
-    train = _duration(train, seen * tokens, tell)
+    train = duration(train, seen * tokens, tell)
     recipe = recipe.model_copy(update={"train": train})
     batches = TrainingBatches(
         store, source, target,
@@ -185,161 +173,3 @@ def pairs_of_epoch(store: PairStore, split: Split, weights: Sequence[float]) -> 
         low, high = np.searchsorted(split.held, (numbers.start, numbers.stop))
         sizes[store.file(index)] += len(numbers) - (high - low)
     return round(float(sizes @ np.array(weights)))
-
-
-# ------------------------------------------------------------------------------------------------ choosing
-
-
-def fill(recipe: Recipe, chosen: Plan, num_pairs: int, tell: Tell) -> Recipe:
-    """Fill in what the recipe leaves open from the plan, and resolve the model's settings."""
-    model = {"architecture": "transformer", **recipe.model}
-    name = model.pop("architecture")
-    preset = model.pop("preset", None if recipe.train.init or name != "transformer" else "auto")
-    if preset == "auto":
-        if name != "transformer":
-            raise ConfigError(f"preset 'auto' is for the transformer, not {name!r}", "Name a preset.", "model.preset")
-        why = chosen.why if chosen.model.keys() - model.keys() else "given a model by the recipe"
-        model = {**chosen.model, **model}
-        tell(f"size: {num_pairs:,} pairs are {why}; {_shape(model)}")
-    elif preset is not None:
-        model["preset"] = preset
-    resolved = configure(name, model).model_dump()
-    train, text = recipe.train, recipe.text
-    updates = {
-        "batch_tokens": train.batch_tokens or chosen.batch_tokens,
-        "learning_rate": train.learning_rate or peak(train, resolved["dim"]),
-        "warmup": train.warmup or chosen.warmup,
-    }
-    return recipe.model_copy(
-        update={
-            "model": {"architecture": name, **resolved},
-            "train": train.model_copy(update=updates),
-            "text": text.model_copy(update={"vocab_size": text.vocab_size or chosen.vocab_size}),
-        }
-    )
-
-
-def peak(train: TrainConfig, dim: int) -> float:
-    """Return the peak rate for a model of that width, or the factor for noam; a third of it where a model is continued.
-
-    At the full peak the first updates undo what the weights know before the rate falls; at a tenth, in the updates that
-    a small text allows, they hardly learn the new text.
-    """
-    rate = 1.0 if train.schedule == "noam" else learning_rate(dim)
-    return rate / 3 if train.init else rate
-
-
-def judge(recipe: Recipe, validation: Sequence[Pair], tell: Tell) -> Recipe:
-    """Choose the figure that decides which model is kept: BLEU counts runs of four words, which short lines lack."""
-    if recipe.train.best:
-        return recipe
-    words = [len(pair.target.split()) for pair in validation]
-    unspaced = tokenizer_for(recipe.data.target_language) != "13a"
-    long = unspaced or not words or sum(words) >= 4 * len(words)
-    if not long:
-        tell(
-            "validation: lines of fewer than 4 words, too short for BLEU, so the loss decides which model is kept; "
-            "if the target is written without spaces, set data.target_language"
-        )
-    train = recipe.train.model_copy(update={"best": "bleu" if long else "loss"})
-    return recipe.model_copy(update={"train": train})
-
-
-def _shape(model: dict[str, Any]) -> str:
-    return (
-        f"{model['dim']} wide, {model['num_encoder_layers']}+{model['num_decoder_layers']} layers, "
-        f"dropout {model['dropout']}"
-    )
-
-
-def vocabularies(
-    recipe: Recipe, lines: Sequence[Pair], asked: int | None, tell: Tell, tags: Sequence[str] = ()
-) -> tuple[Tokenizer, Tokenizer]:
-    """Train the vocabulary of both sides, or one for each.
-
-    Args:
-        recipe: Filled in.
-        lines: To learn from.
-        asked: The size that the user wrote, which must be reached; one that was chosen here may shrink.
-        tell: Hears the sizes.
-        tags: Control tokens that both shall have besides.
-
-    Raises:
-        ConfigError: The user asked for more pieces than the text can give.
-    """
-    text, wanted = recipe.text, recipe.text.vocab_size or PLANS[0].vocab_size
-    sides = [[pair.source for pair in lines], [pair.target for pair in lines]]
-    corpora = [sides[0] + sides[1]] if text.joint else sides
-    found, size = _at_most(corpora, wanted, text, tags)
-    if asked and size < asked:
-        least = LEAST_VOCAB_SIZE + len(tags)
-        while size >= least and (fewer := _at_most(corpora, size, text, tags)[1]) < size:
-            size = fewer  # a smaller vocabulary has less room for characters, so it may give fewer still
-        smaller = f"Use text.vocab_size = {size}, or leave" if size >= least else "Leave"
-        raise ConfigError(
-            f"the text gives no more than {size} pieces, not {asked}",
-            f"{smaller} it out to have it chosen; or give more text.",
-            "text.vocab_size",
-        )
-    for tokenizer, side in zip(found, ["joint"] if text.joint else ["source", "target"], strict=True):
-        fewer = f"; the text gives no more, {wanted:,} were planned" if tokenizer.vocab_size < wanted else ""
-        tell(f"text: {side} vocabulary of {tokenizer.vocab_size:,} pieces{fewer}")
-    return found[0], found[-1]
-
-
-def _at_most(
-    corpora: Sequence[Sequence[str]], size: int, text: TextConfig, tags: Sequence[str]
-) -> tuple[list[Tokenizer], int]:
-    """Return a tokenizer for each corpus, and the size of the smallest."""
-    found = [
-        train_tokenizer(corpus, size, text.algorithm, text.normalization, text.coverage, tags) for corpus in corpora
-    ]
-    return found, min(tokenizer.vocab_size for tokenizer in found)
-
-
-def lengths(
-    recipe: Recipe, lines: Sequence[Pair], tokenizers: tuple[Tokenizer, Tokenizer], tell: Tell
-) -> tuple[Recipe, TextLimits, str, float]:
-    """Choose the longest line and what becomes of longer ones, unless the user did; also tell a pair's mean length."""
-    some = lines[:: max(1, len(lines) // 30_000)]
-    sides = (
-        tokenizers[0].encode_batch([p.source for p in some]),
-        tokenizers[1].encode_batch([p.target for p in some]),
-    )
-    longest = [max(len(a), len(b)) for a, b in zip(*sides, strict=True)]
-    given = recipe.text.max_length
-    max_length = given or default_max_length(longest)
-    policy = recipe.text.long or ("error" if given else "drop")
-    if not given:
-        fate = {"drop": "are dropped", "cut": "are cut", "error": "are an error"}[policy]
-        share = 100 * sum(length <= max_length for length in longest) / len(longest)
-        tell(f"text: lines of up to {max_length} tokens, which holds {share:.1f} % of them; longer ones {fate}")
-    few = some[:: max(1, len(some) // 1_000)]
-    language = recipe.data.source_language or "en"
-    single = sum(len(split_sentences(pair.source, language)) <= 1 for pair in few)
-    limits = TextLimits(max_length=max_length, sentences=single >= 0.9 * len(few))
-    text = recipe.text.model_copy(update={"max_length": max_length, "long": policy})
-    return recipe.model_copy(update={"text": text}), limits, policy, sum(longest) / len(longest) + 1
-
-
-def _duration(train: TrainConfig, tokens: float, tell: Tell) -> TrainConfig:
-    """Fill in how long to train, where the recipe sets no limit: until so many tokens of the longer side are seen."""
-    if train.max_updates or train.max_minutes:
-        return train
-    updates = max(FEWEST, round(tokens / (train.tokens * train.accumulate)))
-    tell(f"length: {updates:,} updates, {tokens / 1e6:,.1f} million tokens")
-    return train.model_copy(update={"max_updates": updates})
-
-
-def _tokens(lines: Sequence[Pair]) -> float:
-    """Guess the tokens of a pair's longer side, before there is a vocabulary: four bytes make one."""
-    some = lines[:: max(1, len(lines) // 10_000)]
-    sizes = [max(len(side.encode("utf-8", "surrogatepass")) for side in pair) for pair in some]
-    return sum(sizes) / max(1, len(sizes)) / 4
-
-
-def _seconds(train: TrainConfig, device: str) -> float | None:
-    """Return the seconds of one thread that there are, on a processor, if minutes are limited."""
-    if train.max_minutes is None or device != "cpu":
-        return None
-    return 60 * train.max_minutes * torch.get_num_threads()

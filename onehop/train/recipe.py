@@ -99,6 +99,12 @@ class TextConfig(Table):
         description="Longer training lines; default: error if max_length was given, drop if it was chosen.",
     )
 
+    @model_validator(mode="after")
+    def _fits(self) -> TextConfig:
+        if self.bpe_dropout and self.algorithm != "bpe":
+            raise ValueError(f"bpe_dropout leaves out merges, which {self.algorithm} pieces do not have; use bpe")
+        return self
+
 
 class TrainConfig(Table):
     """How the model learns. What is left out is chosen by the size of the data."""

@@ -9,7 +9,8 @@ import pytest
 from onehop.errors import FileError, OnehopError, Stopped
 from onehop.files import Run
 from onehop.train import Silent, make_recipe, train
-from onehop.train.prepare import judge, prepare
+from onehop.train.choose import judge
+from onehop.train.prepare import prepare
 from onehop.train.run import _alone
 from tests.fixtures.tiny import tables, tiny_recipe
 

@@ -7,7 +7,7 @@ import onehop
 from onehop.errors import ConfigError
 from onehop.files import Run
 from onehop.tasks.package import weights
-from onehop.train import Silent, fit, train
+from onehop.train import Silent, objective, train
 from onehop.train.prepare import prepare
 from onehop.train.size import PLANS
 from tests.fixtures.tiny import log_rows, number_pairs, tiny_recipe, write_pairs
@@ -104,14 +104,14 @@ def test_a_corpus_too_small_for_validation_trains_and_keeps_its_last_model(tmp_p
 
 def test_an_update_without_a_finite_gradient_is_left_out_told_and_logged_as_json(pairs, tmp_path, monkeypatch):
     count = 0
-    loss_sum = fit.loss_sum
+    loss_sum = objective.loss_sum
 
     def sometimes(*args):
         nonlocal count
         count += 1
         return loss_sum(*args) * (float("nan") if count == 3 else 1.0)  # the first call counts operations
 
-    monkeypatch.setattr(fit, "loss_sum", sometimes)
+    monkeypatch.setattr(objective, "loss_sum", sometimes)
     heard = Heard()
     recipe = tiny_recipe(pairs, train={"max_updates": 3, "save_every": 1, "keep": 9})
     train(recipe, tmp_path / "run", listener=heard)
@@ -132,3 +132,10 @@ def test_the_package_itself_can_be_called_to_train(pairs, tmp_path):
     ended = onehop.train(tmp_path / "r.toml", tmp_path / "run")
     assert (ended.model, ended.progress.finished) == (tmp_path / "run/model", "max_updates")
     assert onehop.load(ended.model).task == "translation"
+
+
+@pytest.mark.parametrize(("norm", "updates", "expected"), [("pre", 100, 200), ("post", 10_000, 2_000), ("post", 1_000, 400)])
+def test_post_norm_warms_up_longer_unless_the_run_is_short(pairs, tmp_path, norm, updates, expected):
+    recipe = tiny_recipe(pairs, model={"norm": norm}, train={"warmup": None, "max_updates": updates})
+    result, _ = prepared(recipe, tmp_path)
+    assert result.recipe.train.warmup == expected

@@ -91,3 +91,8 @@ def test_paths_may_name_variables_of_the_environment(tmp_path, monkeypatch):
     monkeypatch.delenv("SOME_TEXTS")
     with pytest.raises(ConfigError, match="SOME_TEXTS is not set"):
         load_recipe(tmp_path / "r.toml")
+
+
+def test_dropping_merges_needs_merges():
+    with pytest.raises(ConfigError, match="bpe_dropout leaves out merges"):
+        make_recipe({"data": {"pairs": ["p.tsv"]}, "text": {"algorithm": "unigram", "bpe_dropout": 0.1}})

@@ -9,7 +9,7 @@ from onehop.data import Pair
 from onehop.errors import ConfigError
 from onehop.text import ALGORITHMS
 from onehop.train import train
-from onehop.train.prepare import vocabularies
+from onehop.train.choose import vocabularies
 from tests.fixtures.tiny import number_pairs, tiny_recipe, write_pairs
 
 
