@@ -9,17 +9,18 @@ if TYPE_CHECKING:
     from onehop import data, decode, evaluate, metrics, models, nn, tasks, text, train
     from onehop.errors import OnehopError
     from onehop.nn import record_attention
-    from onehop.tasks import Translator, load, load_translator
+    from onehop.tasks import Translator, load, load_ensemble, load_translator
 
 __all__ = [
-    "OnehopError", "Translator", "data", "decode", "evaluate", "load", "load_translator", "metrics", "models", "nn",
-    "record_attention", "tasks", "text", "train",
+    "OnehopError", "Translator", "data", "decode", "evaluate", "load", "load_ensemble", "load_translator", "metrics",
+    "models", "nn", "record_attention", "tasks", "text", "train",
 ]  # fmt: skip
 
 _HOMES = {
     "OnehopError": "errors",
     "Translator": "tasks",
     "load": "tasks",
+    "load_ensemble": "tasks",
     "load_translator": "tasks",
     "record_attention": "nn",
 }

@@ -254,6 +254,7 @@ class Run:
         self.recipe = self.folder / "recipe.toml"
         self.record = self.folder / "run.json"
         self.log = self.folder / "log.jsonl"
+        self.tensorboard = self.folder / "tensorboard"
         self.report = self.folder / "report.json"
         self.checkpoints = self.folder / "checkpoints"
         self.model = self.folder / "model"

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onehop.cli.options import Beam, Device, Json, Long, Settings, Tag, Threads
+from onehop.cli.options import Beam, Device, Ensemble, Json, Long, Settings, Tag, Threads
 from onehop.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from onehop.data import Columns
-    from onehop.evaluate import Report
+    from onehop.evaluate import Report, System
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A run or a package.")],
+    model: Annotated[str, typer.Argument(help="A run, a package, or a bundled name.")],
     source: Annotated[str | None, typer.Option("--source", help="Source lines.")] = None,
     reference: Annotated[str | None, typer.Option("--reference", help="Reference lines.")] = None,
     data: Annotated[str | None, typer.Option("--data", help="Pairs, in any form that `train` reads.")] = None,
@@ -26,6 +26,7 @@ def evaluate(
         str | None, typer.Option("--against", help="Another model, or a file of its translations.")
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the translations there.")] = None,
+    ensemble: Ensemble = None,
     beam: Beam = None,
     tokenize: Annotated[str | None, typer.Option("--tokenize", help="sacreBLEU's tokenizer.")] = None,
     as_json: Json = False,
@@ -35,27 +36,26 @@ def evaluate(
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
-    """Translate and score: BLEU and chrF with 95 % intervals, by length, and against another system."""
+    """Translate and score: BLEU, chrF and TER with 95 % intervals, by length, and against another system."""
     from onehop.cli import console
-    from onehop.cli.options import decoding, policy, use
+    from onehop.cli.options import decoding, loaded, policy, use
     from onehop.data import Columns
     from onehop.evaluate import evaluate as run
     from onehop.files import new_text
-    from onehop.tasks import load_translator
 
     chosen, device = policy(long), use(threads, device)
-    translator = load_translator(model)
+    translator = loaded(model, ensemble, device)
+    decode = decoding(translator.settings.decode, beam, settings)
     languages = translator.settings.source_language, translator.settings.target_language
     sources, references, name = _read(source, reference, data, Columns(source_column, target_column, *languages))
-    translator.model.to(device)
     rival = None
     if against:
-        rival = against, _translations(against, sources, beam, chosen, name, device)
-        if len(rival[1]) != len(sources):
-            raise DataError(f"{len(rival[1])} lines, but {len(sources)} sources", "Give one for each line.", against)
+        rival = _other(against, sources, beam, chosen, name, device)
+        if len(rival.texts) != len(sources):
+            raise DataError(f"{len(rival.texts)} lines, but {len(sources)} sources", "Give one for each line.", against)
     report = run(
-        translator, sources, references, decode=decoding(translator.settings.decode, beam, settings), tokenize=tokenize,
-        long=chosen, where=name, against=rival, tag=tag,
+        translator, sources, references, decode=decode, tokenize=tokenize, long=chosen, where=name, against=rival,
+        tag=tag,
     )  # fmt: skip
     if output:
         with new_text(output) as out:
@@ -91,18 +91,17 @@ def _read(
     raise ConfigError("nothing to evaluate on", "Give --source and --reference, or --data.", "onehop evaluate")
 
 
-def _translations(against: str, sources: list[str], beam: int | None, long: Any, where: str, device: str) -> list[str]:
-    """Return the other system's translations: of a file, or made by another model."""
+def _other(against: str, sources: list[str], beam: int | None, long: Any, where: str, device: str) -> System:
+    """Return the other system's translations: of a file, or made by another model as its own package says."""
     from onehop.cli.options import decoding
+    from onehop.evaluate import System, run
     from onehop.files import read_lines
     from onehop.tasks import load_translator
 
     if Path(against).is_file():
-        return list(read_lines(against))
-    other = load_translator(against)
-    other.model.to(device)
-    found = other.translate(sources, decoding(other.settings.decode, beam, None), split=False, long=long, where=where)
-    return [translation.text for translation in found]
+        return System(against, list(read_lines(against)))
+    other = load_translator(against).to(device)
+    return run(other, sources, name=against, decode=decoding(other.settings.decode, beam, None), long=long, where=where)
 
 
 def _show(report: Report) -> None:
@@ -110,10 +109,10 @@ def _show(report: Report) -> None:
     from rich.table import Table
 
     values = report.to_dict()
-    table = Table(title=f"{report.lines:,} lines in {report.seconds:.1f} s", title_justify="left")
+    table = Table(title=f"{report.lines:,} lines in {report.system.seconds:.1f} s", title_justify="left")
     for column in ("", "score", "95 % interval"):
         table.add_column(column, justify="left" if not column else "right")
-    for name, score in (("BLEU", "bleu"), ("chrF", "chrf")):
+    for name, score in NAMES.items():
         low, high = values[f"{score}_interval"]
         table.add_row(name, f"{values[score]:.2f}", f"{low:.2f} to {high:.2f}")
     out = Console(markup=False)
@@ -128,14 +127,34 @@ def _show(report: Report) -> None:
     out.print(lengths)
     if report.rival:
         rival = values["against"]
-        for name in ("bleu", "chrf"):
-            sign = f"{rival[f'{name}_difference']:+.2f}"
-            out.print(f"against {rival['name']} ({rival[name]:.2f} {name}): {sign}, p = {rival[f'{name}_p']:.3f}")
-    for count, what in (
-        (report.dropped, "too long and left out"),
-        (report.cut, "too long and cut"),
-        (report.incomplete, "ended by decode.max_length"),
-    ):
-        if count:
-            out.print(f"{count} lines {what}")
-    out.print(f"BLEU {report.bleu.signature}\nchrF {report.chrf.signature}", soft_wrap=True)
+        for name, score in NAMES.items():
+            sign = f"{rival[f'{score}_difference']:+.2f}"
+            out.print(f"against {rival['name']} ({rival[score]:.2f} {name}): {sign}, p = {rival[f'{score}_p']:.3f}")
+    for system in (report.system, *([report.rival.system] if report.rival else [])):
+        for line in _told(system):
+            out.print(line, soft_wrap=True)
+    out.print(f"BLEU {report.bleu.signature}\nchrF {report.chrf.signature}\nTER {report.ter.signature}", soft_wrap=True)
+
+
+NAMES = {"BLEU": "bleu", "chrF": "chrf", "TER (lower is better)": "ter"}
+
+
+def _told(system: System) -> list[str]:
+    """Return lines about how a system translated, and what went wrong."""
+    from onehop.tasks import DecodeConfig
+
+    if system.decode is None:
+        how = ["a file of translations; how they were made is not known"]
+    else:
+        default = DecodeConfig().model_dump()
+        changed = {key: value for key, value in system.decode.model_dump().items() if value != default[key]}
+        shown = changed if system.decode.sample else {"beam_size": system.decode.beam_size, **changed}
+        how = [f"{system.models} models together"] if (system.models or 1) > 1 else []
+        how += [", ".join(f"decode.{key} = {value}" for key, value in shown.items())]
+    counts = (
+        (system.empty, "translations are empty"),
+        (system.dropped, "lines too long and left out"),
+        (system.cut, "lines too long and cut"),
+        (system.incomplete, "lines ended by decode.max_length"),
+    )
+    return [f"{system.name}: {'; '.join(how)}", *(f"{system.name}: {n} {what}" for n, what in counts if n)]

@@ -9,11 +9,26 @@ import typer
 from onehop.cli.options import Json
 
 
-def info(model: Annotated[str, typer.Argument(help="A run or a package.")], as_json: Json = False) -> None:
-    """Tell what a model is: task, size, settings, data, files; every hash is checked."""
-    from onehop.cli import console
-    from onehop.tasks import load_package
+def info(
+    model: Annotated[
+        str | None, typer.Argument(help="A run, a package, or a bundled name.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what a model is: task, size, settings, data, files; every hash is checked.
 
+    Without a model, list those that are bundled.
+    """
+    from onehop.cli import console
+    from onehop.tasks import bundled, load_package
+
+    if model is None:
+        names = list(bundled())
+        if as_json:
+            console.print_json({"bundled": names})
+        else:
+            console.stdout().write("".join(f"{name}\n" for name in names) or "no bundled models\n")
+        return
     package = load_package(model)
     manifest: Any = package.manifest
     translator = package.translator
@@ -23,7 +38,7 @@ def info(model: Annotated[str, typer.Argument(help="A run or a package.")], as_j
         "parameters": sum(p.numel() for p in translator.model.parameters()),
         "config": manifest["settings"],
         "labels": None,
-        "precision": manifest["precision"],
+        "precision": package.precision,
         "versions": manifest["versions"],
         "vocabularies": [t.vocab_size for t in (translator.source_tokenizer, translator.target_tokenizer)],
         "files": manifest["files"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from onehop.errors import ConfigError
 
 if TYPE_CHECKING:
-    from onehop.tasks import DecodeConfig
+    from onehop.tasks import DecodeConfig, Translator
 
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, max=512, help="Processor threads; default: all cores.")
@@ -21,11 +22,16 @@ Settings = Annotated[list[str] | None, typer.Option("--set", help="Such as decod
 Tag = Annotated[str, typer.Option("--tag", help="Tag of the training data to put before each source; default: none.")]
 Beam = Annotated[int | None, typer.Option("--beam", min=1, help="Beam size; 1 is greedy. Default: the package's.")]
 
+Ensemble = Annotated[
+    list[str] | None, typer.Option("--ensemble", help="Another model to translate together with; may be repeated.")
+]
+
 
 def use(threads: int | None, device: str) -> str:
     """Set the number of threads and return the device, once it is known to be there."""
     import torch
 
+    gc.freeze()  # torch's modules live to the end: a search for garbage among them takes longer than a sentence
     if threads:
         torch.set_num_threads(threads)
     try:
@@ -43,16 +49,39 @@ def policy(long: str) -> Any:
     return long
 
 
-def decoding(package: DecodeConfig, beam: int | None, changes: list[str] | None) -> DecodeConfig:
-    """Return the package's way to search with `--set decode.KEY=VALUE` and `--beam` applied."""
+def loaded(model: str, ensemble: list[str] | None, device: str) -> Translator:
+    """Return a translator on its device, of one model or of several together."""
+    from onehop.tasks import load_ensemble
+
+    return load_ensemble([model, *(ensemble or [])]).to(device)
+
+
+def decoding(
+    package: DecodeConfig,
+    beam: int | None,
+    changes: list[str] | None,
+    *,
+    sampled: bool = False,
+    seed: int | None = None,
+) -> DecodeConfig:
+    """Return the package's way to decode with `--set decode.KEY=VALUE`, `--beam`, `--sample` and `--seed` applied.
+
+    Whoever turns sampling off needs not turn off one by one what shapes the samples of the package.
+    """
     from onehop.config import override, validate
     from onehop.tasks import DecodeConfig
 
-    tables = override({"decode": package.model_dump()}, changes or [])
-    if len(tables) > 1:
-        raise ConfigError(
-            f"{', '.join(tables)}: only keys of decode can be set here", "Such as decode.alpha=1", "--set"
-        )
-    if beam is not None:
-        tables["decode"]["beam_size"] = beam
-    return validate(DecodeConfig, tables["decode"], "command line", "decode.")
+    given = override({}, changes or [])
+    if given.keys() - {"decode"}:
+        names = ", ".join(given.keys() - {"decode"})
+        raise ConfigError(f"{names}: only keys of decode can be set here", "Such as decode.alpha=1", "--set")
+    keys = {**given.get("decode", {}), **({"sample": True} if sampled else {})}
+    searches = keys.get("sample") is False
+    table = {**(package.searched(package.beam_size) if searches else package).model_dump(), **keys}
+    if beam is not None and table["sample"] is True:
+        remedy = "Leave out --beam, or --sample." if sampled else "Leave out --beam, or add --set decode.sample=false."
+        raise ConfigError("a sample follows one hypothesis and has no beam", remedy, "--beam")
+    if seed is not None and table["sample"] is not True:
+        raise ConfigError("only sampling uses a seed", "Add --sample, or leave out --seed.", "--seed")
+    table |= {key: value for key, value in (("beam_size", beam), ("seed", seed)) if value is not None}
+    return validate(DecodeConfig, table, "command line", "decode.")

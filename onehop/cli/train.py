@@ -27,6 +27,9 @@ def train(
     valid_pairs: Annotated[Files | None, typer.Option("--valid-pairs", help="Validation pairs.")] = None,
     valid_source: Annotated[Files | None, typer.Option("--valid-source", help="Validation sources.")] = None,
     valid_target: Annotated[Files | None, typer.Option("--valid-target", help="Validation targets.")] = None,
+    init: Annotated[
+        str | None, typer.Option("--init", help="A model to continue: a run, a package, or a bundled name.")
+    ] = None,
     settings: Annotated[Files | None, typer.Option("--set", help="A setting of the recipe: TABLE.KEY=VALUE.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Move what is in the folder aside first.")] = False,
@@ -51,6 +54,8 @@ def train(
     short = {"train.seed": seed, "text.long": long}
     changes = [*(settings or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
     chosen = _recipe(recipe, {key: value for key, value in given.items() if value}, changes, out, resume)
+    if init is not None:  # from the present folder, wherever the recipe lies
+        chosen = chosen.model_copy(update={"train": chosen.train.model_copy(update={"init": init})})
     if out is None:
         if recipe is None:
             raise ConfigError("where to?", "Name a folder for the run: --out runs/first", "--out")

@@ -14,116 +14,173 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from onehop.cli.options import Beam, Device, Long, Settings, Tag, Threads
+from onehop.cli.options import Beam, Device, Ensemble, Long, Settings, Tag, Threads
+from onehop.errors import DataError
 
 if TYPE_CHECKING:
-    from onehop.tasks import Translation, Translator
+    from onehop.tasks import DecodeConfig, Translation, Translator
 
 CHUNK = 2_000  # lines translated at once: enough to batch by length, few enough for constant memory
 
 
 def translate(
-    model: Annotated[str, typer.Argument(help="A run or a package.")],
+    model: Annotated[str, typer.Argument(help="A run, a package, or a bundled name.")],
     file: Annotated[str, typer.Argument(help="Text, one line each; - for standard input.")] = "-",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write; default: standard output.")
     ] = None,
+    ensemble: Ensemble = None,
     beam: Beam = None,
     nbest: Annotated[int, typer.Option("--nbest", min=1, help="Candidates for each line, best first.")] = 1,
+    sampled: Annotated[bool, typer.Option("--sample", help="Draw translations at random, --nbest of them.")] = False,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of --sample.")] = None,
+    prefix: Annotated[
+        str | None, typer.Option("--prefix", help="File that says, line by line, how translations must begin.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each line.")] = False,
     long: Long = "error",
     split: Annotated[bool, typer.Option("--split/--no-split", help="Split paragraphs into sentences.")] = True,
     tag: Tag = "",
+    chunk_size: Annotated[int, typer.Option("--chunk-size", min=1, help="Lines read and translated at once.")] = CHUNK,
     settings: Settings = None,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
     """Translate text, line by line; blank lines stay blank.
 
-    With --nbest, candidates of a line follow each other as SCORE, a tab, and the text, and lines are not split.
+    With --nbest, each candidate is a row of the line's number, its score and its text, between tabs, and lines are not
+    split. With --long drop or cut, standard input is translated while it is read.
     """
-    from onehop.cli import console
-    from onehop.cli.options import decoding, policy, use
-    from onehop.tasks import load_translator
+    from onehop.cli.options import decoding, loaded, policy, use
+    from onehop.files import read_lines
 
     chosen, device = policy(long), use(threads, device)
-    translator = load_translator(model)
-    translator.model.to(device)
-    decode = decoding(translator.settings.decode, beam, settings)
-    if nbest > decode.beam_size:
+    translator = loaded(model, ensemble, device)
+    decode = decoding(translator.settings.decode, beam, settings, sampled=sampled, seed=seed)
+    if nbest > decode.beam_size and not decode.sample:
         decode = decoding(decode, nbest, None)
     if tag:
         translator.source_tokenizer.tag(tag)  # an unknown one is told before the input is read
-    counts = {"dropped": 0, "cut": 0, "incomplete": 0}
     name = "standard input" if file == "-" else file
-    with _input(file, name) as lines, _output(output) as out:
-        if chosen == "error":
-            _check(translator, lines, split and nbest == 1, name)
-        number = 1
-        for chunk in _chunks(lines, name):
-            found = translator.translate(
-                chunk,
-                decode,
-                nbest=nbest,
-                split=split and nbest == 1,
-                long=chosen,
-                where=name,
-                first_line=number,
-                tag=tag,
-            )
-            number += len(chunk)
-            for translation in found:
-                counts["dropped"] += translation.dropped
-                counts["cut"] += translation.cut > 0
-                counts["incomplete"] += not translation.complete
-                out.write(_line(translation, nbest, as_json))
+    prefixes = None if prefix is None else list(read_lines(prefix))
+    job = _Job(
+        translator, decode, nbest, chosen, split and nbest == 1 and prefixes is None, prefixes, prefix or "", tag
+    )
+    check = chosen == "error" or prefixes is not None
+    with _input(file, name, twice=check) as lines, _output(output) as out:
+        if check:
+            job.check(_chunks(lines, name, chunk_size), name)
+        for found in job.run(_chunks(lines, name, chunk_size), name):
+            for number, translation in found:
+                out.write(_line(translation, number, nbest, as_json))
             out.flush()
-    if counts["dropped"]:
-        console.tell(f"{counts['dropped']} lines were too long and left out: their translations are empty")
-    if counts["cut"]:
-        console.tell(f"{counts['cut']} lines were too long and cut: their ends were not translated")
-    if counts["incomplete"]:
-        console.tell(
-            f"{counts['incomplete']} translations were ended by decode.max_length, or by what the model was trained on"
-        )
+    job.tell(split)
 
 
-def _check(translator: Translator, lines: Opener, split: bool, name: str) -> None:
-    """Find a line that is too long before the first output."""
-    number = 1
-    for chunk in _chunks(lines, name):
-        translator.check_lengths(chunk, split=split, where=name, first_line=number)
-        number += len(chunk)
+class _Job:
+    """What is done to every chunk of lines, and what became of them."""
+
+    def __init__(
+        self,
+        translator: Translator,
+        decode: DecodeConfig,
+        nbest: int,
+        long: Any,
+        split: bool,
+        prefixes: list[str] | None,
+        prefix_file: str,
+        tag: str,
+    ) -> None:
+        self.translator, self.decode, self.nbest, self.long, self.split = translator, decode, nbest, long, split
+        self.prefixes, self.prefix_file, self.tag = prefixes, prefix_file, tag
+        self.counts = {"dropped": 0, "cut": 0, "incomplete": 0}
+
+    def check(self, chunks: Iterator[list[str]], name: str) -> None:
+        """Find a line that is too long, or a prefix that does not fit, before the first output."""
+        number = 1
+        for chunk in chunks:
+            if self.long == "error":
+                self.translator.check_lengths(chunk, split=self.split, where=name, first_line=number)
+            begins = self._begins(number, len(chunk))
+            if begins is not None and len(begins) == len(chunk):
+                where = self.prefix_file
+                self.translator.prefix_tokens(chunk, begins, self.decode, where=where, first_line=number)
+            number += len(chunk)
+        if self.prefixes is not None and len(self.prefixes) != number - 1:
+            raise DataError(
+                f"{len(self.prefixes)} prefixes for {number - 1} lines of {name}",
+                "Give one a line; it may be blank.",
+                self.prefix_file,
+            )
+
+    def run(self, chunks: Iterator[list[str]], name: str) -> Iterator[list[tuple[int, Translation]]]:
+        """Yield the translations of each chunk, with the numbers of their lines."""
+        number = 1
+        for chunk in chunks:
+            found = self.translator.translate(
+                chunk, self.decode, nbest=self.nbest, prefixes=self._begins(number, len(chunk)), split=self.split,
+                long=self.long, where=name, first_line=number, tag=self.tag,
+            )  # fmt: skip
+            for translation in found:
+                self.counts["dropped"] += translation.dropped
+                self.counts["cut"] += translation.cut > 0
+                self.counts["incomplete"] += not translation.complete
+            yield list(enumerate(found, number))
+            number += len(chunk)
+
+    def _begins(self, number: int, count: int) -> list[str] | None:
+        """Return the prefixes of these lines, if there are any."""
+        return None if self.prefixes is None else self.prefixes[number - 1 : number - 1 + count]
+
+    def tell(self, split: bool) -> None:
+        """Say what became of the lines, where it is not what was asked for."""
+        from onehop.cli.console import tell
+
+        dropped, cut, incomplete = self.counts.values()
+        if self.prefixes is not None and split and self.translator.settings.text.sentences:
+            tell("lines were not split into sentences, since each has one prefix")
+        if dropped:
+            tell(f"{dropped} lines were too long and left out: their translations are empty")
+        if cut:
+            tell(f"{cut} lines were too long and cut: their ends were not translated")
+        if incomplete:
+            tell(f"{incomplete} translations were ended by decode.max_length, or by what the model was trained on")
 
 
 Opener = Callable[[], AbstractContextManager[IO[bytes]]]
 
 
 @contextmanager
-def _input(file: str, name: str) -> Generator[Opener]:
-    """Yield a way to open the input again and again; what can be read but once, such as a pipe, is spooled."""
+def _input(file: str, name: str, twice: bool) -> Generator[Opener]:
+    """Yield a way to open the input, again and again if it is read twice: then a pipe is spooled first."""
     from onehop.files import open_bytes, os_errors
 
     if file != "-" and (Path(file).is_file() or not Path(file).exists()):
         yield lambda: open_bytes(file)
         return
-    with tempfile.SpooledTemporaryFile(max_size=1 << 26) as spool:
+    with os_errors(name, "read"):
+        source = nullcontext(sys.stdin.buffer) if file == "-" else open(file, "rb")  # noqa: SIM115 - closed below
+    with source as stream:
+        if not twice:
+            yield lambda: nullcontext(cast("IO[bytes]", stream))
+            return
+        with tempfile.SpooledTemporaryFile(max_size=1 << 26) as spool:
 
-        def rewound() -> AbstractContextManager[IO[bytes]]:
-            spool.seek(0)
-            return nullcontext(cast("IO[bytes]", spool))
+            def rewound() -> AbstractContextManager[IO[bytes]]:
+                spool.seek(0)
+                return nullcontext(cast("IO[bytes]", spool))
 
-        with os_errors(name, "read"), nullcontext(sys.stdin.buffer) if file == "-" else open(file, "rb") as stream:
-            shutil.copyfileobj(stream, spool, 1 << 20)
-        yield rewound
+            with os_errors(name, "read"):
+                shutil.copyfileobj(stream, spool, 1 << 20)
+            yield rewound
 
 
-def _chunks(opener: Opener, name: str) -> Iterator[list[str]]:
+def _chunks(opener: Opener, name: str, size: int) -> Iterator[list[str]]:
     from onehop.files import decode_lines, os_errors
 
     with os_errors(name, "read"), opener() as stream:
         lines = decode_lines(stream, name)
-        while chunk := list(islice(lines, CHUNK)):
+        while chunk := list(islice(lines, size)):
             yield chunk
 
 
@@ -134,7 +191,7 @@ def _output(path: Path | None) -> Any:
     return nullcontext(console.stdout()) if path is None else new_text(path)
 
 
-def _line(found: Translation, nbest: int, as_json: bool) -> str:
+def _line(found: Translation, number: int, nbest: int, as_json: bool) -> str:
     from onehop.cli.console import flat
 
     if as_json:
@@ -148,5 +205,6 @@ def _line(found: Translation, nbest: int, as_json: bool) -> str:
         }  # fmt: skip
         return json.dumps(row, ensure_ascii=False) + "\n"
     if nbest > 1:
-        return "".join(f"{c.score:.4f}\t{flat(c.text)}\n" for part in found.candidates for c in part) or "\n"
+        rows = [(c.score, flat(c.text)) for part in found.candidates for c in part] or [(0.0, "")]
+        return "".join(f"{number}\t{score:.4f}\t{text}\n" for score, text in rows)
     return flat(found.text) + "\n"

@@ -1,8 +1,14 @@
-"""Decoding: search over a step function. Nothing here knows a model, an attention or a tokenizer."""
+"""Decoding: search over a step function, or sampling from it. Nothing here knows a model or a tokenizer."""
 
+from onehop.decode.filters import Filter, min_p, temperature, top_k, top_p, without_repeats
 from onehop.decode.force import force
 from onehop.decode.penalties import PENALTIES, penalty
+from onehop.decode.sample import Sampler, draw_seed, sample, sampling_filters
 from onehop.decode.search import BeamSearch, Hypothesis, Rules, search
-from onehop.decode.step import Step, stepper
+from onehop.decode.step import States, Step, ensemble, mean_probability, stepper
 
-__all__ = ["PENALTIES", "BeamSearch", "Hypothesis", "Rules", "Step", "force", "penalty", "search", "stepper"]
+__all__ = [
+    "PENALTIES", "BeamSearch", "Filter", "Hypothesis", "Rules", "Sampler", "States", "Step", "draw_seed", "ensemble",
+    "force", "mean_probability", "min_p", "penalty", "sample", "sampling_filters", "search", "stepper", "temperature",
+    "top_k", "top_p", "without_repeats",
+]  # fmt: skip

@@ -14,17 +14,19 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from onehop.decode.filters import without_repeats
 from onehop.decode.penalties import Penalty
+from onehop.decode.prefix import FREE, forced, joined, padded
 from onehop.decode.step import Step
 from onehop.errors import ModelError
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What a search looks for.
+    """What a search looks for, or a sampler draws.
 
     Args:
-        beam_size: Hypotheses followed at once; 1 is greedy search.
+        beam_size: Hypotheses followed at once; 1 is greedy search. Nothing to a sampler, as `stop` is.
         penalty: Score from log-probability and length.
         min_length: Fewest tokens before the end mark.
         stop: `count`: when `beam_size` hypotheses are finished; `bound`: when, besides, no live one can still come to
@@ -32,6 +34,7 @@ class Rules:
         begin: Token that stands before every target.
         end: Token that ends every target.
         never: Tokens that no target holds.
+        no_repeat_ngram: No target holds the same so many tokens in a row twice; 0: it may.
     """
 
     beam_size: int
@@ -41,6 +44,7 @@ class Rules:
     never: tuple[int, ...] = ()
     min_length: int = 0
     stop: Literal["count", "bound"] = "count"
+    no_repeat_ngram: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,14 +87,21 @@ class BeamSearch:
         self._tokens = torch.empty(0, rules.beam_size, 0, dtype=torch.int64)  # (B, K, longest)
         self._lengths = torch.empty(0, dtype=torch.int64)  # (B,) tokens so far
         self._limits = torch.empty(0, dtype=torch.int64)  # (B,) most tokens, the end mark included
+        self._prefixes = torch.empty(0, 0, dtype=torch.int64)  # (B, P) what each target must begin with
         self._admitted = 0
 
-    def admit(self, limits: Sequence[int], device: torch.device | str = "cpu") -> list[int]:
+    def admit(
+        self,
+        limits: Sequence[int],
+        device: torch.device | str = "cpu",
+        prefixes: Sequence[Sequence[int]] | None = None,
+    ) -> list[int]:
         """Take new examples behind the live ones; return their numbers.
 
         Args:
             limits: The most tokens each may have, at least 1; the end mark counts.
             device: Of the logits to come.
+            prefixes: Tokens that each must begin with, which count; default: none.
         """
         count, beams = len(limits), self.rules.beam_size
         ids = list(range(self._admitted, self._admitted + count))
@@ -108,6 +119,7 @@ class BeamSearch:
         self._limits = torch.cat([self._limits.to(device), torch.tensor(limits, dtype=torch.int64, device=device)])
         first = torch.full((count * beams,), self.rules.begin, dtype=torch.int64, device=device)
         self.last = torch.cat([self.last.to(device), first])
+        self._prefixes = joined(self._prefixes.to(device), padded(prefixes or [[]] * count, device))
         return ids
 
     def advance(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -148,13 +160,28 @@ class BeamSearch:
         sorted or copied. What must not be chosen keeps its share of the probability: scores stay those of the model.
         """
         rules = self.rules
-        logits = logits.float()
-        top, words = logits.topk(min(rules.beam_size + 1 + len(rules.never), logits.size(1)))
+        logits = allowed = logits.float()
+        if rules.no_repeat_ngram:
+            tokens, lengths = self._tokens.flatten(0, 1), self._lengths.repeat_interleave(rules.beam_size)
+            allowed = without_repeats(logits, tokens, lengths, rules.no_repeat_ngram)
+        top, words = allowed.topk(min(rules.beam_size + 1 + len(rules.never), logits.size(1)))
         banned = torch.isin(words, torch.tensor(rules.never, dtype=torch.int64, device=words.device))
         if rules.min_length:
             short = (self._lengths < rules.min_length).repeat_interleave(rules.beam_size).unsqueeze(1)
             banned |= short & (words == rules.end)
-        return (top - logits.logsumexp(-1, keepdim=True)).masked_fill(banned, -math.inf), words
+        total = logits.logsumexp(-1, keepdim=True)
+        scores = (top - total).masked_fill(banned, -math.inf)
+        wanted = forced(self._prefixes, self._lengths)
+        return (scores, words) if wanted is None else self._force(wanted, logits - total, scores, words)
+
+    def _force(self, wanted: Tensor, log_probs: Tensor, scores: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+        """Put the token of the prefix, `wanted (B,)`, in the place of all candidates of its example's rows."""
+        wanted = wanted.repeat_interleave(self.rules.beam_size).unsqueeze(1)
+        inside = wanted != FREE
+        first = torch.arange(words.size(1), device=words.device) == 0
+        own = log_probs.gather(1, wanted.clamp(min=0))
+        scores = torch.where(inside, own.masked_fill(~first, -math.inf), scores)
+        return scores, torch.where(inside & first, wanted, words)
 
     def _finish(self, best: Tensor, beam: Tensor, word: Tensor, ended: Tensor) -> None:
         """Take those of the first K candidates that ended, by the end mark or by their length."""
@@ -180,7 +207,7 @@ class BeamSearch:
         keep = torch.tensor([b for b, gone in enumerate(done) if not gone], dtype=torch.int64, device=full.device)
         self.ids = [i for i, gone in zip(self.ids, done, strict=True) if not gone]
         self.last = self.last.view(-1, self.rules.beam_size)[keep].flatten()
-        self._tokens, self._scores = self._tokens[keep], self._scores[keep]
+        self._tokens, self._scores, self._prefixes = self._tokens[keep], self._scores[keep], self._prefixes[keep]
         self._lengths, self._limits = self._lengths[keep], self._limits[keep]
         return keep
 
@@ -196,7 +223,12 @@ class BeamSearch:
 
 @torch.inference_mode()
 def search(
-    step: Step, state: Any, rules: Rules, limits: Sequence[int], device: torch.device | str = "cpu"
+    step: Step,
+    state: Any,
+    rules: Rules,
+    limits: Sequence[int],
+    device: torch.device | str = "cpu",
+    prefixes: Sequence[Sequence[int]] | None = None,
 ) -> list[list[Hypothesis]]:
     """Decode a batch of examples to their ends; best hypothesis first, for each example in order.
 
@@ -206,6 +238,7 @@ def search(
         rules: What to look for.
         limits: The most tokens of each target, its end mark included.
         device: Of the model.
+        prefixes: Tokens that each target must begin with; its score counts them. Default: none.
 
     Example:
         >>> follows = torch.tensor([[0.0, 0, 0, 0], [0, 0, 9, 0], [0, 0, 0, 9], [9, 0, 0, 0]])  # 1 -> 2 -> 3 -> 0
@@ -215,7 +248,7 @@ def search(
         [2, 3]
     """
     machine = BeamSearch(rules)
-    ids = machine.admit(limits, device)
+    ids = machine.admit(limits, device, prefixes)
     state = state.expand(rules.beam_size)
     while machine.ids:
         logits, state = step(machine.last, state)

@@ -1,4 +1,4 @@
-"""Evaluating translations: BLEU and chrF with signature and interval, by length, and against another system."""
+"""Evaluating translations: BLEU, chrF and TER with signature and interval, by length, and against another system."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from onehop.metrics import (
     chrf,
     interval,
     paired,
+    ter,
     tokenizer_for,
 )
 from onehop.tasks import DecodeConfig, Translator
@@ -25,20 +26,73 @@ from onehop.tasks.settings import Long
 
 
 @dataclass(frozen=True)
+class System:
+    """What a system made of the lines, and how; where only a file of its translations is known, the rest is None.
+
+    Args:
+        name: For the report.
+        texts: A translation for each line.
+        decode: How it searched or sampled.
+        models: Whose probabilities were averaged; 1 but for an ensemble.
+        dropped: Lines too long, left out as asked; they count as empty translations.
+        cut: Lines too long, translated only in part, as asked.
+        incomplete: Translations ended by the maximum length.
+        seconds: Of translating.
+    """
+
+    name: str
+    texts: list[str]
+    decode: DecodeConfig | None = None
+    models: int | None = None
+    dropped: int | None = None
+    cut: int | None = None
+    incomplete: int | None = None
+    seconds: float | None = None
+
+    @property
+    def empty(self) -> int:
+        """Translations without text."""
+        return sum(not text.strip() for text in self.texts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return counts and settings as JSON values."""
+        return {
+            "empty": self.empty,
+            "dropped": self.dropped,
+            "cut": self.cut,
+            "incomplete": self.incomplete,
+            "seconds": None if self.seconds is None else round(self.seconds, 2),
+            "models": self.models,
+            "decode": self.decode.model_dump() if self.decode else None,
+        }
+
+
+@dataclass(frozen=True)
 class Rival:
     """Another system on the same lines.
 
     Args:
-        name: As it was given.
+        system: What it is.
         bleu: Its score.
         chrf: Its score.
+        ter: Its score.
         difference: Ours less its, with p-values.
     """
 
-    name: str
+    system: System
     bleu: Score
     chrf: Score
+    ter: Score
     difference: Paired
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the comparison as JSON values."""
+        result: dict[str, Any] = {"name": self.system.name}
+        for metric in METRICS:
+            difference = getattr(self.difference, metric)
+            result[metric] = _round(getattr(self, metric).value)
+            result |= {f"{metric}_difference": _round(difference.delta), f"{metric}_p": difference.p_value}
+        return {**result, **self.system.to_dict()}
 
 
 @dataclass(frozen=True)
@@ -48,65 +102,101 @@ class Report:
     Args:
         bleu: Corpus score.
         chrf: Corpus score.
+        ter: Corpus score; lower is better.
         bleu_interval: 95 %, by bootstrap over lines.
         chrf_interval: The same.
+        ter_interval: The same.
         by_length: BLEU by words in the source.
-        hypotheses: What was scored.
-        lines: How many.
-        dropped: Lines too long, left out as asked; they count as empty translations.
-        cut: Lines too long, translated only in part, as asked.
-        incomplete: Translations ended by the maximum length.
-        seconds: Of translating.
+        system: What was scored, with counts and settings.
         rival: The other system, if one was named.
     """
 
     bleu: Score
     chrf: Score
+    ter: Score
     bleu_interval: Interval
     chrf_interval: Interval
+    ter_interval: Interval
     by_length: list[Bucket]
-    hypotheses: list[str]
-    lines: int
-    dropped: int
-    cut: int
-    incomplete: int
-    seconds: float
+    system: System
     rival: Rival | None = None
+
+    @property
+    def hypotheses(self) -> list[str]:
+        """What was scored, a translation for each line."""
+        return self.system.texts
+
+    @property
+    def lines(self) -> int:
+        """How many lines were translated."""
+        return len(self.system.texts)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values: what `onehop evaluate --json` prints."""
+        result: dict[str, Any] = {}
+        for metric in METRICS:
+            found: Interval = getattr(self, f"{metric}_interval")
+            result[metric] = _round(getattr(self, metric).value)
+            result[f"{metric}_interval"] = [_round(found.low), _round(found.high)]
         buckets = [
             {"low": b.low, "high": b.high, "lines": b.lines, "bleu": _round(b.bleu.value)} for b in self.by_length
         ]
-        result: dict[str, Any] = {
-            "bleu": _round(self.bleu.value),
-            "bleu_interval": [_round(self.bleu_interval.low), _round(self.bleu_interval.high)],
-            "chrf": _round(self.chrf.value),
-            "chrf_interval": [_round(self.chrf_interval.low), _round(self.chrf_interval.high)],
+        result |= {
             "signature": self.bleu.signature,
             "chrf_signature": self.chrf.signature,
+            "ter_signature": self.ter.signature,
             "lines": self.lines,
-            "dropped": self.dropped,
-            "cut": self.cut,
-            "incomplete": self.incomplete,
-            "seconds": round(self.seconds, 2),
+            **self.system.to_dict(),
             "by_length": buckets,
         }
-        if self.rival:
-            result["against"] = {
-                "name": self.rival.name,
-                "bleu": _round(self.rival.bleu.value),
-                "chrf": _round(self.rival.chrf.value),
-                "bleu_difference": _round(self.rival.difference.bleu.delta),
-                "bleu_p": self.rival.difference.bleu.p_value,
-                "chrf_difference": _round(self.rival.difference.chrf.delta),
-                "chrf_p": self.rival.difference.chrf.p_value,
-            }
-        return result
+        return {**result, "against": self.rival.to_dict()} if self.rival else result
+
+
+METRICS = ("bleu", "chrf", "ter")
 
 
 def _round(value: float) -> float:
     return round(value, 2)
+
+
+def run(
+    translator: Translator,
+    sources: Sequence[str],
+    *,
+    name: str = "model",
+    decode: DecodeConfig | None = None,
+    long: Long = "error",
+    where: str = "source",
+    tag: str = "",
+) -> System:
+    """Translate the sources line by line, not split into sentences, and count what became of them.
+
+    Args:
+        translator: The model.
+        sources: Lines.
+        name: Of the system, for the report.
+        decode: How to search or sample; default: as the package says.
+        long: What to do with lines longer than the model's limit; a dropped one counts as an empty translation.
+        where: Name of the source file, for messages.
+        tag: Put before each source: one of the tags of the training data; empty for none.
+
+    Example:
+        >>> run(onehop.load("runs/first"), ["Hello.", ""]).empty
+        1
+    """
+    decode = decode or translator.settings.decode
+    started = time.monotonic()
+    found = translator.translate(sources, decode, split=False, long=long, where=where, tag=tag)
+    return System(
+        name=name,
+        texts=[translation.text for translation in found],
+        decode=decode,
+        models=len(translator.models),
+        dropped=sum(translation.dropped for translation in found),
+        cut=sum(translation.cut > 0 for translation in found),
+        incomplete=sum(not translation.complete for translation in found),
+        seconds=time.monotonic() - started,
+    )
 
 
 def evaluate(
@@ -118,7 +208,7 @@ def evaluate(
     tokenize: str | None = None,
     long: Long = "error",
     where: str = "source",
-    against: tuple[str, Sequence[str]] | None = None,
+    against: System | None = None,
     tag: str = "",
 ) -> Report:
     """Translate the sources line by line and score them against one reference each.
@@ -129,15 +219,15 @@ def evaluate(
         translator: The model.
         sources: Lines.
         references: One for each.
-        decode: How to search; default: as the package says.
+        decode: How to search or sample; default: as the package says.
         tokenize: sacreBLEU's tokenizer; default: by the target language.
         long: What to do with lines longer than the model's limit; a dropped one counts as an empty translation.
         where: Name of the source file, for messages.
-        against: Name of another system, and its translations.
+        against: Another system's translations of the same lines, from `run` or from anywhere.
         tag: Put before each source: one of the tags of the training data; empty for none.
 
     Example:
-        >>> report = evaluate(onehop.load("runs/first"), ["Hello."], ["Hallo."])
+        >>> report = evaluate(onehop.load("runs/first"), ["Hello."], ["Hallo."], against=System("mine", ["Hallo."]))
         >>> 0 <= report.chrf.value <= 100
         True
     """
@@ -146,26 +236,22 @@ def evaluate(
             f"{len(sources)} source lines but {len(references)} references", "Give one for each line.", where
         )
     tokenize = tokenize or tokenizer_for(translator.settings.target_language)
-    started = time.monotonic()
-    found = translator.translate(sources, decode, split=False, long=long, where=where, tag=tag)
-    seconds = time.monotonic() - started
-    texts = [translation.text for translation in found]
+    system = run(translator, sources, decode=decode, long=long, where=where, tag=tag)
+    texts = system.texts
     return Report(
         bleu=bleu(texts, references, tokenize),
         chrf=chrf(texts, references),
+        ter=ter(texts, references, tokenize),
         bleu_interval=interval(texts, references, "bleu", tokenize),
         chrf_interval=interval(texts, references, "chrf"),
+        ter_interval=interval(texts, references, "ter", tokenize),
         by_length=by_length(texts, references, [len(source.split()) for source in sources], tokenize),
-        hypotheses=texts,
-        lines=len(texts),
-        dropped=sum(translation.dropped for translation in found),
-        cut=sum(translation.cut > 0 for translation in found),
-        incomplete=sum(not translation.complete for translation in found),
-        seconds=seconds,
-        rival=_rival(*against, texts, references, tokenize) if against else None,
+        system=system,
+        rival=_rival(against, texts, references, tokenize) if against else None,
     )
 
 
-def _rival(name: str, theirs: Sequence[str], ours: Sequence[str], references: Sequence[str], tokenize: str) -> Rival:
-    difference = paired(ours, theirs, references, tokenize)
-    return Rival(name, bleu(theirs, references, tokenize), chrf(theirs, references), difference)
+def _rival(system: System, ours: Sequence[str], references: Sequence[str], tokenize: str) -> Rival:
+    theirs = system.texts
+    scores = bleu(theirs, references, tokenize), chrf(theirs, references), ter(theirs, references, tokenize)
+    return Rival(system, *scores, paired(ours, theirs, references, tokenize))

@@ -11,6 +11,7 @@ from onehop.metrics.translation import (
     chrf,
     interval,
     paired,
+    ter,
     tokenizer_for,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "chrf",
     "interval",
     "paired",
+    "ter",
     "tokenizer_for",
 ]

@@ -1,7 +1,8 @@
-"""Scores of translations against one reference each: BLEU, chrF, how sure they are, which system is better.
+"""Scores of translations against one reference each: BLEU, chrF, TER, how sure they are, which system is better.
 
 The scores and their signatures are sacrebleu's (Post 2018). Intervals and tests resample the lines, 1,000
-times with a fixed seed, over sacrebleu's counts for each line, so that they are the same in every run.
+times with a fixed seed, over sacrebleu's counts for each line, so that they are the same in every run. The counts of
+the last few corpora are kept, since a score, its interval and a test need the same ones.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,6 +20,8 @@ from onehop.errors import ConfigError, DataError, nearest
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric
+
+MetricName = Literal["bleu", "chrf", "ter"]
 
 RESAMPLES = 1000
 SEED = 12345
@@ -31,10 +35,13 @@ BUCKETS = (5, 10, 20, 40)
 
 @dataclass(frozen=True)
 class Score:
-    """A corpus score from 0 to 100, and how it was computed.
+    """A corpus score, and how it was computed.
+
+    BLEU and chrF go from 0 to 100, and higher is better. TER is edits for each hundred words of the reference: 0 is
+    perfect, lower is better, and it may exceed 100.
 
     Attributes:
-        name: sacrebleu's name of the metric: `BLEU` or `chrF2`.
+        name: sacrebleu's name of the metric: `BLEU`, `chrF2` or `TER`.
         value: The score.
         signature: sacrebleu's signature, which makes the score comparable with those of others.
     """
@@ -46,7 +53,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Interval:
-    """Where 95 % of resampled scores lie, from 0 to 100."""
+    """Where 95 % of resampled scores lie."""
 
     low: float
     high: float
@@ -57,7 +64,8 @@ class Difference:
     """How two systems differ in one metric.
 
     Attributes:
-        delta: Score of the first less that of the second; positive where the first is better.
+        delta: Score of the first less that of the second; where the first is better it is positive for BLEU and
+            chrF, negative for TER.
         p_value: How often chance alone would give a difference as large, either way; from 1/1001 to 1.
     """
 
@@ -71,6 +79,7 @@ class Paired:
 
     bleu: Difference
     chrf: Difference
+    ter: Difference
 
 
 @dataclass(frozen=True)
@@ -100,7 +109,7 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str], tokenize: str = "
         >>> round(score.value, 2)
         100.0
     """
-    return _score(_bleu(tokenize), hypotheses, references)
+    return _score("bleu", tokenize, hypotheses, references)
 
 
 def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
@@ -117,13 +126,35 @@ def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
         >>> chrf(["The dog sleeps."], ["The dog sleeps."]).value
         100.0
     """
-    return _score(_chrf(), hypotheses, references)
+    return _score("chrf", "", hypotheses, references)
+
+
+def ter(hypotheses: Sequence[str], references: Sequence[str], tokenize: str = "13a") -> Score:
+    """Return corpus TER (Snover et al. 2006): edits for each hundred words of the references; lower is better.
+
+    An edit inserts, deletes or replaces a word, or moves a run of words. Case is ignored, as Tercom does. Words lie
+    between spaces; Chinese and Japanese characters are words of their own where BLEU counts characters too.
+
+    Args:
+        hypotheses: Translations, a line each, detokenized.
+        references: One reference for each.
+        tokenize: BLEU's tokenizer, see `tokenizer_for`: with `zh` and `char`, Chinese and Japanese are taken apart.
+
+    Raises:
+        DataError: The counts differ, or are zero.
+        ConfigError: The tokenizer is unknown.
+
+    Example:
+        >>> ter(["the dog sleeps in sun"], ["the dog sleeps in the sun"]).value  # one of six words is missing
+        16.666666666666664
+    """
+    return _score("ter", tokenize, hypotheses, references)
 
 
 def interval(
     hypotheses: Sequence[str],
     references: Sequence[str],
-    metric: Literal["bleu", "chrf"] = "bleu",
+    metric: MetricName = "bleu",
     tokenize: str = "13a",
 ) -> Interval:
     """Return the 95 % bootstrap interval of a corpus score (Koehn 2004): percentiles over resampled lines.
@@ -132,7 +163,7 @@ def interval(
         hypotheses: Translations, a line each, detokenized.
         references: One reference for each.
         metric: Which score.
-        tokenize: sacrebleu's tokenizer, for BLEU.
+        tokenize: sacrebleu's tokenizer, for BLEU and TER.
 
     Raises:
         DataError: The counts differ, or are zero.
@@ -142,8 +173,9 @@ def interval(
         >>> interval(["The dog sleeps."] * 9, ["The dog sleeps."] * 9, "chrf")
         Interval(low=100.0, high=100.0)
     """
-    scorer = _bleu(tokenize) if metric == "bleu" else _chrf()
-    low, high = np.percentile(_values(scorer, _resample(_counts(scorer, hypotheses, references))), [2.5, 97.5])
+    scorer = _scorer(metric, tokenize)
+    counts = _counts(metric, tokenize, hypotheses, references)
+    low, high = np.percentile(_values(scorer, _resample(counts)), [2.5, 97.5])
     return Interval(float(low), float(high))
 
 
@@ -158,7 +190,7 @@ def paired(first: Sequence[str], second: Sequence[str], references: Sequence[str
         first: Translations of the first system, a line each, detokenized.
         second: Those of the second.
         references: One reference for each line.
-        tokenize: sacrebleu's tokenizer, for BLEU.
+        tokenize: sacrebleu's tokenizer, for BLEU and TER.
 
     Raises:
         DataError: The counts differ, or are zero.
@@ -168,7 +200,8 @@ def paired(first: Sequence[str], second: Sequence[str], references: Sequence[str
         >>> paired(["A cat."], ["A cat."], ["A cat."]).chrf
         Difference(delta=0.0, p_value=1.0)
     """
-    return Paired(*(_difference(scorer, first, second, references) for scorer in (_bleu(tokenize), _chrf())))
+    metrics: tuple[MetricName, ...] = ("bleu", "chrf", "ter")
+    return Paired(*(_difference(metric, tokenize, first, second, references) for metric in metrics))
 
 
 def by_length(
@@ -226,23 +259,24 @@ def tokenizer_for(language: str) -> str:
 # ------------------------------------------------------------------------------------------------ scoring
 
 
-def _bleu(tokenize: str) -> Metric:
+def _scorer(metric: MetricName, tokenize: str) -> Metric:
     from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
+    from sacrebleu.metrics.ter import TER
 
+    if metric == "chrf":
+        return CHRF()
     if tokenize not in TOKENIZERS:
         hint = nearest(tokenize, TOKENIZERS)
         raise ConfigError(
             f"unknown BLEU tokenizer {tokenize!r}" + (f"; {hint}" if hint else ""),
             f"Use one of {', '.join(TOKENIZERS)}.",
         )
+    if metric == "ter":
+        characters = tokenize in ("char", "zh")
+        return TER(normalized=characters, asian_support=characters)
     # Without `force`, many lines that end in " ." bring a warning that names an option Onehop does not have.
     return BLEU(tokenize=tokenize, force=True)
-
-
-def _chrf() -> Metric:
-    from sacrebleu.metrics.chrf import CHRF
-
-    return CHRF()
 
 
 def _check(hypotheses: Sequence[str], references: Sequence[str]) -> None:
@@ -255,19 +289,38 @@ def _check(hypotheses: Sequence[str], references: Sequence[str]) -> None:
         raise DataError("no lines to score", "Give at least one line.")
 
 
-def _score(scorer: Metric, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    _check(hypotheses, references)
-    score = scorer.corpus_score(list(hypotheses), [list(references)])
-    return Score(str(score.name), float(score.score), scorer.get_signature().format())
+def _score(metric: MetricName, tokenize: str, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
+    counts, signature = _counted(metric, tokenize, hypotheses, references)
+    [value] = _values(_scorer(metric, tokenize), counts.sum(0)[None])
+    return Score({"bleu": "BLEU", "chrf": "chrF2", "ter": "TER"}[metric], float(value), signature)
 
 
 # ------------------------------------------------------------------------------------------------ resampling
 
 
-def _counts(scorer: Metric, hypotheses: Sequence[str], references: Sequence[str]) -> NDArray[np.float64]:
+def _counts(
+    metric: MetricName, tokenize: str, hypotheses: Sequence[str], references: Sequence[str]
+) -> NDArray[np.float64]:
+    return _counted(metric, tokenize, hypotheses, references)[0]
+
+
+def _counted(
+    metric: MetricName, tokenize: str, hypotheses: Sequence[str], references: Sequence[str]
+) -> tuple[NDArray[np.float64], str]:
+    """Return what sacrebleu counts in each line, and its signature."""
     _check(hypotheses, references)
-    counts: Any = scorer._extract_corpus_statistics(hypotheses, [references])  # pyright: ignore[reportPrivateUsage]
-    return np.array(counts, dtype=np.float64)
+    return _extracted(metric, "" if metric == "chrf" else tokenize, tuple(hypotheses), tuple(references))
+
+
+@lru_cache(maxsize=16)
+def _extracted(
+    metric: MetricName, tokenize: str, hypotheses: tuple[str, ...], references: tuple[str, ...]
+) -> tuple[NDArray[np.float64], str]:
+    scorer = _scorer(metric, tokenize)
+    found: Any = scorer._extract_corpus_statistics(hypotheses, [references])  # pyright: ignore[reportPrivateUsage]
+    counts = np.array(found, dtype=np.float64)
+    counts.setflags(write=False)
+    return counts, scorer.get_signature().format()
 
 
 def _values(scorer: Metric, sums: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -283,8 +336,11 @@ def _resample(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([draw.astype(np.float64) @ counts for draw in draws])
 
 
-def _difference(scorer: Metric, first: Sequence[str], second: Sequence[str], references: Sequence[str]) -> Difference:
-    counts = [_counts(scorer, hypotheses, references) for hypotheses in (first, second)]
+def _difference(
+    metric: MetricName, tokenize: str, first: Sequence[str], second: Sequence[str], references: Sequence[str]
+) -> Difference:
+    scorer = _scorer(metric, tokenize)
+    counts = [_counts(metric, tokenize, hypotheses, references) for hypotheses in (first, second)]
     found, *_ = _values(scorer, counts[0].sum(0)[None]) - _values(scorer, counts[1].sum(0)[None])
     one, two = (_values(scorer, sums) for sums in np.split(_resample(np.hstack(counts)), 2, axis=1))
     chance = np.abs(one - two - (one - two).mean())

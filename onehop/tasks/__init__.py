@@ -2,19 +2,25 @@
 
 from pathlib import Path
 
-from onehop.tasks.package import Package, load_package, new_package, save_package
-from onehop.tasks.settings import DecodeConfig, TextLimits, TranslationSettings
+from onehop.tasks.ensemble import load_ensemble
+from onehop.tasks.folders import bundled
+from onehop.tasks.package import Package, convert, load_package, new_package, save_package
+from onehop.tasks.settings import DecodeConfig, Precision, TextLimits, TranslationSettings
 from onehop.tasks.translation import Candidate, Translation, Translator
 
 __all__ = [
     "Candidate",
     "DecodeConfig",
     "Package",
+    "Precision",
     "TextLimits",
     "Translation",
     "TranslationSettings",
     "Translator",
+    "bundled",
+    "convert",
     "load",
+    "load_ensemble",
     "load_package",
     "load_translator",
     "new_package",
@@ -23,7 +29,7 @@ __all__ = [
 
 
 def load_translator(model: str | Path) -> Translator:
-    """Load a translation model from a run or a package folder.
+    """Load a translation model: a run, a package folder, or the name of a bundled model.
 
     Raises:
         ModelError: It is none, or is damaged.
@@ -36,7 +42,7 @@ def load_translator(model: str | Path) -> Translator:
 
 
 def load(model: str | Path) -> Translator:
-    """Load a model of any task from a run or a package folder.
+    """Load a model of any task: a run, a package folder, or the name of a bundled model.
 
     Example:
         >>> load("runs/first").task

@@ -1,7 +1,7 @@
 """A model package: weights, tokenizers, settings and golden outputs in one folder, under hashes.
 
     onehop.json         format, task, settings, precision, versions, sha256 of the other files, and its own
-    model.safetensors   weights
+    model.safetensors   weights, in the precision that the first file names
     tokenizer.json      or source.tokenizer.json and target.tokenizer.json
     golden.jsonl        a few inputs with greedy outputs and the log-probability of each token
     MODEL_CARD.md       for people; not hashed
@@ -11,6 +11,7 @@ There is no time stamp anywhere: save, load, save gives the same bytes.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import platform
@@ -18,23 +19,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import nn
+from safetensors.torch import save
 
 from onehop.config import validate
 from onehop.data import evaluation_batches
 from onehop.errors import ModelError
-from onehop.files import Run, new_folder, os_errors, sha256, to_json
-from onehop.tasks.settings import TranslationSettings
+from onehop.files import new_folder, os_errors, sha256, to_json
+from onehop.tasks.folders import MANIFEST, find
+from onehop.tasks.settings import Precision, TranslationSettings
 from onehop.tasks.translation import Translator
+from onehop.tasks.weights import Undrawn, load_weights, pack, put, unpack, weights
 from onehop.text import EOS, Tokenizer
 
 FORMAT = "1.0"
-MANIFEST, WEIGHTS, GOLDEN, CARD = "onehop.json", "model.safetensors", "golden.jsonl", "MODEL_CARD.md"
+WEIGHTS, GOLDEN, CARD = "model.safetensors", "golden.jsonl", "MODEL_CARD.md"
 JOINT, SOURCE, TARGET = "tokenizer.json", "source.tokenizer.json", "target.tokenizer.json"
 
 
@@ -47,6 +47,7 @@ class Package:
         golden: Lines of `golden.jsonl`.
         card: Text of the model card.
         versions: Of the software that made the package.
+        precision: In which weights are stored; they compute in float32. `convert` makes one of another.
         path: The folder, where it was loaded from one.
         manifest: `onehop.json`, where it was loaded.
     """
@@ -55,6 +56,7 @@ class Package:
     golden: tuple[dict[str, Any], ...]
     card: str
     versions: Mapping[str, str]
+    precision: Precision = "float32"
     path: Path | None = None
     manifest: Mapping[str, Any] | None = None
 
@@ -62,12 +64,39 @@ class Package:
 def new_package(translator: Translator, golden_sources: Sequence[str], card: str) -> Package:
     """Make a package of a trained model; its golden lines are computed here.
 
+    Raises:
+        ModelError: The translator is an ensemble.
+
     Example:
         >>> translator = onehop.load("runs/first")
         >>> new_package(translator, ["Hello."], "# A model").golden[0]["source"]
         'Hello.'
     """
+    if translator.others:
+        raise ModelError("an ensemble has no package", "Save each of its models by itself.")
     return Package(translator, tuple(golden(translator, golden_sources)), card, versions())
+
+
+def convert(package: Package, precision: Precision) -> Package:
+    """Return the package with its weights rounded to what a precision can store, and golden lines of those weights.
+
+    Matrices become float16, or int8 with a scale for each output row; see `onehop.tasks.weights`. What was rounded
+    once stays so: float32 takes more room and gives nothing back.
+
+    Raises:
+        ModelError: A weight is too large for float16, or not finite.
+
+    Example:
+        >>> small = convert(load_package("runs/first"), "int8")
+        >>> save_package(small, "runs/small")
+        >>> load_package("runs/small").precision
+        'int8'
+    """
+    old = package.translator
+    translator = Translator(copy.deepcopy(old.model), old.source_tokenizer, old.target_tokenizer, old.settings)
+    put(translator.model, unpack(pack(weights(old.model), precision)))
+    lines = golden(translator, [line["source"] for line in package.golden])
+    return Package(translator, tuple(lines), package.card, versions(), precision)
 
 
 def versions() -> dict[str, str]:
@@ -78,7 +107,7 @@ def versions() -> dict[str, str]:
 
 def golden(translator: Translator, sources: Sequence[str]) -> list[dict[str, Any]]:
     """Return greedy outputs, with the log-probability of each token, end mark included."""
-    decode = translator.settings.decode.model_copy(update={"beam_size": 1})
+    decode = translator.settings.decode.searched(1)
     lines: list[dict[str, Any]] = []
     for source in sources:
         tokens = translator.source_tokenizer.encode(source)
@@ -94,10 +123,11 @@ def golden(translator: Translator, sources: Sequence[str]) -> list[dict[str, Any
 
 
 def save_package(package: Package, folder: str | Path) -> None:
-    """Write a package; the folder is replaced whole.
+    """Write a package in its precision; the folder is replaced whole.
 
     Raises:
         FileError: The folder cannot be written.
+        ModelError: A weight is not a finite number in that precision.
 
     Example:
         >>> save_package(load_package("runs/first"), "runs/copy")
@@ -116,7 +146,7 @@ def _files(package: Package) -> dict[str, bytes]:
     translator = package.translator
     lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in package.golden)
     files = {
-        WEIGHTS: save(weights(translator.model)),
+        WEIGHTS: save(pack(weights(translator.model), package.precision)),
         GOLDEN: lines.encode("utf-8", "surrogatepass"),
         CARD: package.card.encode("utf-8", "surrogateescape"),
     }
@@ -130,7 +160,7 @@ def _manifest(package: Package, hashed: Mapping[str, str]) -> str:
     body = {
         "format": FORMAT,
         "task": package.translator.task,
-        "precision": "float32",
+        "precision": package.precision,
         "settings": package.translator.settings.model_dump(),
         "versions": dict(package.versions),
         "files": dict(hashed),
@@ -138,37 +168,11 @@ def _manifest(package: Package, hashed: Mapping[str, str]) -> str:
     return to_json({**body, "sha256": hashlib.sha256(to_json(body).encode()).hexdigest()})
 
 
-def weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return every parameter once, tied ones under their first name."""
-    return {name: parameter.detach().contiguous() for name, parameter in model.named_parameters()}
-
-
 # ------------------------------------------------------------------------------------------------ reading
 
 
-def find(model: str | Path) -> Path:
-    """Return the package folder that `model` means: a package, or a run with one inside.
-
-    Raises:
-        ModelError: It is neither, or the run has no package yet.
-    """
-    folder = Path(model)
-    if (folder / MANIFEST).is_file():
-        return folder
-    run = Run(folder)
-    if (run.model / MANIFEST).is_file():
-        return run.model
-    if run.record.is_file():
-        raise ModelError(
-            "this run has no model yet", f"Train on: onehop train --out {folder} --resume", where=str(folder)
-        )
-    if folder.exists():
-        raise ModelError(f"not a model: there is no {MANIFEST}", "Name a run or its model/ folder.", where=str(folder))
-    raise ModelError("no such model", "Name a folder that `onehop train --out` made.", where=str(folder))
-
-
 def load_package(model: str | Path) -> Package:
-    """Load a package, or the package of a run, after checking every hash.
+    """Load a package, the package of a run, or a bundled one by its name, after checking every hash.
 
     Raises:
         ModelError: Not a model, of another task, damaged, or made by a newer Onehop; says which file and what to do.
@@ -183,14 +187,16 @@ def load_package(model: str | Path) -> Package:
     names = manifest["files"]
     source = _tokenizer(folder / (JOINT if JOINT in names else SOURCE))
     target = source if JOINT in names else _tokenizer(folder / TARGET)
-    translator = Translator.build(settings, source, target)
-    _load_weights(translator.model, folder / WEIGHTS)
+    precision = _precision(manifest, folder / MANIFEST)
+    with Undrawn():
+        translator = Translator.build(settings, source, target)
+    load_weights(translator.model, folder / WEIGHTS, precision)
     translator.model.eval()
     with os_errors(folder, "read"):
         lines = (folder / GOLDEN).read_bytes().decode("utf-8", "surrogatepass").split("\n")
         card = (folder / CARD).read_bytes() if (folder / CARD).is_file() else b""
-    record = tuple(json.loads(line) for line in lines if line)
-    return Package(translator, record, card.decode("utf-8", "surrogateescape"), manifest["versions"], folder, manifest)
+    record, text = tuple(json.loads(line) for line in lines if line), card.decode("utf-8", "surrogateescape")
+    return Package(translator, record, text, manifest["versions"], precision, folder, manifest)
 
 
 def read_manifest(folder: Path, task: str = Translator.task) -> dict[str, Any]:
@@ -207,7 +213,7 @@ def read_manifest(folder: Path, task: str = Translator.task) -> dict[str, Any]:
         raise ModelError("damaged: not a manifest of Onehop", again, str(path)) from error
     if canonical != text or hashlib.sha256(body).hexdigest() != claimed:
         raise ModelError("changed since it was written: its hash does not fit", again, str(path))
-    missing = {"format", "task", "settings", "versions", "files"} - manifest.keys()
+    missing = {"format", "task", "precision", "settings", "versions", "files"} - manifest.keys()
     if missing:
         raise ModelError("damaged: not a manifest of Onehop", again, str(path))
     if str(manifest["format"]).split(".")[0] != FORMAT.split(".")[0]:
@@ -229,26 +235,13 @@ def read_manifest(folder: Path, task: str = Translator.task) -> dict[str, Any]:
     return manifest
 
 
+def _precision(manifest: Mapping[str, Any], path: Path) -> Precision:
+    if manifest["precision"] not in get_args(Precision):
+        problem = f"weights of the precision {manifest['precision']!r}"
+        raise ModelError(problem, f"Update onehop; this one reads {', '.join(get_args(Precision))}.", str(path))
+    return manifest["precision"]
+
+
 def _tokenizer(path: Path) -> Tokenizer:
     with os_errors(path, "read"):
         return Tokenizer.from_json(path.read_text("utf-8"))
-
-
-def _load_weights(model: nn.Module, path: Path) -> None:
-    try:
-        found = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"cannot read the weights: {error}", "Copy the package again.", str(path)) from error
-    wanted = dict(model.named_parameters())
-    faults = [f"missing {name}" for name in wanted if name not in found]
-    faults += [f"unexpected {name}" for name in found if name not in wanted]
-    faults += [
-        f"{name} is {tuple(found[name].shape)}, not {tuple(parameter.shape)}"
-        for name, parameter in wanted.items()
-        if name in found and found[name].shape != parameter.shape
-    ]
-    if faults:
-        raise ModelError(f"weights and settings do not fit: {'; '.join(faults)}", "Copy the package again.", str(path))
-    with torch.no_grad():
-        for name, parameter in wanted.items():
-            parameter.copy_(found[name])

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from onehop.config import Table
 
 Long = Literal["error", "drop", "cut"]
+Precision = Literal["float32", "float16", "int8"]
+
+FILTERS = ("temperature", "top_k", "top_p", "min_p")  # what `decode.sample` alone uses
 
 
 class DecodeConfig(Table):
-    """How targets are searched for: the recipe's `[decode]` table."""
+    """How targets are searched for or drawn: the recipe's `[decode]` table."""
 
     beam_size: int = Field(default=4, ge=1, le=64, description="Hypotheses followed at once; 1 is greedy search.")
     length_penalty: Literal["wu", "average", "none"] = Field(default="wu", description="From log-probability to score.")
@@ -24,7 +27,39 @@ class DecodeConfig(Table):
     stop: Literal["count", "bound"] = Field(
         default="count", description="When a search is over; see onehop.decode.Rules."
     )
+    no_repeat_ngram: int = Field(
+        default=0, ge=0, description="Tokens in a row that no target holds twice; 0: no such rule."
+    )
+    sample: bool = Field(default=False, description="Draw targets at random instead of searching for the best.")
+    temperature: float = Field(default=1.0, gt=0, description="Of sampling: below 1 sharper, above 1 flatter.")
+    top_k: int = Field(default=0, ge=0, description="Sample from so many tokens, the most probable; 0: from all.")
+    top_p: float = Field(
+        default=1.0, gt=0, le=1, description="Sample from the fewest tokens that have this probability; 1: from all."
+    )
+    min_p: float = Field(
+        default=0.0, ge=0, le=1, description="Sample from tokens with this share of the largest probability; 0: all."
+    )
+    seed: int = Field(default=1, ge=0, description="Of sampling.")
     batch_tokens: int = Field(default=2048, ge=1, description="Source tokens decoded at once, padding included.")
+
+    @model_validator(mode="after")
+    def _samples_or_searches(self) -> DecodeConfig:
+        given = [key for key in FILTERS if getattr(self, key) != type(self).model_fields[key].default]
+        if given and not self.sample:
+            values = ", ".join(f"{key}={getattr(self, key)}" for key in given)
+            raise ValueError(f"{values}: only sampling uses this; set decode.sample = true, or leave it out")
+        return self
+
+    def searched(self, beam_size: int) -> DecodeConfig:
+        """Return the same settings for a search with this beam, without what shapes samples.
+
+        Example:
+            >>> DecodeConfig(sample=True, top_p=0.9, alpha=1.0).searched(1)
+            DecodeConfig(beam_size=1, length_penalty='wu', alpha=1.0, min_length=0, max_length=None, stop='count',
+            no_repeat_ngram=0, sample=False, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, seed=1, batch_tokens=2048)
+        """
+        neutral = {key: type(self).model_fields[key].default for key in FILTERS}
+        return self.model_copy(update={**neutral, "sample": False, "beam_size": beam_size})
 
 
 class TextLimits(Table):

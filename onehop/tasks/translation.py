@@ -11,7 +11,22 @@ import torch
 from torch import Tensor
 
 from onehop.data import Batch, fixed_batches
-from onehop.decode import Hypothesis, Rules, force, penalty, search, stepper
+from onehop.decode import (
+    Hypothesis,
+    Rules,
+    States,
+    Step,
+    draw_seed,
+    ensemble,
+    force,
+    mean_probability,
+    penalty,
+    sample,
+    sampling_filters,
+    search,
+    stepper,
+)
+from onehop.errors import ConfigError, DataError, LengthError
 from onehop.models.registry import build
 from onehop.nn.interfaces import Source
 from onehop.nn.loss import linear_cross_entropy, linear_r_drop
@@ -45,7 +60,7 @@ class Translation:
     Args:
         source: The line.
         text: Its translation; empty where the line is blank or was dropped.
-        candidates: For each sentence of the line its n best, best first.
+        candidates: For each sentence of the line its n best, best first; of sampling n draws, in their order.
         dropped: Whether the line was too long and was left out, as asked.
         cut: Tokens of the line that were cut off its too long sentences, as asked.
     """
@@ -58,7 +73,7 @@ class Translation:
 
     @property
     def score(self) -> float:
-        """Sum of the sentences' scores."""
+        """Sum of the scores of the sentences' first candidates."""
         return sum(best[0].score for best in self.candidates)
 
     @property
@@ -75,6 +90,7 @@ class Translator:
         source_tokenizer: Of what it reads.
         target_tokenizer: Of what it writes; the same object where both share a vocabulary.
         settings: What its package remembers.
+        others: Models that translate together with the first; see `load_ensemble`.
     """
 
     task = "translation"
@@ -85,8 +101,9 @@ class Translator:
         source_tokenizer: Tokenizer,
         target_tokenizer: Tokenizer,
         settings: TranslationSettings,
+        others: Sequence[Any] = (),
     ) -> None:
-        self.model, self.settings = model, settings
+        self.model, self.settings, self.others = model, settings, tuple(others)
         self.source_tokenizer, self.target_tokenizer = source_tokenizer, target_tokenizer
 
     @classmethod
@@ -101,6 +118,17 @@ class Translator:
         """Where the weights are."""
         return next(self.model.parameters()).device
 
+    @property
+    def models(self) -> tuple[Any, ...]:
+        """The models whose probabilities are averaged; one, if this is no ensemble."""
+        return (self.model, *self.others)
+
+    def to(self, device: torch.device | str) -> Translator:
+        """Move the weights of all models; return this translator."""
+        for model in self.models:
+            model.to(device)
+        return self
+
     @cached_property
     def joint(self) -> bool:
         """Whether both sides share one vocabulary."""
@@ -114,6 +142,7 @@ class Translator:
         decode: DecodeConfig | None = None,
         *,
         nbest: int = 1,
+        prefixes: Sequence[str] | None = None,
         split: bool = True,
         long: Long = "error",
         where: str = "input",
@@ -124,28 +153,38 @@ class Translator:
 
         Args:
             lines: Text without line ends. A blank line gives a blank translation.
-            decode: How to search; default: as the package says.
-            nbest: Candidates to keep for each sentence, at most the beam size.
+            decode: How to search or sample; default: as the package says.
+            nbest: Candidates to keep for each sentence, at most the beam size; or samples to draw.
+            prefixes: For each line how its translation must begin; blank: as it likes. Lines are then not split.
             split: Split a line into sentences if the model was trained on sentences, and join their translations.
             long: What to do with a sentence of more than `settings.text.max_length` tokens.
             where: Name of the input, for messages.
-            first_line: Number of the first line, for messages.
+            first_line: Number of the first line, for messages; a sample is drawn by the number of its line.
             tag: Put before each sentence: one of the tags of the training data; empty for none.
 
         Raises:
-            LengthError: A sentence is too long and `long` is "error"; before anything is translated.
+            LengthError: A sentence is too long and `long` is "error", or a prefix is; before anything is translated.
+            DataError: There are not as many prefixes as lines, or a blank line has one.
             ConfigError: The model knows no such tag.
         """
-        prefix = [self.source_tokenizer.tag(tag)] if tag else []
-        sentences = [self.split(line, split) for line in lines]
+        decode = decode or self.settings.decode
+        mark = [self.source_tokenizer.tag(tag)] if tag else []
+        begins = None if prefixes is None else self.prefix_tokens(lines, prefixes, decode, first_line=first_line)
+        sentences = [self.split(line, split and prefixes is None) for line in lines]
         ledger = Ledger(where, self.settings.text.max_length, long)
         tokens: list[list[int] | None] = []
         lost = [0]  # tokens, up to each line
         for parts in self._limited(sentences, ledger, first_line):
             tokens += parts
             lost.append(ledger.tokens)
-        kept = [prefix + part for part in tokens if part is not None]
-        found = iter(self.search(kept, decode or self.settings.decode, nbest))
+        places = [(line, part) for line, parts in enumerate(sentences) for part in range(len(parts))]
+        kept = [(part, place) for part, place in zip(tokens, places, strict=True) if part is not None]
+        results = self.search(
+            [mark + part for part, _ in kept], decode, nbest,
+            prefixes=None if begins is None else [begins[line] for _, (line, _) in kept],
+            places=[(first_line + line, part) for _, (line, part) in kept],
+        )  # fmt: skip
+        found = iter(results)
         each = iter([next(found) if part is not None else None for part in tokens])
         return [
             self._join(line, parts, [next(each) for _ in parts], after - before)
@@ -157,6 +196,38 @@ class Translator:
         ledger = Ledger(where, self.settings.text.max_length, "error")
         for _ in self._limited([self.split(line, split) for line in lines], ledger, first_line):
             pass
+
+    def prefix_tokens(
+        self,
+        lines: Sequence[str],
+        prefixes: Sequence[str],
+        decode: DecodeConfig,
+        *,
+        where: str = "prefixes",
+        first_line: int = 1,
+    ) -> list[list[int]]:
+        """Return the tokens of each line's prefix, none for a blank one; what cannot be a prefix is an error.
+
+        Raises:
+            DataError: There are not as many as lines, or a blank line has one.
+            LengthError: One leaves no room for a target behind it.
+        """
+        if len(prefixes) != len(lines):
+            raise DataError(
+                f"{len(prefixes)} prefixes for {len(lines)} lines", "Give one a line; it may be blank.", where
+            )
+        found = self.target_tokenizer.encode_batch([prefix if prefix.strip() else "" for prefix in prefixes])
+        most = (decode.max_length or self.settings.text.max_length + 1) - 1  # one token is left for the end mark
+        for number, (line, tokens) in enumerate(zip(lines, found, strict=True), first_line):
+            if tokens and not line.strip():
+                raise DataError("a prefix for a blank line", "Leave it blank too.", f"{where}:{number}")
+            if len(tokens) > most:
+                raise LengthError(
+                    f"a prefix of {len(tokens)} tokens, where a target may have {most}",
+                    "Shorten it, or give a larger decode.max_length.",
+                    f"{where}:{number}",
+                )
+        return found
 
     def _limited(
         self, sentences: Sequence[list[str]], ledger: Ledger, first_line: int
@@ -185,39 +256,86 @@ class Translator:
     # -------------------------------------------------------------------------------------------- tokens
 
     @torch.inference_mode()
-    def search(self, sources: Sequence[list[int]], decode: DecodeConfig, nbest: int = 1) -> list[list[Candidate]]:
-        """Return the candidates of each source, given as tokens without marks."""
-        self.model.eval()
+    def search(
+        self,
+        sources: Sequence[list[int]],
+        decode: DecodeConfig,
+        nbest: int = 1,
+        *,
+        prefixes: Sequence[list[int]] | None = None,
+        places: Sequence[tuple[int, ...]] | None = None,
+    ) -> list[list[Candidate]]:
+        """Return the candidates of each source: the best that are found, or samples.
+
+        Args:
+            sources: Tokens of each, without marks.
+            decode: How to search or sample.
+            nbest: Candidates to keep of each, or to draw.
+            prefixes: Tokens that each target must begin with; default: none.
+            places: Numbers of each source, by which its samples are drawn; default: as of lines of one sentence.
+        """
+        for model in self.models:
+            model.eval()
+        prefixes = prefixes or [[]] * len(sources)
+        places = places or [(number, 0) for number in range(1, len(sources) + 1)]
         found: list[list[Candidate]] = [[] for _ in sources]
-        rules, step = search_rules(decode), stepper(self.model)
-        budget = max(1, decode.batch_tokens // decode.beam_size)
-        longest = self.settings.text.max_length  # of a target that the model has seen the like of
-        for places, tokens, lengths in fixed_batches(sources, budget):
-            limits = [decode.max_length or min(2 * n + 50, longest + 1) for n in (lengths - 1).tolist()]
-            source = Source(tokens.to(self.device), lengths.to(self.device))
-            state = self.model.start(self.model.encode(source))
-            results = search(step, state, rules, limits, self.device)
-            for place, hypotheses in zip(places, results, strict=True):
-                found[place] = [self._candidate(h) for h in hypotheses[:nbest]]
+        step = self._step()
+        budget = max(1, decode.batch_tokens // (nbest if decode.sample else decode.beam_size))
+        for chosen, tokens, lengths in fixed_batches(sources, budget):
+            begins = [prefixes[i] for i in chosen]
+            limits = [self._limit(decode, n - 1, len(b)) for n, b in zip(lengths.tolist(), begins, strict=True)]
+            state = self._start(Source(tokens.to(self.device), lengths.to(self.device)))
+            if decode.sample:
+                seeds = [[draw_seed(decode.seed, *places[i], draw) for draw in range(nbest)] for i in chosen]
+                filters = sampling_filters(decode.temperature, decode.top_k, decode.top_p, decode.min_p)
+                results = sample(step, state, search_rules(decode), limits, seeds, filters, self.device, begins)
+            else:
+                results = search(step, state, search_rules(decode), limits, self.device, begins)
+            for place, hypotheses in zip(chosen, results, strict=True):
+                found[place] = self._candidates(hypotheses[:nbest])
         return found
 
-    def _candidate(self, found: Hypothesis) -> Candidate:
-        text = self.target_tokenizer.decode(found.tokens)
-        return Candidate(text, found.score, found.log_prob, found.tokens, found.complete)
+    def _limit(self, decode: DecodeConfig, length: int, prefix: int) -> int:
+        """Return the most tokens of a target, end mark included, for a source and a prefix of so many tokens."""
+        longest = self.settings.text.max_length  # of a target that the model has seen the like of
+        return decode.max_length or min(max(2 * length, prefix) + 50, longest + 1)
+
+    def _start(self, source: Source) -> Any:
+        """Return the state before the first token."""
+        states = tuple(model.start(model.encode(source)) for model in self.models)
+        return States(states) if self.others else states[0]
+
+    def _step(self) -> Step:
+        steps = [stepper(model) for model in self.models]
+        return ensemble(steps) if self.others else steps[0]
+
+    def _candidates(self, found: Sequence[Hypothesis]) -> list[Candidate]:
+        if not found:
+            raise ConfigError(
+                "no target of this model satisfies the settings",
+                "Lower decode.min_length, or set decode.no_repeat_ngram to 0 or to a larger number.",
+                "decode",
+            )
+        texts = [self.target_tokenizer.decode(h.tokens) for h in found]
+        return [Candidate(t, h.score, h.log_prob, h.tokens, h.complete) for t, h in zip(texts, found, strict=True)]
 
     @torch.inference_mode()
     def token_log_probs(self, batch: Batch) -> Tensor:
         """Return the log-probability of each target token, `(B, T)`, by forced decoding."""
-        self.model.eval()
         batch = batch.to(self.device)
-        memory = self.model.encode(Source(batch.source, batch.source_lengths))
-        return force(self.model, memory, shift_right(batch.target), batch.target, batch.target_lengths)
+        source, inputs = Source(batch.source, batch.source_lengths), shift_right(batch.target)
+        found: list[Tensor] = []
+        for model in self.models:
+            model.eval()
+            found.append(force(model, model.encode(source), inputs, batch.target, batch.target_lengths))
+        return mean_probability(found)
 
 
 def search_rules(decode: DecodeConfig) -> Rules:
     """Turn settings into what the search takes."""
     score = penalty(decode.length_penalty, decode.alpha)
-    return Rules(decode.beam_size, score, BOS, EOS, (PAD, BOS), decode.min_length, decode.stop)
+    never = (PAD, BOS)
+    return Rules(decode.beam_size, score, BOS, EOS, never, decode.min_length, decode.stop, decode.no_repeat_ngram)
 
 
 def shift_right(target: Tensor, segments: Tensor | None = None) -> Tensor:

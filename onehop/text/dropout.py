@@ -20,8 +20,8 @@ from onehop.text.vocabulary import CONTROLS, chunks
 # Longer words are cut in parts, as a step's time grows with a word's length.
 LONGEST_WORD = 128
 
-# Cuts and words remembered (some 100 MB at most) until all are forgotten; that changes the time taken, nothing else.
-MOST_REMEMBERED = 1 << 18
+# Cuts remembered (some 120 MB) until all are forgotten, which changes the time taken and nothing else.
+MOST_REMEMBERED = 1 << 19
 
 _U64 = np.uint64
 
@@ -59,8 +59,8 @@ class Cut:
 
     Attributes:
         tokens: Of the word.
-        moves: For each merge that can be made, the first learnt first: the place of its left token, or the cut
-            it leads to, once that is known.
+        moves: For each merge that can be made, the first learnt first: the place of its left token, once that was
+            made its complement `~place`, and the cut it leads to once it was made twice.
     """
 
     __slots__ = ("moves", "tokens")
@@ -94,6 +94,9 @@ class MergeDropout:
             text: Normalised, with the space before it; without lone surrogates.
             left_out: At least one number for each character, from `draws`.
         """
+        if self._remembered > MOST_REMEMBERED:
+            self._starts.clear()
+            self._remembered = 0
         tokens: list[int] = []
         for chunk in chunks(text):
             for cut in self._starts.get(chunk) or self._begin(chunk):
@@ -108,13 +111,11 @@ class MergeDropout:
 
     def _begin(self, chunk: str) -> list[Cut]:
         """Return the words of a chunk as characters, or bytes where a character has no piece."""
-        if self._remembered > MOST_REMEMBERED:
-            self._starts.clear()
-            self._remembered = 0
         words = [word for word, _ in self._split(chunk)]
         parts = [word[i : i + LONGEST_WORD] for word in words for i in range(0, len(word), LONGEST_WORD)]
         cuts = [self._cut([token for char in part for token in self._character(char)]) for part in parts]
         self._starts[chunk] = cuts
+        self._remembered += len(cuts)
         return cuts
 
     def _character(self, char: str) -> list[int]:
@@ -122,14 +123,16 @@ class MergeDropout:
         return [len(CONTROLS) + byte for byte in char.encode()] if token is None else [token]
 
     def _cut(self, tokens: list[int]) -> Cut:
-        self._remembered += 1
         pairs = pairwise(tokens)
         found = sorted((self._merges[pair][0], place) for place, pair in enumerate(pairs) if pair in self._merges)
         return Cut(tuple(tokens), [place for _, place in found])
 
     def _merge(self, cut: Cut, number: int, place: int) -> Cut:
+        once, place = place < 0, max(place, ~place)
         tokens = list(cut.tokens)
         tokens[place : place + 2] = [self._merges[tokens[place], tokens[place + 1]][1]]
         made = self._cut(tokens)
-        cut.moves[number] = made
+        # Most of the rarer cuts never come again, so one is remembered when it comes for the second time.
+        self._remembered += once
+        cut.moves[number] = made if once else ~place
         return made

@@ -161,9 +161,9 @@ class Tokenizer:
         Example:
             >>> from onehop.text import train_bpe
             >>> tokenizer = train_bpe(["low lower lowest"] * 5, vocab_size=300)
-            >>> tokens = tokenizer.sample_batch(["lowest", "lowest"], keys=[8, 9], p=0.5)
+            >>> tokens = tokenizer.sample_batch(["lowest", "lowest"], keys=[6, 10], p=0.2)
             >>> [tokenizer.pieces(one) for one in tokens]
-            [[' low', 'est'], [' l', 'o', 'west']]
+            [[' lowe', 'st'], [' low', 'e', 'st']]
             >>> [tokenizer.decode(one) for one in tokens]
             ['lowest', 'lowest']
         """

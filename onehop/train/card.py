@@ -12,6 +12,8 @@ def model_card(translator: Translator, prepared: Prepared, progress: Progress, l
     settings, recipe = translator.settings, prepared.recipe
     sides = f"{settings.source_language or 'source'} to {settings.target_language or 'target'}"
     parameters = sum(p.numel() for p in translator.model.parameters())
+    parent = prepared.parent
+    continued = [f"- continues the model whose onehop.json has the SHA-256 {parent.sha256}"] if parent else []
     lines = [
         f"# Translation model, {sides}",
         "",
@@ -24,6 +26,7 @@ def model_card(translator: Translator, prepared: Prepared, progress: Progress, l
         + ("trained on single sentences" if settings.text.sentences else "trained on lines of several sentences"),
         f"- vocabulary: {translator.source_tokenizer.vocab_size:,} pieces"
         + (", shared" if translator.joint else f" and {translator.target_tokenizer.vocab_size:,}"),
+        *continued,
         "",
         "## Data",
         "",

@@ -62,7 +62,7 @@ class Fit:
         self.average = _average(train, self.model, run)
         if train.activation_checkpointing and not recompute(self.model):
             raise ConfigError("this family has no blocks", "Leave it out.", "train.activation_checkpointing")
-        self.progress = Progress()
+        self.progress = Progress(due=prepared.parent is not None)  # a model that is continued is the best so far
         self.stop_signal = 0  # a signal's number, set by a handler: save and leave
         self._began = 0.0
         self._loss = 0.0

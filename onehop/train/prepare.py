@@ -16,7 +16,18 @@ from onehop.metrics import tokenizer_for
 from onehop.models.registry import configure
 from onehop.tasks.settings import TextLimits, TranslationSettings
 from onehop.tasks.translation import Translator
-from onehop.text import LEAST_VOCAB_SIZE, Ledger, Tokenizer, default_max_length, limit_pair, split_sentences, train_bpe
+from onehop.tasks.weights import put, weights
+from onehop.text import (
+    LEAST_VOCAB_SIZE,
+    Ledger,
+    Tokenizer,
+    default_max_length,
+    limit_pair,
+    split_sentences,
+    train_tokenizer,
+)
+from onehop.train.autobatch import find_batch_tokens
+from onehop.train.parent import Parent, kept_vocabularies, notices
 from onehop.train.recipe import Recipe, TextConfig, TrainConfig
 from onehop.train.size import PLANS, Plan, learning_rate, plan
 
@@ -31,10 +42,11 @@ class Prepared:
 
     Args:
         recipe: With everything that was chosen filled in.
-        translator: With fresh weights.
+        translator: With fresh weights, or those of the parent.
         batches: For training.
         validation: Held-out pairs; may be empty for a handful of pairs.
         num_pairs: Training pairs.
+        parent: The model that the run continues, if it does.
     """
 
     recipe: Recipe
@@ -42,9 +54,10 @@ class Prepared:
     batches: TrainingBatches
     validation: list[Pair]
     num_pairs: int
+    parent: Parent | None = None
 
 
-def prepare(recipe: Recipe, folder: Path, tell: Tell, device: str = "cpu") -> Prepared:
+def prepare(recipe: Recipe, folder: Path, tell: Tell, device: str = "cpu", parent: Parent | None = None) -> Prepared:
     """Read the data, choose what the recipe leaves open, and build the model.
 
     Args:
@@ -52,6 +65,7 @@ def prepare(recipe: Recipe, folder: Path, tell: Tell, device: str = "cpu") -> Pr
         folder: Where a large corpus is spooled.
         tell: Hears what was chosen and why.
         device: Where it will train: minutes on a processor limit the size of the model.
+        parent: The model to continue; the recipe has inherited from it.
     """
     asked = recipe.text.vocab_size
     store, split = read_data(recipe, folder, tell)
@@ -61,29 +75,27 @@ def prepare(recipe: Recipe, folder: Path, tell: Tell, device: str = "cpu") -> Pr
     chosen = plan(num_pairs, num_pairs * _tokens(lines), _seconds(recipe.train, device))
     recipe = judge(fill(recipe, chosen, num_pairs, tell), split.validation, tell)
     tags = [*dict.fromkeys(tag for tag in recipe.data.tags if tag)]
-    source, target = vocabularies(recipe, lines, asked, tell, tags)
-    if min(source.vocab_size, target.vocab_size) < (recipe.text.vocab_size or 0):  # not a size to ask for again
-        recipe = recipe.model_copy(update={"text": recipe.text.model_copy(update={"vocab_size": None})})
-    seen = chosen.epochs * pairs_of_epoch(store, split, recipe.data.weights)
-    recipe, limits, policy = lengths(recipe, lines, (source, target), seen, tell)
-    settings = TranslationSettings(
-        architecture=recipe.model["architecture"],
-        model={key: value for key, value in recipe.model.items() if key != "architecture"},
-        text=limits,
-        decode=recipe.decode,
-        source_language=recipe.data.source_language,
-        target_language=recipe.data.target_language,
-        license=recipe.data.license,
-        attribution=recipe.data.attribution,
+    source, target = (
+        kept_vocabularies(parent, lines, tell) if parent else vocabularies(recipe, lines, asked, tell, tags)
     )
-    torch.manual_seed(recipe.train.seed)
-    translator = Translator.build(settings, source, target)
+    planned, reached = recipe.text.vocab_size or 0, {source.vocab_size, target.vocab_size}
+    if reached != {planned} and (parent or min(reached) < planned):  # not a size to ask for again
+        recipe = recipe.model_copy(update={"text": recipe.text.model_copy(update={"vocab_size": None})})
+    recipe, limits, policy, tokens = lengths(recipe, lines, (source, target), tell)
+    translator = new_model(recipe, limits, (source, target), parent)
+    batch_tokens = recipe.train.batch_tokens
+    if batch_tokens == "auto":
+        batch_tokens = find_batch_tokens(translator, lines, recipe.train.label_smoothing, device, tell)
+    train = recipe.train.model_copy(update={"batch_tokens": batch_tokens})
+    seen = chosen.epochs * pairs_of_epoch(store, split, recipe.data.weights)
+    train = _duration(train, seen * tokens, tell)
+    recipe = recipe.model_copy(update={"train": train})
     batches = TrainingBatches(
         store, source, target,
-        batch_tokens=recipe.train.batch_tokens or chosen.batch_tokens,
+        batch_tokens=train.tokens,
         max_length=limits.max_length,
         long_policy=policy,
-        seed=recipe.train.seed,
+        seed=train.seed,
         held=split.held,
         sampling=Sampling(
             tuple(recipe.data.weights),
@@ -96,7 +108,29 @@ def prepare(recipe: Recipe, folder: Path, tell: Tell, device: str = "cpu") -> Pr
         batches.check_lengths()
     ledger = Ledger("valid", limits.max_length, "error" if policy == "error" else "drop")
     validation = within(split.validation, (source, target), ledger, tell)
-    return Prepared(recipe, translator, batches, validation, num_pairs)
+    return Prepared(recipe, translator, batches, validation, num_pairs, parent)
+
+
+def new_model(
+    recipe: Recipe, limits: TextLimits, tokenizers: tuple[Tokenizer, Tokenizer], parent: Parent | None
+) -> Translator:
+    """Build what is trained; random weights, or the parent's, whose limits and notices hold on."""
+    theirs = parent and parent.translator.settings
+    settings = TranslationSettings(
+        architecture=recipe.model["architecture"],
+        model={key: value for key, value in recipe.model.items() if key != "architecture"},
+        text=theirs.text if theirs else limits,
+        decode=recipe.decode,
+        source_language=recipe.data.source_language,
+        target_language=recipe.data.target_language,
+        license=notices(recipe.data.license, theirs.license if theirs else ""),
+        attribution=notices(recipe.data.attribution, theirs.attribution if theirs else ""),
+    )
+    torch.manual_seed(recipe.train.seed)
+    translator = Translator.build(settings, *tokenizers)
+    if parent:
+        put(translator.model, weights(parent.translator.model))
+    return translator
 
 
 def within(pairs: list[Pair], tokenizers: tuple[Tokenizer, Tokenizer], ledger: Ledger, tell: Tell) -> list[Pair]:
@@ -160,7 +194,7 @@ def fill(recipe: Recipe, chosen: Plan, num_pairs: int, tell: Tell) -> Recipe:
     """Fill in what the recipe leaves open from the plan, and resolve the model's settings."""
     model = {"architecture": "transformer", **recipe.model}
     name = model.pop("architecture")
-    preset = model.pop("preset", "auto" if name == "transformer" else None)
+    preset = model.pop("preset", None if recipe.train.init or name != "transformer" else "auto")
     if preset == "auto":
         if name != "transformer":
             raise ConfigError(f"preset 'auto' is for the transformer, not {name!r}", "Name a preset.", "model.preset")
@@ -173,7 +207,7 @@ def fill(recipe: Recipe, chosen: Plan, num_pairs: int, tell: Tell) -> Recipe:
     train, text = recipe.train, recipe.text
     updates = {
         "batch_tokens": train.batch_tokens or chosen.batch_tokens,
-        "learning_rate": train.learning_rate or (1.0 if train.schedule == "noam" else learning_rate(resolved["dim"])),
+        "learning_rate": train.learning_rate or peak(train, resolved["dim"]),
         "warmup": train.warmup or chosen.warmup,
     }
     return recipe.model_copy(
@@ -183,6 +217,16 @@ def fill(recipe: Recipe, chosen: Plan, num_pairs: int, tell: Tell) -> Recipe:
             "text": text.model_copy(update={"vocab_size": text.vocab_size or chosen.vocab_size}),
         }
     )
+
+
+def peak(train: TrainConfig, dim: int) -> float:
+    """Return the peak rate for a model of that width, or the factor for noam; a third of it where a model is continued.
+
+    At the full peak the first updates undo what the weights know before the rate falls; at a tenth, in the updates that
+    a small text allows, they hardly learn the new text.
+    """
+    rate = 1.0 if train.schedule == "noam" else learning_rate(dim)
+    return rate / 3 if train.init else rate
 
 
 def judge(recipe: Recipe, validation: Sequence[Pair], tell: Tell) -> Recipe:
@@ -247,14 +291,16 @@ def _at_most(
     corpora: Sequence[Sequence[str]], size: int, text: TextConfig, tags: Sequence[str]
 ) -> tuple[list[Tokenizer], int]:
     """Return a tokenizer for each corpus, and the size of the smallest."""
-    found = [train_bpe(corpus, size, text.normalization, text.coverage, tags) for corpus in corpora]
+    found = [
+        train_tokenizer(corpus, size, text.algorithm, text.normalization, text.coverage, tags) for corpus in corpora
+    ]
     return found, min(tokenizer.vocab_size for tokenizer in found)
 
 
 def lengths(
-    recipe: Recipe, lines: Sequence[Pair], tokenizers: tuple[Tokenizer, Tokenizer], pairs_to_see: int, tell: Tell
-) -> tuple[Recipe, TextLimits, str]:
-    """Choose the longest line, what becomes of longer ones, and how long to train, unless the user did."""
+    recipe: Recipe, lines: Sequence[Pair], tokenizers: tuple[Tokenizer, Tokenizer], tell: Tell
+) -> tuple[Recipe, TextLimits, str, float]:
+    """Choose the longest line and what becomes of longer ones, unless the user did; also tell a pair's mean length."""
     some = lines[:: max(1, len(lines) // 30_000)]
     sides = (
         tokenizers[0].encode_batch([p.source for p in some]),
@@ -273,15 +319,14 @@ def lengths(
     single = sum(len(split_sentences(pair.source, language)) <= 1 for pair in few)
     limits = TextLimits(max_length=max_length, sentences=single >= 0.9 * len(few))
     text = recipe.text.model_copy(update={"max_length": max_length, "long": policy})
-    train = _duration(recipe.train, pairs_to_see * (sum(longest) / len(longest) + 1), tell)
-    return recipe.model_copy(update={"text": text, "train": train}), limits, policy
+    return recipe.model_copy(update={"text": text}), limits, policy, sum(longest) / len(longest) + 1
 
 
 def _duration(train: TrainConfig, tokens: float, tell: Tell) -> TrainConfig:
     """Fill in how long to train, where the recipe sets no limit: until so many tokens of the longer side are seen."""
     if train.max_updates or train.max_minutes:
         return train
-    updates = max(FEWEST, round(tokens / ((train.batch_tokens or 1) * train.accumulate)))
+    updates = max(FEWEST, round(tokens / (train.tokens * train.accumulate)))
     tell(f"length: {updates:,} updates, {tokens / 1e6:,.1f} million tokens")
     return train.model_copy(update={"max_updates": updates})
 

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from onehop.config import SettingsError, Table, override, read_toml, validate
 from onehop.data.columns import Columns
 from onehop.errors import ConfigError
 from onehop.models.registry import configure
+from onehop.tasks.folders import bundled
 from onehop.tasks.settings import DecodeConfig, Long
 
 
@@ -78,6 +79,9 @@ class DataConfig(Table):
 class TextConfig(Table):
     """How text becomes tokens. What is left out is chosen by the size of the data."""
 
+    algorithm: Literal["bpe", "unigram", "wordpiece"] = Field(
+        default="bpe", description="How pieces are learnt and words cut into them."
+    )
     vocab_size: int | None = Field(default=None, ge=300, description="Pieces of each vocabulary.")
     joint: bool = Field(default=True, description="One vocabulary for both sides.")
     normalization: Literal["none", "nfc", "nfkc"] = Field(default="nfc", description="Unicode form of all text.")
@@ -99,10 +103,12 @@ class TextConfig(Table):
 class TrainConfig(Table):
     """How the model learns. What is left out is chosen by the size of the data."""
 
+    init: str | None = Field(default=None, description="The model to continue: a run, a package or a bundled name.")
     max_updates: int | None = Field(default=None, ge=1, description="Updates.")
     max_minutes: float | None = Field(default=None, gt=0, description="Minutes of training, evaluations included.")
-    batch_tokens: int | None = Field(
-        default=None, ge=1, description="Tokens of a batch, the larger side, padding included."
+    batch_tokens: int | Literal["auto"] | None = Field(
+        default=None,
+        description="Tokens of a batch, the larger side, padding included; auto: what is fast here.",
     )
     packing: bool = Field(default=False, description="Put several pairs into a row, so that little is padding.")
     accumulate: int = Field(default=1, ge=1, description="Batches for each update.")
@@ -134,12 +140,25 @@ class TrainConfig(Table):
         default=None, ge=1, description="Updates between evaluations; default: by the limit."
     )
     save_every: int = Field(default=500, ge=1, description="Updates between checkpoints.")
+    tensorboard: bool = Field(default=False, description="Write RUN/tensorboard as well.")
     keep: int = Field(default=2, ge=1, description="Checkpoints kept.")
     patience: int | None = Field(default=None, ge=1, description="Evaluations without a new best until training stops.")
     best: Literal["loss", "bleu"] | None = Field(
         default=None,
         description="Validation figure that chooses the model kept; default: BLEU, or loss for short lines.",
     )
+
+    @field_validator("batch_tokens", mode="plain")
+    @classmethod
+    def _batch_tokens(cls, value: Any) -> Any:
+        if value is None or value == "auto" or (type(value) is int and value >= 1):
+            return value
+        raise ValueError(f"should be a number of tokens from 1, or auto (given: {value!r})")
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a batch, where they are a number by now."""
+        return self.batch_tokens if isinstance(self.batch_tokens, int) else 1
 
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:
@@ -257,7 +276,10 @@ def relative_to(recipe: Recipe, folder: Path) -> Recipe:
 
 def _with_files(recipe: Recipe, change: Callable[[str], str]) -> Recipe:
     files = {name: [change(file) for file in getattr(recipe.data, name)] for name in FILES}
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update=files)})
+    data, train = recipe.data.model_copy(update=files), recipe.train
+    if train.init is not None and not (train.init in bundled() and not Path(change(train.init)).exists()):
+        train = train.model_copy(update={"init": change(train.init)})
+    return recipe.model_copy(update={"data": data, "train": train})
 
 
 def to_toml(recipe: Recipe) -> str:

@@ -22,7 +22,7 @@ def read_record(run: Run) -> dict[str, Any]:
         record = json.loads(text)
         for name in ("given", "recipe"):
             make_recipe(record[name])
-        return {**record, "data": dict(record["data"]), "pairs": int(record["pairs"])}
+        return {"init": None, **record, "data": dict(record["data"]), "pairs": int(record["pairs"])}
     except (ValueError, KeyError, TypeError, ConfigError) as error:
         raise FileError("a damaged record of a run", "Begin anew with --overwrite.", str(run.record)) from error
 

@@ -17,13 +17,16 @@ import torch
 
 from onehop.errors import DataError, FileError, Stopped
 from onehop.files import Run, free_aside, os_errors, sha256, to_json, write_text
+from onehop.tasks.folders import MANIFEST
 from onehop.tasks.package import versions
 from onehop.train.fit import Fit
 from onehop.train.listener import Listener, Silent
+from onehop.train.parent import Parent, inherit, parent_of
 from onehop.train.prepare import Prepared, prepare
 from onehop.train.progress import Progress
 from onehop.train.recipe import FILES, Recipe, load_recipe, relative_to, to_toml
 from onehop.train.resume import finished, read_record, resumed, same_data, same_recipe
+from onehop.train.tensorboard import boards, needs_tensorboard
 
 try:
     import fcntl
@@ -85,17 +88,26 @@ def train(
         if progress := finished(recipe, run):
             return Trained(run.model, progress, before["pairs"])
         recipe = resumed(recipe, before, run)
+    if recipe.train.tensorboard:
+        needs_tensorboard()
+    recipe, parent = _continued(recipe, run, before)
     with _folder(run, overwrite):
-        prepared = prepare(recipe, run.folder, listener.tell, device)
-    with _alone(run):
+        prepared = prepare(recipe, run.folder, listener.tell, device, parent)
+    with _alone(run), boards(recipe, run, listener) as heard:
         entry = record(given, prepared, run)
         if before:
             same_data(entry, before, run)
             entry["given"] = before["given"]
         write_text(run.recipe, to_toml(relative_to(prepared.recipe, run.folder)))
         write_text(run.record, to_json(entry))
-        progress = _fit(Fit(prepared, run, listener, device))
+        progress = _fit(Fit(prepared, run, heard, device))
     return Trained(run.model, progress, prepared.num_pairs)
+
+
+def _continued(recipe: Recipe, run: Run, before: dict[str, Any] | None) -> tuple[Recipe, Parent | None]:
+    """Return the recipe with what it inherits, and the model that it continues, if it does."""
+    parent = parent_of(recipe, run, before)
+    return (inherit(recipe, parent), parent) if parent else (recipe, None)
 
 
 def _fit(fit: Fit) -> Progress:
@@ -112,7 +124,8 @@ def _fit(fit: Fit) -> Progress:
 
 def _refuse_data(recipe: Recipe, run: Run, overwrite: bool) -> None:
     """Refuse files that cannot be read twice, or that would be moved aside with the old run."""
-    for file in (Path(file) for name in FILES for file in getattr(recipe.data, name)):
+    files = [Path(file) for name in FILES for file in getattr(recipe.data, name)]
+    for file in [*files, *([Path(recipe.train.init, MANIFEST)] if recipe.train.init else [])]:
         if file.exists() and not file.is_file() and not file.is_dir():
             raise DataError("a pipe or device, which can be read but once", "Save it to a file first.", str(file))
         if overwrite and run.folder.resolve() in file.resolve().parents:
@@ -180,6 +193,7 @@ def record(given: Recipe, prepared: Prepared, run: Run) -> dict[str, Any]:
         "command": sys.argv,
         "given": relative_to(given, run.folder).model_dump(),
         "recipe": recipe.model_dump(),
+        "init": prepared.parent.sha256 if prepared.parent else None,
         "pairs": prepared.num_pairs,
         "data": {there: sha256(here) for there, here in files.items()},
         "versions": versions(),

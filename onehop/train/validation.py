@@ -34,7 +34,7 @@ class Validation:
         """Return the loss in nats for each target token, without smoothing."""
         self.translator.model.eval()
         total, count = 0.0, 0
-        for batch in evaluation_batches(self._sources, self._targets, self.recipe.train.batch_tokens or 1):
+        for batch in evaluation_batches(self._sources, self._targets, self.recipe.train.tokens):
             total += float(loss_sum(self.translator.model, batch.to(self.translator.device)))
             count += batch.num_targets
         return total / max(count, 1)
@@ -43,7 +43,7 @@ class Validation:
         """Return sacreBLEU of the chosen sentences."""
         if not self._some:
             return 0.0
-        decode = self.recipe.decode.model_copy(update={"beam_size": self.recipe.evaluate.beam_size})
+        decode = self.recipe.decode.searched(self.recipe.evaluate.beam_size)
         found = self.translator.search([self._sources[i] for i in self._some], decode)
         tokenize = self.recipe.evaluate.tokenize or tokenizer_for(self.recipe.data.target_language)
         return bleu([best[0].text for best in found], [self.pairs[i].target for i in self._some], tokenize).value

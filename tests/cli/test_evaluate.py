@@ -8,8 +8,8 @@ import onehop as package
 from tests.fixtures.tiny import number_pairs, onehop, write_pairs
 
 KEYS = {
-    "bleu", "bleu_interval", "chrf", "chrf_interval", "signature", "chrf_signature", "lines", "dropped", "cut",
-    "incomplete", "seconds", "by_length",
+    "bleu", "bleu_interval", "chrf", "chrf_interval", "ter", "ter_interval", "signature", "chrf_signature",
+    "ter_signature", "lines", "empty", "dropped", "cut", "incomplete", "seconds", "models", "decode", "by_length",
 }  # fmt: skip
 
 
@@ -30,7 +30,10 @@ def test_the_figures_are_those_of_sacrebleu_on_the_translations_it_writes(traine
     assert (result.status, set(report)) == (0, KEYS)
     hypotheses = Path("out.de").read_text("utf-8").splitlines()
     references = [[target for _, target in data]]
-    bleu, chrf = sacrebleu.BLEU(), sacrebleu.CHRF()
+    bleu, chrf, ter = sacrebleu.BLEU(), sacrebleu.CHRF(), sacrebleu.TER()
+    assert report["ter"] == round(ter.corpus_score(hypotheses, references).score, 2) > 0
+    assert report["ter_signature"] == str(ter.get_signature())
+    assert report["ter_interval"][0] <= report["ter"] <= report["ter_interval"][1]
     assert report["bleu"] == round(bleu.corpus_score(hypotheses, references).score, 2) > 0
     assert report["chrf"] == round(chrf.corpus_score(hypotheses, references).score, 2) > 0
     assert report["signature"] == str(bleu.get_signature())
@@ -58,7 +61,37 @@ def test_a_system_differs_from_itself_by_nothing_be_it_a_model_or_a_file(trained
             "against"
         ]
         assert against["name"] == str(rival)
-        assert [against[key] for key in ("bleu_difference", "bleu_p", "chrf_difference", "chrf_p")] == [0, 1, 0, 1]
+        for metric in ("bleu", "chrf", "ter"):
+            assert (against[f"{metric}_difference"], against[f"{metric}_p"]) == (0, 1)
+
+
+def test_the_report_says_how_the_other_system_translated_and_what_went_wrong(trained, data):
+    options = ["evaluate", trained, "--data", "test.tsv", "--set", "decode.max_length=1"]
+    report = json.loads(onehop(*options, "--against", trained, "--json").out)
+    own = package.load(trained).settings.decode
+    assert report["decode"] == {**own.model_dump(), "max_length": 1}
+    assert report["incomplete"] == 30
+    other = report["against"]
+    assert (other["decode"], other["models"], other["incomplete"]) == (own.model_dump(), 1, 0)
+    assert other["ter_difference"] == round(other["ter_difference"], 2) > 0  # worse: more edits
+    Path("some.de").write_text("Hallo.\n" * 28 + "\n \n")
+    other = json.loads(onehop(*options, "--against", "some.de", "--json").out)["against"]
+    assert other["empty"] == 2
+    assert {other[key] for key in ("decode", "models", "dropped", "cut", "incomplete", "seconds")} == {None}
+    shown = onehop(*options, "--against", "some.de").out
+    assert "some.de: a file of translations; how they were made is not known" in shown
+    assert "some.de: 2 translations are empty" in shown
+    assert "model: 30 lines ended by decode.max_length" in shown
+    assert "decode.max_length = 1" in shown
+    assert "TER (lower is better)" in shown
+
+
+def test_an_ensemble_is_evaluated_as_one_system(trained, data):
+    options = ["evaluate", trained, "--data", "test.tsv"]
+    both = json.loads(onehop(*options, "--ensemble", trained, "--json").out)
+    assert both["models"] == 2
+    assert both["bleu"] == json.loads(onehop(*options, "--json").out)["bleu"]
+    assert "2 models together" in onehop(*options, "--ensemble", trained).out
 
 
 def test_a_worse_system_is_told_with_its_difference(trained, data):
@@ -92,7 +125,7 @@ def test_lines_that_are_too_long_are_counted_and_still_have_their_reference(trai
     report = json.loads(result.out)
     assert (report["lines"], report[key]) == (31, 1)
     assert bool(Path("out").read_text("utf-8").splitlines()[0]) == (policy == "cut")
-    assert "1 lines too long" in onehop("evaluate", trained, "--data", "long.tsv", "--long", policy).out
+    assert "model: 1 lines too long" in onehop("evaluate", trained, "--data", "long.tsv", "--long", policy).out
 
 
 def test_text_of_json_lines_with_line_ends_and_lone_surrogates_is_evaluated(trained, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ import zstandard
 import onehop as package
 from onehop.cli.translate import CHUNK
 from onehop.text import Tokenizer
-from tests.fixtures.tiny import onehop
+from tests.fixtures.tiny import onehop, refused
 
 TEXT = "One Two.\n\nThree.\n"
 GERMAN = "Eins Zwei.\n\nDrei.\n"
@@ -111,14 +111,18 @@ def test_paragraphs_are_split_into_sentences_and_joined_again_unless_this_is_not
     assert [len(row["sentences"]) for row in rows] == [3, 1]
 
 
-def test_candidates_of_a_line_follow_each_other_best_first_under_their_scores(trained):
-    result = onehop("translate", trained, "--nbest", "3", stdin=b"One Two. Three.\n\nFour.\n")
-    lines = result.out.split("\n")
-    assert (len(lines), lines[3], lines[-1]) == (8, "", "")
-    for candidates in (lines[:3], lines[4:7]):
-        scores = [float(line.split("\t")[0]) for line in candidates]
+def test_candidates_are_rows_of_line_number_score_and_text_and_every_line_has_one(trained):
+    long = b"Two " * 60
+    result = onehop(
+        "translate", trained, "--nbest", "3", "--long", "drop", stdin=b"One Two. Three.\n\n" + long + b"\nFour.\n"
+    )
+    rows = [line.split("\t") for line in result.out.splitlines()]
+    assert [row[0] for row in rows] == ["1"] * 3 + ["2", "3"] + ["4"] * 3
+    assert rows[3][1:] == rows[4][1:] == ["0.0000", ""]
+    for candidates in (rows[:3], rows[5:]):
+        scores = [float(score) for _, score, _ in candidates]
         assert scores == sorted(scores, reverse=True)
-        assert len({line.split("\t")[1] for line in candidates}) == 3
+        assert len({text for *_, text in candidates}) == 3
 
 
 def test_more_candidates_than_the_beam_widen_it(trained):
@@ -178,3 +182,136 @@ def test_a_reader_that_goes_away_ends_the_command_without_a_traceback(trained, t
         ["bash", "-c", command, sys.executable, trained, tmp_path / "in", "--beam", "1"], capture_output=True, text=True
     )
     assert (done.stdout, done.stderr) == ("Eins.\n", "")
+
+
+# ------------------------------------------------------------------------------------------------ sampling
+
+HOT = ["--sample", "--set", "decode.temperature=3", "--set", "decode.max_length=9"]
+
+
+def test_samples_are_those_of_the_library_and_the_same_for_the_same_seed(trained, translator):
+    options = ["--nbest", "4", "--seed", "5", *HOT]
+    data = b"One Two.\n\nThree.\n"
+    out = onehop("translate", trained, *options, stdin=data).out
+    assert out == onehop("translate", trained, *options, "--chunk-size", "1", stdin=data).out
+    assert out != onehop("translate", trained, *options[:2], "--seed", "6", *HOT, stdin=data).out
+    decode = translator.settings.decode.model_copy(
+        update={"sample": True, "temperature": 3.0, "seed": 5, "max_length": 9}
+    )
+    found = translator.translate(["One Two.", "", "Three."], decode, nbest=4)
+    expected = [(str(n), c.text) for n, t in enumerate(found, 1) for part in t.candidates for c in part]
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert [(number, text) for number, _, text in rows if number != "2"] == expected
+    assert len(set(expected)) > 4
+
+
+def test_one_sample_of_a_line_is_the_first_of_many(trained):
+    one = onehop("translate", trained, *HOT, stdin=b"One Two.\n").out
+    many = onehop("translate", trained, "--nbest", "3", *HOT, stdin=b"One Two.\n").out
+    assert many.splitlines()[0].split("\t")[2] + "\n" == one
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--sample", "--beam", "4"], "a sample follows one hypothesis"),
+        (["--seed", "3"], "only sampling uses a seed"),
+        (["--set", "decode.top_p=0.9"], "top_p=0.9: only sampling uses this; set decode.sample = true"),
+        (["--sample", "--set", "decode.top_p=1.5"], "decode.top_p"),
+        (["--sample", "--set", "decode.temperature=0"], "decode.temperature"),
+    ],
+)
+def test_options_that_make_no_sense_together_are_refused(trained, options, told):
+    result = onehop("translate", trained, *options, stdin=b"One.\n")
+    assert (result.status, result.raw) == (2, b"")
+    assert told in result.err
+
+
+def test_a_package_that_samples_searches_when_told_so(trained, translator, tmp_path):
+    decode = translator.settings.decode.model_copy(update={"sample": True, "top_p": 0.9, "seed": 3})
+    settings = translator.settings.model_copy(update={"decode": decode})
+    sampler = package.Translator(translator.model, translator.source_tokenizer, translator.target_tokenizer, settings)
+    package.tasks.save_package(package.tasks.new_package(sampler, ["One."], "# Samples"), tmp_path / "sampler")
+    greedy = onehop("translate", trained, "--beam", "1", stdin=TEXT.encode()).out
+    search = ["--beam", "1", "--set", "decode.sample=false"]
+    assert onehop("translate", tmp_path / "sampler", *search, stdin=TEXT.encode()).out == greedy
+    refused(onehop("translate", tmp_path / "sampler", "--beam", "1", stdin=b"One.\n"), "--beam", "decode.sample=false")
+    golden = (tmp_path / "sampler" / "golden.jsonl").read_text("utf-8")
+    assert json.loads(golden)["target"] == "Eins."
+
+
+# ------------------------------------------------------------------------------------------------ prefixes
+
+
+def test_each_translation_begins_as_its_line_of_the_prefix_file_says(trained, tmp_path):
+    (tmp_path / "begin").write_text("Neun\n\n\nDr\n")
+    result = onehop("translate", trained, "--prefix", tmp_path / "begin", stdin=b"One Two. One.\n\nThree.\nThree.\n")
+    first, second, third, fourth = result.out.splitlines()
+    assert first.startswith("Neun")
+    assert (second, third, fourth[:2]) == ("", "Drei.", "Dr")
+    assert "lines were not split into sentences" in result.err
+    assert (
+        "not split"
+        not in onehop("translate", trained, "--no-split", "--prefix", tmp_path / "begin", stdin=b"O\n" * 4).err
+    )
+
+
+def test_prefixes_that_do_not_fit_are_told_before_the_first_output(trained, tmp_path):
+    (tmp_path / "begin").write_text("Eins\n" * 3)
+    options = ["translate", trained, "--prefix", tmp_path / "begin", "--chunk-size", "1", "--long", "drop"]
+    for lines in (b"One.\n" * 2, b"One.\n" * 4, b""):
+        count = lines.count(b"\n")
+        refused(onehop(*options, stdin=lines), "begin: 3 prefixes for", f"{count} lines of standard input")
+    refused(onehop(*options, stdin=b"One.\n\nTwo.\n"), "begin:2: a prefix for a blank line")
+    refused(onehop(*options, "--set", "decode.max_length=1", stdin=b"One.\n" * 3), "begin:1: a prefix of")
+    refused(onehop("translate", trained, "--prefix", tmp_path / "none", stdin=b"One.\n"), "none: cannot read")
+
+
+# ------------------------------------------------------------------------------------------------ ensembles
+
+
+def test_an_ensemble_of_the_same_models_is_the_model_and_a_model_that_does_not_fit_is_refused(trained, tmp_path):
+    data = TEXT.encode()
+    together = onehop("translate", trained, "--ensemble", trained, "--ensemble", trained, stdin=data)
+    assert (together.status, together.out) == (0, GERMAN)
+    scores = [
+        float(json.loads(onehop("translate", trained, *more, "--json", stdin=b"One.\n").out)["score"])
+        for more in ([], ["--ensemble", trained])
+    ]
+    assert scores[0] == pytest.approx(scores[1], abs=2e-4)
+    refused(onehop("translate", trained, "--ensemble", tmp_path, stdin=data), "not a model")
+
+
+# ------------------------------------------------------------------------------------------------ streaming
+
+
+@pytest.mark.parametrize("long", ["drop", "cut"])
+def test_a_line_is_answered_before_the_next_one_is_there_unless_all_must_be_checked_first(trained, long):
+    command = "from onehop.cli.main import main; main()"
+    options = ["translate", trained, "--long", long, "--chunk-size", "1", "--beam", "1", "--threads", "1"]
+    with subprocess.Popen(
+        [sys.executable, "-c", command, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        for english, german in (("One.", "Eins."), ("Two.", "Zwei.")):
+            process.stdin.write(english + "\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == german + "\n"
+        process.stdin.close()
+        assert process.stdout.read() == ""
+    assert process.returncode == 0
+
+
+def test_an_error_in_a_late_line_comes_before_the_first_output(trained):
+    data = b"One.\n" * 5 + b"Two " * 60 + b"\n"
+    refused(onehop("translate", trained, "--chunk-size", "2", stdin=data), "standard input:6")
+
+
+def test_the_size_of_chunks_changes_nothing(trained):
+    data = TEXT.encode() * 3
+    for long in ("error", "cut"):
+        outs = {
+            onehop("translate", trained, "--long", long, "--chunk-size", size, stdin=data).out for size in ("1", "4")
+        }
+        assert outs == {GERMAN * 3}

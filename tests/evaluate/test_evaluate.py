@@ -3,7 +3,7 @@ import sacrebleu
 
 import onehop
 from onehop.errors import DataError, LengthError
-from onehop.evaluate import evaluate
+from onehop.evaluate import System, evaluate, run
 from onehop.tasks import DecodeConfig, Translator
 from tests.fixtures.tiny import number_pairs
 
@@ -22,7 +22,8 @@ def report(translator):
 
 
 def test_the_scores_are_sacrebleus_own(report):
-    bleu, chrf = sacrebleu.BLEU(), sacrebleu.CHRF()
+    bleu, chrf, ter = sacrebleu.BLEU(), sacrebleu.CHRF(), sacrebleu.TER()
+    assert report.ter.value == ter.corpus_score(report.hypotheses, [REFERENCES]).score
     assert report.bleu.value == bleu.corpus_score(report.hypotheses, [REFERENCES]).score
     assert report.chrf.value == chrf.corpus_score(report.hypotheses, [REFERENCES]).score
     assert (report.bleu.signature, report.chrf.signature) == (str(bleu.get_signature()), str(chrf.get_signature()))
@@ -48,7 +49,8 @@ def test_every_line_counts_in_one_bucket_of_length(translator):
 
 def test_blank_sources_are_empty_translations(translator):
     found = evaluate(translator, ["", "One."], ["", "Eins."])
-    assert (found.hypotheses, found.lines, found.incomplete) == (["", "Eins."], 2, 0)
+    assert (found.hypotheses, found.lines, found.system.incomplete) == (["", "Eins."], 2, 0)
+    assert found.system.empty == 1
 
 
 def test_the_tokenizer_follows_the_target_language_unless_it_is_named(translator):
@@ -59,12 +61,22 @@ def test_the_tokenizer_follows_the_target_language_unless_it_is_named(translator
 
 
 def test_another_system_is_compared_on_the_same_lines(translator, report):
-    found = evaluate(translator, SOURCES, REFERENCES, against=("theirs", REFERENCES))
+    found = evaluate(translator, SOURCES, REFERENCES, against=System("theirs", REFERENCES))
     rival = found.rival
     assert rival is not None
-    assert (rival.name, rival.bleu.value, rival.chrf.value) == ("theirs", pytest.approx(100), 100)
+    assert (rival.system.name, rival.bleu.value, rival.chrf.value) == ("theirs", pytest.approx(100), 100)
     assert rival.difference.bleu.delta == pytest.approx(report.bleu.value - 100)
+    assert rival.ter.value == 0
+    assert rival.difference.ter.delta == report.ter.value
     assert found.to_dict()["against"]["chrf_difference"] == round(report.chrf.value - 100, 2)
+
+
+def test_a_system_that_was_run_is_compared_with_its_counts_and_settings(translator):
+    decode = DecodeConfig(max_length=1)
+    found = evaluate(translator, SOURCES, REFERENCES, against=run(translator, SOURCES, name="short", decode=decode))
+    assert found.rival is not None
+    assert (found.rival.system.decode, found.rival.system.incomplete) == (decode, len(SOURCES))
+    assert (found.system.decode, found.system.models) == (translator.settings.decode, 1)
 
 
 def test_counts_that_differ_are_told(translator):
@@ -78,6 +90,6 @@ def test_long_lines_and_short_limits_are_errors_or_counted(translator):
     sources = ["One.", "Two " * 80]
     with pytest.raises(LengthError, match=r"test.en:2"):
         evaluate(translator, sources, ["Eins.", "Zwei."], where="test.en")
-    assert evaluate(translator, sources, ["Eins.", "Zwei."], long="drop").dropped == 1
+    assert evaluate(translator, sources, ["Eins.", "Zwei."], long="drop").system.dropped == 1
     found = evaluate(translator, sources, ["Eins.", "Zwei."], long="cut", decode=DecodeConfig(max_length=1))
-    assert (found.cut, found.dropped, found.incomplete) == (1, 0, 2)
+    assert (found.system.cut, found.system.dropped, found.system.incomplete) == (1, 0, 2)

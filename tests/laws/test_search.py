@@ -9,7 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from onehop.decode import Hypothesis, Rules, force, penalty, search, stepper
+from onehop.decode import (
+    Hypothesis,
+    Rules,
+    States,
+    draw_seed,
+    ensemble,
+    force,
+    mean_probability,
+    penalty,
+    sample,
+    sampling_filters,
+    search,
+    stepper,
+)
 from onehop.nn import Memory, Source, State
 from tests.laws.cases import BEGIN, END, PAD, Case, sources
 from tests.laws.close import assert_same
@@ -20,13 +33,18 @@ WU = penalty("wu", 0.6)
 
 def forced(model: Any, memory: Memory, found: list[list[Hypothesis]]) -> Tensor:
     """Return the log-probability of each hypothesis, example by example, from the model alone."""
+    return forced_tokens(model, memory, found).sum(1)
+
+
+def forced_tokens(model: Any, memory: Memory, found: list[list[Hypothesis]]) -> Tensor:
+    """Return the log-probability of each token of each hypothesis."""
     rows = torch.tensor([row for row, hypotheses in enumerate(found) for _ in hypotheses])
     marked = [torch.tensor([*h.tokens, END][: len(h.tokens) + h.complete]) for hs in found for h in hs]
     targets = torch.nn.utils.rnn.pad_sequence(marked, batch_first=True)
     inputs = torch.cat([torch.full_like(targets[:, :1], BEGIN), targets[:, :-1]], 1)
     lengths = torch.tensor([len(tokens) for tokens in marked])
     copies = memory.map(lambda x: x[rows], lambda x: x[rows])
-    return force(model, copies, inputs, targets, lengths).sum(1)
+    return force(model, copies, inputs, targets, lengths)
 
 
 def test_the_log_prob_of_a_hypothesis_is_that_of_forced_decoding(case: Case):
@@ -93,6 +111,98 @@ def test_searching_till_the_bound_is_never_worse_than_counting(case: Case):
         assert all(b.score >= c.score for c, b in zip(count, bound, strict=False))
 
 
+PREFIXES = [[7, 8, 9], [], [5]]
+FILTERS = sampling_filters(temperature=1.5, top_k=20, top_p=0.95, min_p=0.01)
+
+
+def found_everyhow(step: Any, start: Any, rules: Rules, limits: list[int]) -> list[list[list[Hypothesis]]]:
+    """Decode from fresh states in every way there is: searched and drawn, with and without prefixes."""
+    seeds = [[draw_seed(1, row, n) for n in range(4)] for row in range(len(limits))]
+    return [
+        way
+        for prefixes in (None, PREFIXES)
+        for way in (
+            search(step, start(), rules, limits, prefixes=prefixes),
+            search(step, start(), replace(rules, beam_size=1), limits, prefixes=prefixes),
+            sample(step, start(), rules, limits, seeds, FILTERS, prefixes=prefixes),
+        )
+    ]
+
+
+def test_every_way_of_decoding_gives_the_log_prob_of_forced_decoding(case: Case):
+    model, limits = case.model(), [6, 9, 4]
+    rules = replace(GREEDY, beam_size=3, penalty=WU, min_length=2, no_repeat_ngram=2)
+    with torch.inference_mode():
+        memory = model.encode(sources(5, 2, 7))
+        ways = found_everyhow(stepper(model), lambda: model.start(memory), rules, limits)
+        for place, found in enumerate(ways):
+            assert_same(torch.tensor([h.log_prob for hs in found for h in hs]), forced(model, memory, found), 1e-5)
+            for hypotheses, limit, prefix in zip(found, limits, PREFIXES, strict=True):
+                assert hypotheses
+                for h in hypotheses:
+                    length = len(h.tokens) + h.complete
+                    assert h.score == WU(h.log_prob, length)
+                    assert length <= limit
+                    assert h.complete or length == limit
+                    assert place < 3 or h.tokens[: len(prefix)] == prefix
+
+
+def test_an_ensemble_scores_by_the_mean_of_its_models_probabilities(case: Case):
+    models, limits = [case.model(), case.model()], [6, 9, 4]
+    rules = replace(GREEDY, beam_size=3, penalty=WU)
+    source = sources(5, 2, 7)
+    with torch.inference_mode():
+        memories = [model.encode(source) for model in models]
+
+        def start() -> States:
+            return States(tuple(model.start(memory) for model, memory in zip(models, memories, strict=True)))
+
+        for found in found_everyhow(ensemble([stepper(model) for model in models]), start, rules, limits):
+            each = [forced_tokens(model, memory, found) for model, memory in zip(models, memories, strict=True)]
+            expected = mean_probability(each).sum(1)
+            assert_same(torch.tensor([h.log_prob for hs in found for h in hs]), expected, 1e-5)
+            assert not torch.allclose(each[0].sum(1), expected)
+
+
+def test_an_ensemble_of_one_model_with_itself_is_the_model(case: Case):
+    model, limits = case.model(), [6, 9, 4]
+    rules = replace(GREEDY, beam_size=3)
+    with torch.inference_mode():
+        memory = model.encode(sources(5, 2, 7))
+        step, both = stepper(model), ensemble([stepper(model)] * 2)
+        alone = search(step, model.start(memory), rules, limits)
+        together = search(both, States((model.start(memory), model.start(memory))), rules, limits)
+    assert [[h.tokens for h in hs] for hs in together] == [[h.tokens for h in hs] for hs in alone]
+
+
+def test_the_only_token_left_to_sample_from_is_that_of_greedy_search(case: Case):
+    model, limits = case.model(), [6, 9, 4]
+    with torch.inference_mode():
+        memory = model.encode(sources(5, 2, 7))
+        greedy = search(stepper(model), model.start(memory), GREEDY, limits)
+        for filters in (sampling_filters(top_k=1), sampling_filters(top_p=1e-6), sampling_filters(min_p=1.0)):
+            drawn = sample(stepper(model), model.start(memory), GREEDY, limits, [[1], [2], [3]], filters)
+            assert [[h.tokens for h in hs] for hs in drawn] == [[h.tokens for h in hs] for hs in greedy]
+
+
+def test_samples_do_not_depend_on_what_else_is_in_the_batch(case: Case):
+    model, source, limits = case.model(), sources(5, 2, 7), [6, 9, 4]
+    assert source.lengths is not None
+    seeds = [[draw_seed(row, n) for n in range(5)] for row in range(3)]
+    with torch.inference_mode():
+        start = model.start(model.encode(source))
+        together = sample(stepper(model), start, GREEDY, limits, seeds, FILTERS, prefixes=PREFIXES)
+        for row in (2, 0, 1):
+            one = Source(source.tokens[row : row + 1, : int(source.lengths[row])])
+            for draws in (seeds[row], seeds[row][1:2]):
+                start = model.start(model.encode(one))
+                [alone] = sample(
+                    stepper(model), start, GREEDY, [limits[row]], [draws], FILTERS, prefixes=[PREFIXES[row]]
+                )
+                expected = [h for h, seed in zip(together[row], seeds[row], strict=True) if seed in draws]
+                assert [(h.tokens, h.complete) for h in alone] == [(h.tokens, h.complete) for h in expected]
+
+
 # ---------------------------------------------------------------------------------- a chain whose truth is known
 
 
@@ -108,11 +218,14 @@ def chain(seed: int, vocab: int, sharpness: float) -> Tensor:
     return torch.randn(8, vocab, vocab, generator=torch.Generator().manual_seed(seed)) * sharpness
 
 
-def run(follows: Tensor, rules: Rules, limits: list[int]) -> list[list[Hypothesis]]:
+def run(
+    follows: Tensor, rules: Rules, limits: list[int], prefixes: list[list[int]] | None = None
+) -> list[list[Hypothesis]]:
     def step(tokens: Tensor, state: Chain) -> tuple[Tensor, Chain]:
         return follows[state.seen.size(1), tokens], Chain(state.beams, torch.cat([state.seen, tokens.unsqueeze(1)], 1))
 
-    return search(step, Chain(1, torch.zeros(len(limits), 0, dtype=torch.int64)), rules, limits)
+    state = Chain(1, torch.zeros(len(limits), 0, dtype=torch.int64))
+    return search(step, state, rules, limits, prefixes=prefixes)
 
 
 def enumerated(follows: Tensor, limit: int, score: Any) -> list[tuple[float, list[int]]]:
@@ -147,6 +260,12 @@ def test_a_beam_wide_enough_is_exhaustive_on_a_chain(
     assert sorted(h.tokens for h in found) == sorted(tokens for _, tokens in expected)
 
 
+def repeats(tokens: list[int], size: int) -> bool:
+    """Whether a row of so many tokens comes twice."""
+    grams = [tuple(tokens[i : i + size]) for i in range(len(tokens) - size + 1)]
+    return len(set(grams)) < len(grams)
+
+
 def textbook(follows: Tensor, rules: Rules, limit: int) -> list[tuple[float, list[int]]]:
     """Search as it is taught, every token of every hypothesis compared; scores and targets, best first."""
     log_probs, finished = follows.double().log_softmax(-1).tolist(), list[tuple[float, list[int]]]()
@@ -156,7 +275,13 @@ def textbook(follows: Tensor, rules: Rules, limit: int) -> list[tuple[float, lis
             w for w in range(follows.size(1)) if w not in rules.never and (w != END or length > rules.min_length)
         ]
         candidates = sorted(
-            ((p + log_probs[length - 1][t[-1]][w], [*t, w]) for p, t in live for w in allowed), reverse=True
+            (
+                (p + log_probs[length - 1][t[-1]][w], [*t, w])
+                for p, t in live
+                for w in allowed
+                if w == END or not (rules.no_repeat_ngram and repeats([*t[1:], w], rules.no_repeat_ngram))
+            ),
+            reverse=True,
         )
         for p, tokens in candidates[: rules.beam_size]:
             if tokens[-1] == END or length == limit:
@@ -168,17 +293,32 @@ def textbook(follows: Tensor, rules: Rules, limit: int) -> list[tuple[float, lis
 
 
 @repeatable
-@given(seeds, sharp, penalties, st.integers(1, 5), st.integers(1, 8), st.integers(0, 2))
+@given(seeds, sharp, penalties, st.integers(1, 5), st.integers(1, 8), st.integers(0, 2), st.integers(0, 3))
 def test_a_beam_holds_what_the_textbooks_beam_holds(
-    seed: int, sharpness: float, score: Any, beams: int, limit: int, least: int
+    seed: int, sharpness: float, score: Any, beams: int, limit: int, least: int, size: int
 ):
     follows = chain(seed, 9, sharpness)
     follows[:, :, [PAD, BEGIN]] += 3  # what must not be chosen is often what the model likes best
-    rules = Rules(beams, score, BEGIN, END, (PAD, BEGIN), min_length=least)
+    rules = Rules(beams, score, BEGIN, END, (PAD, BEGIN), min_length=least, no_repeat_ngram=size)
     [found] = run(follows, rules, [limit])
     expected = textbook(follows, rules, limit)
     assert [h.tokens for h in found] == [tokens for _, tokens in expected]
     assert_same(torch.tensor([h.score for h in found]), torch.tensor([s for s, _ in expected]), 1e-4)
+
+
+@repeatable
+@given(seeds, sharp, penalties, stops, st.integers(1, 4), st.lists(st.integers(3, 4), max_size=4))
+def test_a_beam_wide_enough_ranks_all_that_begin_with_a_prefix(
+    seed: int, sharpness: float, score: Any, stop: Literal["count", "bound"], limit: int, prefix: list[int]
+):
+    prefix = prefix[: limit - 1]
+    follows = chain(seed, 5, sharpness)
+    expected = [(s, tokens) for s, tokens in enumerated(follows, limit, score) if tokens[: len(prefix)] == prefix]
+    rules = Rules(len(expected), score, BEGIN, END, (PAD, BEGIN), stop=stop)
+    found, free = run(follows, rules, [limit, limit], [prefix, []])
+    assert_same(torch.tensor([h.score for h in found]), torch.tensor([s for s, _ in expected]), 1e-4)
+    assert sorted(h.tokens for h in found) == sorted(tokens for _, tokens in expected)
+    assert [free] == run(follows, rules, [limit])
 
 
 @repeatable

@@ -6,7 +6,7 @@ import pytest
 import sacrebleu
 
 from onehop.errors import ConfigError, DataError
-from onehop.metrics import bleu, by_length, chrf, interval, paired, tokenizer_for
+from onehop.metrics import bleu, by_length, chrf, interval, paired, ter, tokenizer_for
 
 # Written for this test.
 TEXT = "the red kite over our small harbour turns slowly while two children count its seven paper tails"
@@ -42,6 +42,36 @@ def test_chrf_and_its_signature_are_those_of_sacrebleu():
     assert 10 < score.value < 90
 
 
+def test_ter_and_its_signature_are_those_of_sacrebleu():
+    theirs = sacrebleu.TER()
+    expected = theirs.corpus_score(HYPOTHESES, [REFERENCES]).score
+    score = ter(HYPOTHESES, REFERENCES)
+    assert (score.name, score.value, score.signature) == ("TER", expected, str(theirs.get_signature()))
+    assert 10 < score.value < 90
+
+
+def test_ter_counts_edits_and_a_run_of_words_that_moved_as_one():
+    reference = ["the red kite over our small harbour"]
+    for hypothesis, edits in (
+        ("the red kite over our small harbour", 0),
+        ("The Red kite over our small harbour", 0),  # as Tercom, it does not look at case
+        ("the red kite over our harbour", 1),
+        ("our small harbour the red kite over", 1),
+        ("", 7),
+        ("one two three four five six seven eight nine", 9),
+    ):
+        assert ter([hypothesis], reference).value == pytest.approx(100 * edits / 7)
+
+
+def test_ter_takes_languages_without_spaces_apart_where_bleu_does():
+    hypotheses, references = ["今天天气很好"], ["今天天气不好"]
+    assert ter(hypotheses, references).value == 100
+    for tokenize in ("zh", "char"):
+        score = ter(hypotheses, references, tokenize)
+        assert score.value == pytest.approx(100 / 6)
+        assert "asian:yes" in score.signature
+
+
 @pytest.mark.parametrize("tokenize", ["zh", "char", "intl", "none"])
 def test_bleu_uses_the_tokenizer_asked_for(tokenize: str):
     hypotheses, references = ["今天，天气很好。我们去公园。"], ["今天，天气不好。我们去公园吧。"]
@@ -56,18 +86,20 @@ def test_perfect_translations_score_100_and_empty_ones_0():
     assert chrf(REFERENCES, REFERENCES).value == pytest.approx(100)
     empty = [""] * len(REFERENCES)
     assert bleu(empty, REFERENCES).value == chrf(empty, REFERENCES).value == 0
+    assert (ter(REFERENCES, REFERENCES).value, ter(empty, REFERENCES).value) == (0, 100)
 
 
 def test_hostile_lines_are_scored():
     lines = ["", " ", "\0", "\ud800 a", "שלום", "👍🏽 \u2028", "x" * 10_000, "this is the end ."]
     assert bleu(lines, lines).value == pytest.approx(100)
     assert chrf(lines, lines).value == pytest.approx(100)
+    assert ter(lines, lines).value == 0
     assert interval(lines, lines).low <= 100
 
 
-@pytest.mark.parametrize("metric", ["bleu", "chrf"])
+@pytest.mark.parametrize("metric", ["bleu", "chrf", "ter"])
 def test_the_interval_contains_the_score_and_is_the_same_every_time(metric: str):
-    score = {"bleu": bleu, "chrf": chrf}[metric](HYPOTHESES, REFERENCES).value
+    score = {"bleu": bleu, "chrf": chrf, "ter": ter}[metric](HYPOTHESES, REFERENCES).value
     found = interval(HYPOTHESES, REFERENCES, metric)
     assert found.low < score < found.high
     assert found.high - found.low < 20
@@ -88,7 +120,7 @@ def test_the_interval_agrees_with_sacrebleus_own_bootstrap():
 
 def test_equal_systems_differ_by_nothing_and_by_chance():
     result = paired(HYPOTHESES, HYPOTHESES, REFERENCES)
-    for difference in (result.bleu, result.chrf):
+    for difference in (result.bleu, result.chrf, result.ter):
         assert (difference.delta, difference.p_value) == (0, 1)
 
 
@@ -99,6 +131,9 @@ def test_a_clearly_better_system_is_found_whichever_comes_first():
         assert one.delta > 5
         assert one.p_value < 0.05
         assert (other.delta, other.p_value) == (-one.delta, one.p_value)
+    assert ahead.ter.delta < -5  # fewer edits
+    assert ahead.ter.p_value < 0.05
+    assert behind.ter.delta == -ahead.ter.delta
 
 
 def test_the_difference_is_that_of_the_scores():

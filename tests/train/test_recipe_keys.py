@@ -207,6 +207,7 @@ def eager_searches(outcome: Outcome) -> Any:
 EACH = {"train.evaluate_every": 1, "train.max_updates": 3}
 PARALLEL = {"data.pairs": [], "data.source": ["{en}"], "data.target": ["{de}"]}
 TABLE = {"data.pairs": ["{csv}"], "data.source_column": "source", "data.target_column": "target"}
+SAMPLE = {"decode.sample": True}
 VALID = {"data.valid_source": ["{en}"], "data.valid_target": ["{de}"]}
 
 CASES = {
@@ -224,6 +225,7 @@ CASES = {
     "data.target_language": Case("ja", translations),
     "data.license": Case("CC0", card),
     "data.attribution": Case("By me.", card),
+    "text.algorithm": Case("unigram", lambda run: run.model.source_tokenizer.algorithm),
     "text.vocab_size": Case(310, shapes),
     "text.joint": Case(False, shapes),
     "text.normalization": Case("nfkc", lambda run: run.model.source_tokenizer.normalise("ﬁ")),
@@ -231,6 +233,7 @@ CASES = {
     "text.max_length": Case(3, targets, {"text.long": "cut"}),
     "text.bpe_dropout": Case(0.5, targets),
     "text.long": Case("drop", targets, {"text.max_length": 12, "text.long": "cut"}),
+    "train.init": Case("{parent}", losses, {"decode.max_length": 4}),
     "train.max_updates": Case(3, lambda run: len(run.column("norm"))),
     "train.max_minutes": Case(1e-9, lambda run: len(run.column("norm"))),
     "train.batch_tokens": Case(200, targets),
@@ -252,6 +255,7 @@ CASES = {
     "train.seed": Case(2, losses),
     "train.evaluate_every": Case(1, evaluations),
     "train.save_every": Case(1, checkpoints),
+    "train.tensorboard": Case(True, lambda run: (run.folder / "tensorboard").is_dir()),
     "train.keep": Case(1, checkpoints, {"train.save_every": 1}),
     "train.patience": Case(1, evaluations, EACH),
     "train.best": Case("loss", evaluations, EACH),
@@ -261,6 +265,13 @@ CASES = {
     "decode.min_length": Case(2, eager_searches),
     "decode.max_length": Case(5, translations),
     "decode.stop": Case("bound", eager_searches, {"decode.length_penalty": "average", "decode.max_length": 4}),
+    "decode.no_repeat_ngram": Case(1, translations, {"decode.max_length": 8}),
+    "decode.sample": Case(True, translations),
+    "decode.temperature": Case(0.05, translations, SAMPLE),
+    "decode.top_k": Case(1, translations, SAMPLE),
+    "decode.top_p": Case(0.01, translations, SAMPLE),
+    "decode.min_p": Case(1.0, translations, SAMPLE),
+    "decode.seed": Case(2, translations, SAMPLE),
     "decode.batch_tokens": Case(30, lambda run: run.batches),
     "evaluate.sentences": Case(5, lambda run: run.searches[0]),
     "evaluate.beam_size": Case(3, lambda run: run.searches[0]),
@@ -301,6 +312,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str, Any
     rows = [f"{source},{target},{target[::-1]}\n" for source, target in number_pairs(60)]
     (folder / "table.csv").write_text("source,target,other\n" + "".join(rows), "utf-8")
     files["csv"] = str(folder / "table.csv")
+    files["parent"] = str(folder / "parent")
+    train(make_recipe(tables(files["pairs"], train={"seed": 9})), folder / "parent")
     done: dict[str, Outcome] = {}
 
     def outcome(changes: Mapping[str, Any]) -> Outcome:
@@ -311,6 +324,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str, Any
                 table, _, key = key.partition(".")
                 is_files = table == "data" and key in FILES
                 recipe[table][key] = [each.format(**files) for each in value] if is_files else value
+                if key == "init":
+                    recipe[table][key] = str(value).format(**files)
             if recipe["model"].get("preset"):
                 recipe["model"] = {"preset": recipe["model"]["preset"]}
             done[name] = Outcome(folder / str(len(done)), recipe)

@@ -1,0 +1,31 @@
+"""`onehop export`: a model as a package of its own, in the precision that is wanted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onehop.errors import ConfigError, FileError
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="A run, a package, or a bundled name.")],
+    out: Annotated[Path, typer.Argument(help="The new package; a folder that is empty or not there.")],
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="Of the weights: float32, float16 or int8. Default: as they are.")
+    ] = None,
+) -> None:
+    """Write a model as a package of its own, smaller if its weights are rounded to float16 or int8."""
+    from onehop.cli import console
+    from onehop.tasks import convert, load_package, save_package
+
+    if precision not in (None, "float32", "float16", "int8"):
+        raise ConfigError(f"unknown value {precision!r}", "Use float32, float16 or int8.", "--precision")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileError("is not empty", "Name a new folder for the package.", str(out))
+    package = load_package(model)
+    save_package(convert(package, precision) if precision else package, out)
+    size = sum(file.stat().st_size for file in out.iterdir())
+    console.tell(f"model: {out}, {precision or package.precision}, {size / 1e6:.1f} MB")

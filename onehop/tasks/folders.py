@@ -1,0 +1,55 @@
+"""Which folder a model's name means: a package, a run with one inside, or a package that ships with Onehop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onehop.errors import ModelError, nearest
+from onehop.files import Run
+
+MANIFEST = "onehop.json"
+FOLDER = Path(__file__).parents[1] / "bundled" / "models"
+
+
+def bundled() -> dict[str, Path]:
+    """Return the packages that ship with Onehop, by name.
+
+    Example:
+        >>> all((folder / "onehop.json").is_file() for folder in bundled().values())
+        True
+    """
+    if not FOLDER.is_dir():
+        return {}
+    return {path.name: path for path in sorted(FOLDER.iterdir()) if (path / MANIFEST).is_file()}
+
+
+def find(model: str | Path) -> Path:
+    """Return the package folder that `model` means; what lies in the present folder comes before a bundled name.
+
+    Raises:
+        ModelError: It is none of them, or a run that has no package yet.
+    """
+    folder = Path(model)
+    if (folder / MANIFEST).is_file():
+        return folder
+    run = Run(folder)
+    if (run.model / MANIFEST).is_file():
+        return run.model
+    if run.record.is_file():
+        raise ModelError(
+            "this run has no model yet", f"Train on: onehop train --out {folder} --resume", where=str(folder)
+        )
+    if folder.exists():
+        raise ModelError(f"not a model: there is no {MANIFEST}", "Name a run or its model/ folder.", where=str(folder))
+    shipped = bundled()
+    if str(model) in shipped:
+        return shipped[str(model)]
+    raise ModelError("no such model", _remedy(str(model), list(shipped)), where=str(folder))
+
+
+def _remedy(name: str, shipped: list[str]) -> str:
+    if not shipped:
+        return "Name a folder that `onehop train --out` made."
+    hint = nearest(name, shipped)
+    also = f"a bundled model: {', '.join(shipped)}{f' ({hint})' if hint else ''}."
+    return f"Name a folder that `onehop train --out` made, or {also}"
