@@ -67,11 +67,11 @@ class MovingAverage:
     Example:
         >>> model = nn.Linear(1, 1, bias=False)
         >>> average = MovingAverage(model, 0.5)
-        >>> before = float(model.weight)
+        >>> before = float(model.weight.detach())
         >>> with torch.no_grad():
         ...     _ = model.weight.add_(1)
         >>> average.updated(100)
-        >>> round(float(average.weights(100)["weight"]) - before, 4)
+        >>> round(float(average.weights(100)["weight"].detach()) - before, 4)
         0.5
     """
 

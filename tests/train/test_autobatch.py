@@ -7,6 +7,7 @@ import onehop
 from onehop.data import Pair
 from onehop.errors import ConfigError
 from onehop.files import Run
+from onehop.tasks.translation import loss_sum
 from onehop.train import autobatch, make_recipe, train
 from onehop.train.autobatch import BUDGETS, Trial, choose, find_batch_tokens, longest_batches, worthwhile
 from onehop.train.recipe import load_recipe
@@ -69,7 +70,7 @@ def test_measuring_leaves_weights_and_random_generators_as_they_were(trained):
     translator, told = onehop.load(trained), []
     before = [p.clone() for p in translator.model.parameters()], torch.get_rng_state()
     pairs = [Pair(*pair) for pair in number_pairs(300)]
-    found = find_batch_tokens(translator, pairs, 0.1, "cpu", told.append)
+    found = find_batch_tokens(translator, pairs, loss_sum, "cpu", told.append)
     assert found in BUDGETS
     assert all(torch.equal(a, b) for a, b in zip(before[0], translator.model.parameters(), strict=True))
     assert torch.equal(before[1], torch.get_rng_state())

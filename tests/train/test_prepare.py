@@ -134,7 +134,9 @@ def test_the_package_itself_can_be_called_to_train(pairs, tmp_path):
     assert onehop.load(ended.model).task == "translation"
 
 
-@pytest.mark.parametrize(("norm", "updates", "expected"), [("pre", 100, 200), ("post", 10_000, 2_000), ("post", 1_000, 400)])
+@pytest.mark.parametrize(
+    ("norm", "updates", "expected"), [("pre", 100, 200), ("post", 10_000, 2_000), ("post", 1_000, 400)]
+)
 def test_post_norm_warms_up_longer_unless_the_run_is_short(pairs, tmp_path, norm, updates, expected):
     recipe = tiny_recipe(pairs, model={"norm": norm}, train={"warmup": None, "max_updates": updates})
     result, _ = prepared(recipe, tmp_path)
