@@ -8,7 +8,7 @@ MINUTES ?= 6.5
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: help install quickstart test test-slow lint docs clean
+.PHONY: help install quickstart test test-slow lint docs rivals bench clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/:/'
@@ -49,5 +49,18 @@ docs: install  ## Build the documentation into site/.
 	@$(PIP) mkdocs-material 'mkdocstrings[python]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+# Other people's software has an environment of its own. Joey NMT's pins no longer resolve, so it comes without them.
+RIVALS := .rivals/bin/python -m pip install --disable-pip-version-check --quiet
+rivals:  ## Make .rivals with the software that benchmarks compare Onehop to.
+	$(PYTHON) -m venv .rivals
+	@$(RIVALS) '$(TORCH)' 2>/dev/null \
+	  || $(RIVALS) '$(TORCH)' --index-url $(TORCH_INDEX) 2>/dev/null \
+	  || $(RIVALS) '$(firstword $(subst +, ,$(TORCH)))'
+	@$(RIVALS) -r benchmarks/rivals/requirements.txt
+	@$(RIVALS) --no-deps joeynmt==2.3.0
+
+bench: install  ## Measure training speed beside the rivals (needs make rivals, ONEHOP_DATA, a quiet machine).
+	$(BIN)/python benchmarks/train_speed.py --width 128 256 512
+
 clean:  ## Remove what make made.
-	rm -rf .venv site dist build
+	rm -rf .venv .rivals site dist build
