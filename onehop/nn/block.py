@@ -55,7 +55,7 @@ class EncoderBlock(nn.Module):
 
     def _mix(self, y: Tensor, mask: Mask, positions: Tensor) -> Tensor:
         q, kv = self.attention.project_all(y, positions)
-        return self.attention.read(q, kv, mask)
+        return self.attention(q, kv, mask)
 
 
 class DecoderBlock(nn.Module):
@@ -104,12 +104,12 @@ class DecoderBlock(nn.Module):
         """Self-attention over the past and the chunk; leave both, joined, in `held`."""
         q, kv = self.attention.project_all(y, positions)
         held.append(past.append(kv, slots))
-        return self.attention.read(q, held[0].filled(slots.size + y.size(1)), mask)
+        return self.attention(q, held[0].filled(slots.size + y.size(1)), mask)
 
     def _read(self, y: Tensor, memory: KV, mask: Mask, positions: Tensor) -> Tensor:
         """Cross-attention: beams of one example become more queries over one copy of its source."""
         examples = memory.keys.size(0)
         if examples == y.size(0):
-            return self.cross(y, memory, mask, positions)
-        folded = self.cross(y.reshape(examples, -1, y.size(2)), memory, mask, positions.reshape(examples, -1))
-        return folded.view_as(y)
+            return self.cross(self.cross.query(y, positions), memory, mask)
+        queries = self.cross.query(y.reshape(examples, -1, y.size(2)), positions.reshape(examples, -1))
+        return self.cross(queries, memory, mask).view_as(y)

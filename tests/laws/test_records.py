@@ -40,9 +40,9 @@ def test_recorded_weights_make_the_context_the_model_used(case: Case):
     assert set(record) == set(watch.modules)
     for name in record:
         weights = record[name]
-        x, kv = watch.asked[name]
+        q, kv = watch.asked[name]
         heads, groups = watch.modules[name].num_heads, kv.keys.size(1)
-        assert weights.shape == (3, heads, x.size(1), kv.keys.size(2))
+        assert weights.shape == (3, heads, q.size(2), kv.keys.size(2))
         sums = weights.sum(-1)
         blind = weights.abs().amax(-1) == 0
         assert_same(sums, (~blind).to(sums))

@@ -129,7 +129,7 @@ def test_attention_is_torchs_multihead_attention_and_one_head_after_the_other(he
     copies.randomise(reference)
     copies.attention(mine, reference)
     x, memory = torch.randn(3, TARGET, DIM), torch.randn(3, 6, DIM)
-    found = mine(x, mine.project(memory, where(memory)), Mask(lengths=SOURCE_LENGTHS), where(x))
+    found = mine(mine.query(x, where(x)), mine.project(memory, where(memory)), Mask(lengths=SOURCE_LENGTHS))
     expected, _ = reference(x, memory, memory, key_padding_mask=padding())
     near(found, expected)
     near(found, one_by_one(mine, x, memory))

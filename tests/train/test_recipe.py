@@ -77,7 +77,8 @@ def test_a_model_that_is_no_table_is_told(model):
         make_recipe({"data": DATA, "model": model})
 
 
-def test_every_bundled_recipe_reads():
+def test_every_bundled_recipe_reads(monkeypatch):
+    monkeypatch.setenv("ONEHOP_DATA", "data")
     root = Path(__file__).parents[2]
     found = [*root.glob("recipes/**/*.toml"), *root.glob("onehop/bundled/**/*.toml")]
     assert all(isinstance(load_recipe(path), Recipe) for path in found)

@@ -99,13 +99,7 @@ class Attention(nn.Module):
         queries, keys, values = together(x, [maps.query, maps.key, maps.value])
         return self._q(queries, positions), self._kv(keys, values, positions)
 
-    def forward(
-        self, x: Float[Tensor, "B T D"], kv: KV, mask: Mask, positions: Int[Tensor, "B T"]
-    ) -> Float[Tensor, "B T D"]:
-        """Let each state of `x` read from `kv` what `mask` allows; `positions` are those of `x`."""
-        return self.read(self.query(x, positions), kv, mask)
-
-    def read(self, q: Float[Tensor, "B H T K"], kv: KV, mask: Mask) -> Float[Tensor, "B T D"]:
+    def forward(self, q: Float[Tensor, "B H T K"], kv: KV, mask: Mask) -> Float[Tensor, "B T D"]:
         """Let each query read from `kv` what `mask` allows."""
         record = subscriber(self.name)
         if record is not None:

@@ -24,7 +24,7 @@ def where(x: Tensor) -> Tensor:
 
 
 def read(layer: Attention, x: Tensor, memory: Tensor) -> Tensor:
-    return layer(x, layer.project(memory, where(memory)), Mask(), where(x))
+    return layer(layer.query(x, where(x)), layer.project(memory, where(memory)), Mask())
 
 
 def test_self_attention_without_positions_is_permutation_equivariant():
@@ -59,7 +59,7 @@ def test_identical_projections_make_every_token_look_at_itself_most():
     for part in (layer.projections.query, layer.projections.key):
         part.load_state_dict({"weight": torch.eye(DIM)})
     x = nn.functional.normalize(torch.randn(1, 5, DIM), dim=-1)
-    q, k = (x.unsqueeze(1), layer.project(x, where(x)).keys)
+    q, k = x.unsqueeze(1), layer.project(x, where(x)).keys
     scores = layer.score(q, k)[0, 0]
     torch.testing.assert_close(scores, scores.T)
     assert torch.equal(scores.argmax(1), torch.arange(5))
