@@ -5,8 +5,8 @@
     python recipes/prepare.py en-ja runs/text/en-ja --data DATA    (DATA/small_parallel_enja/train.{en,ja}.gz)
 
 English-German is the text that ships with Onehop, split as in the quickstart. Of the others, the 1,000 English
-sentences with the smallest SHA-256 are held out, each with its first translation; whatever shares either side with one of
-those takes no part in training.
+sentences with the smallest SHA-256 are held out, each with its first translation; whatever shares either side with
+one of those takes no part in training.
 """
 
 from __future__ import annotations

@@ -57,10 +57,13 @@ class TrainingView:
             columns = (
                 TextColumn("[bold]train"), BarColumn(bar_width=30), TextColumn("{task.percentage:>3.0f} %"),
                 TextColumn("update {task.fields[update]:,}"), TextColumn("loss [bold]{task.fields[loss]:.3f}"),
-                TextColumn("{task.fields[speed]:,.0f} tokens/s"), TextColumn("{task.fields[left]} left"),
+                TextColumn("{task.fields[speed]:,.0f} tokens/s"), TextColumn("{task.fields[gflops]:,.0f} GFLOP/s"),
+                TextColumn("{task.fields[left]} left"),
             )  # fmt: skip
             self._bar = Progress(*columns, console=stderr, transient=True)
-            self._task = self._bar.add_task("train", total=1.0, update=0, loss=0.0, speed=0.0, left="?", visible=False)
+            self._task = self._bar.add_task(
+                "train", total=1.0, update=0, loss=0.0, speed=0.0, gflops=0.0, left="?", visible=False
+            )
             self._bar.start()
         return self
 
@@ -80,7 +83,7 @@ class TrainingView:
         if self._bar:
             self._bar.update(
                 self._task, completed=status.fraction, update=status.update, loss=status.loss,
-                speed=status.tokens_per_second, left=left, visible=True,
+                speed=status.tokens_per_second, gflops=status.flops / 1e9, left=left, visible=True,
             )  # fmt: skip
             return
         import time
@@ -89,7 +92,7 @@ class TrainingView:
             self._last = time.monotonic()
             tell(
                 f"update {status.update:,} ({status.fraction:.0%})  loss {status.loss:.3f}  "
-                f"{status.tokens_per_second:,.0f} tokens/s  {left} left"
+                f"{status.tokens_per_second:,.0f} tokens/s  {status.flops / 1e9:,.0f} GFLOP/s  {left} left"
             )
 
     def evaluated(self, evaluation: Evaluation) -> None:

@@ -35,6 +35,9 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Move what is in the folder aside first.")] = False,
     long: Annotated[str | None, typer.Option("--long", help="Short for --set text.long=error, drop or cut.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Short for --set train.seed=N.")] = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="Short for --set train.precision=float32, bfloat16 or auto.")
+    ] = None,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
@@ -51,7 +54,7 @@ def train(
         "source": source, "target": target, "pairs": pairs,
         "valid_source": valid_source, "valid_target": valid_target, "valid_pairs": valid_pairs,
     }  # fmt: skip
-    short = {"train.seed": seed, "text.long": long}
+    short = {"train.seed": seed, "text.long": long, "train.precision": precision}
     changes = [*(settings or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
     chosen = _recipe(recipe, {key: value for key, value in given.items() if value}, changes, out, resume)
     if init is not None:  # from the present folder, wherever the recipe lies

@@ -112,9 +112,11 @@ class _Fused(torch.autograd.Function):
                 states = hidden[chunk].to(dtype)
                 logits = F.linear(states, narrow, offset)
                 loss, grad = rows(logits, targets[chunk, None], 1 - smoothing)
-                total += loss - spread * logits.sum(dtype=total.dtype)
+                total += loss
                 if gradients:
                     gradients.add(chunk, states, narrow, grad.to(dtype))
+            if spread:
+                total -= spread * _sum_of_logits(hidden, weight, bias)
             if gradients and spread:
                 gradients.spread(hidden, weight, spread)
         ctx.gradients = gradients
@@ -126,6 +128,12 @@ class _Fused(torch.autograd.Function):
         held: _Gradients = ctx.gradients
         gradients = [None if grad is None else grad * outer[0] for grad in (held.hidden, held.weight, held.bias)]
         return *gradients, None, None, None
+
+
+def _sum_of_logits(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the sum of all logits, which needs none of them: a linear map of a sum is the sum of linear maps."""
+    total = hidden.sum(0) @ weight.sum(0)
+    return total if bias is None else total + len(hidden) * bias.sum()
 
 
 class _Gradients:

@@ -71,6 +71,23 @@ def warmup(train: TrainConfig, chosen: Plan, model: Mapping[str, Any]) -> int:
     return max(chosen.warmup, min(POST_NORM_WARMUP, most))
 
 
+def precision(train: TrainConfig, device: str, tell: Tell) -> TrainConfig:
+    """Resolve the precision `auto`: bfloat16 where the device multiplies it as such, else float32."""
+    if train.precision != "auto":
+        return train
+    native = multiplies_bfloat16(torch.device(device).type)
+    chosen = "bfloat16" if native else "float32"
+    tell(f"precision: {chosen}, since this device {'multiplies' if native else 'does not multiply'} bfloat16 as such")
+    return train.model_copy(update={"precision": chosen})
+
+
+def multiplies_bfloat16(kind: str) -> bool:
+    """Whether a kind of device has instructions for bfloat16; elsewhere it is slower than float32."""
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return kind == "cpu" and torch.cpu._is_avx512_bf16_supported()  # pyright: ignore[reportPrivateUsage]
+
+
 def judge(recipe: Recipe, validation: Sequence[Pair], tell: Tell) -> Recipe:
     """Choose the figure that decides which model is kept: BLEU counts runs of four words, which short lines lack."""
     if recipe.train.best:

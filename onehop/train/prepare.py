@@ -15,7 +15,17 @@ from onehop.tasks.translation import Translator
 from onehop.tasks.weights import put, weights
 from onehop.text import Ledger, Tokenizer, limit_pair
 from onehop.train.autobatch import find_batch_tokens
-from onehop.train.choose import Tell, duration, fill, guess_tokens, judge, lengths, thread_seconds, vocabularies
+from onehop.train.choose import (
+    Tell,
+    duration,
+    fill,
+    guess_tokens,
+    judge,
+    lengths,
+    precision,
+    thread_seconds,
+    vocabularies,
+)
 from onehop.train.objective import objective
 from onehop.train.parent import Parent, kept_vocabularies, notices
 from onehop.train.recipe import Recipe
@@ -62,6 +72,7 @@ def prepare(recipe: Recipe, folder: Path, tell: Tell, device: str = "cpu", paren
     lines = [pair for pair in sample(store, SAMPLE) if pair.source not in unseen]
     chosen = plan(num_pairs, num_pairs * guess_tokens(lines), thread_seconds(recipe.train, device))
     recipe = judge(fill(recipe, chosen, num_pairs, tell), split.validation, tell)
+    recipe = recipe.model_copy(update={"train": precision(recipe.train, device, tell)})
     tags = [*dict.fromkeys(tag for tag in recipe.data.tags if tag)]
     source, target = (
         kept_vocabularies(parent, lines, tell) if parent else vocabularies(recipe, lines, asked, tell, tags)

@@ -135,8 +135,9 @@ class TrainConfig(Table):
     )
     ema: float = Field(default=0.0, ge=0, lt=1, description="Decay of a moving average of the weights; 0: none.")
     average: int = Field(default=1, ge=1, description="Checkpoints whose mean is validated and shipped.")
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="Of the matrix products in training; weights and sums stay float32."
+    precision: Literal["float32", "bfloat16", "auto"] = Field(
+        default="float32",
+        description="Of the products in training; weights and sums stay float32. auto: bfloat16 where it is fast.",
     )
     activation_checkpointing: bool = Field(
         default=False, description="Compute activations again on the way back: less memory, a third more time."

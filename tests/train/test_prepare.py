@@ -141,3 +141,13 @@ def test_post_norm_warms_up_longer_unless_the_run_is_short(pairs, tmp_path, norm
     recipe = tiny_recipe(pairs, model={"norm": norm}, train={"warmup": None, "max_updates": updates})
     result, _ = prepared(recipe, tmp_path)
     assert result.recipe.train.warmup == expected
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_the_precision_auto_is_what_the_device_is_fast_at_and_is_recorded(
+    pairs, tmp_path, monkeypatch, native, expected
+):
+    monkeypatch.setattr("onehop.train.choose.multiplies_bfloat16", lambda kind: native)
+    result, told = prepared(tiny_recipe(pairs, train={"precision": "auto"}), tmp_path)
+    assert result.recipe.train.precision == expected
+    assert any(line.startswith(f"precision: {expected}") for line in told)
