@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from batches import load, measure
 
+from onehop.cli.allocator import keep_freed_memory
 from onehop.data import evaluation_batches
 from onehop.models.registry import build
 from onehop.train import make_recipe
@@ -17,6 +18,7 @@ from onehop.train.optimizer import adamw
 
 path, precision, width, steps, threads, vocab = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:7])
 torch.set_num_threads(threads)
+keep_freed_memory()  # as `onehop train` does
 torch.manual_seed(1)
 shape = {"dim": 512, "ffn_dim": 2048, "num_heads": 8, "num_encoder_layers": 6, "num_decoder_layers": 6}
 small = {"dim": width, "ffn_dim": 2 * width, "num_heads": 4, "num_encoder_layers": 4, "num_decoder_layers": 4}

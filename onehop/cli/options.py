@@ -31,6 +31,9 @@ def use(threads: int | None, device: str) -> str:
     """Set the number of threads and return the device, once it is known to be there."""
     import torch
 
+    from onehop.cli.allocator import keep_freed_memory
+
+    keep_freed_memory()
     gc.freeze()  # torch's modules live to the end: a search for garbage among them takes longer than a sentence
     if threads:
         torch.set_num_threads(threads)

@@ -38,6 +38,7 @@ class Mask:
         self.lengths, self.causal, self.window = lengths, causal, window
         self.segments, self.bias, self.start, self.size = segments, bias, start, size
         self._dense: dict[tuple[int, int], tuple[Tensor | None, Tensor | None]] = {}
+        self._additive: dict[tuple[int, int, torch.dtype], Tensor] = {}
 
     def is_causal_square(self, T: int, S: int) -> bool:
         """Whether the mask is the plain lower triangle, which every kernel knows."""
@@ -56,6 +57,16 @@ class Mask:
                 blind = None
             self._dense[T, S] = allowed, blind
         return self._dense[T, S]
+
+    def additive(self, T: int, S: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """Return what `dense` forbids as the least number, and the rest as zero: to be added to scores."""
+        key = (T, S, dtype)
+        if key not in self._additive:
+            allowed, _ = self.dense(T, S, device)
+            zeros = torch.zeros((), dtype=dtype, device=device)
+            least = zeros.new_tensor(torch.finfo(dtype).min)
+            self._additive[key] = zeros if allowed is None else torch.where(allowed, zeros, least)
+        return self._additive[key]
 
     def _allowed(self, T: int, S: int, device: torch.device) -> Tensor | None:
         conditions: list[Tensor] = []

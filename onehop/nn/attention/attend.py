@@ -14,6 +14,7 @@ from onehop.nn.attention.selects import soft
 from onehop.nn.dropout import dropout as drop
 from onehop.nn.masks import Mask
 
+SENTENCE = 64  # keys up to which products are faster than the kernel
 Select = Callable[[Tensor], Tensor]
 
 
@@ -44,8 +45,9 @@ def attend(
 ) -> Float[Tensor, "B H T K2"]:
     """Return the context: values averaged by the weights of `attention_weights`.
 
-    Soft attention runs on torch's fused kernel; everything else, and the tests that compare the two, on the explicit
-    product. H must be a multiple of G: query head `i` reads key/value head `i * G // H` (Ainslie 2023).
+    Soft attention runs on torch's fused kernel, or on plain products where those are faster; everything else, and the
+    tests that compare them, on the definition. H must be a multiple of G: query head `i` reads key/value head
+    `i * G // H` (Ainslie 2023).
 
     Args:
         q: Queries, mapped by the score.
@@ -61,9 +63,11 @@ def attend(
         >>> attend(q, k, k, onehop.nn.attention.scaled_dot(8), Mask()).shape
         torch.Size([1, 4, 3, 8])
     """
-    if select is not soft or _slow_backward(q):
-        return explicit(q, k, v, score, mask, select, dropout)
     T, S = q.size(2), k.size(2)
+    if select is not soft:
+        return explicit(q, k, v, score, mask, select, dropout)
+    if _product_is_faster(q, S):
+        return _product(q, k, v, score.scale, mask, dropout)
     square = mask.is_causal_square(T, S)
     allowed, blind = (None, None) if square else mask.dense(T, S, q.device)
     context = F.scaled_dot_product_attention(
@@ -82,9 +86,31 @@ def explicit(
     return drop(weights, dropout) @ values
 
 
-def _slow_backward(q: Tensor) -> bool:
-    """Whether torch's kernel is slower backward than the plain product: ten times, in bfloat16 on a processor."""
-    return q.dtype == torch.bfloat16 and q.device.type == "cpu" and q.requires_grad and torch.is_grad_enabled()
+def _product_is_faster(q: Tensor, S: int) -> bool:
+    """Whether plain products beat torch's kernel: in training on a processor, for sentences, or in bfloat16.
+
+    The kernel shares its work out by blocks of queries, of which a sentence has but one, and its way back in bfloat16
+    takes ten times as long.
+    """
+    learning = q.device.type == "cpu" and q.requires_grad and torch.is_grad_enabled()
+    return learning and (S <= SENTENCE or q.dtype == torch.bfloat16)
+
+
+def _product(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Mask, dropout: float) -> Tensor:
+    """Return the context by two products and a softmax."""
+    allowed, blind = mask.dense(q.size(2), k.size(2), q.device)
+    scores = (q * scale) @ _for_each_head(k, q).mT
+    if mask.bias is not None:
+        scores = scores + mask.bias.to(scores.dtype)
+    if allowed is not None:
+        scores = scores + mask.additive(q.size(2), k.size(2), q.device, scores.dtype)
+    context = drop(scores.softmax(-1), dropout) @ _for_each_head(v, q)
+    return context if blind is None else context.masked_fill(blind, 0.0)
+
+
+def _for_each_head(x: Tensor, q: Tensor) -> Tensor:
+    repeats = q.size(1) // x.size(1)
+    return x if repeats == 1 else x.repeat_interleave(repeats, dim=1)
 
 
 def _kernel_mask(allowed: Tensor | None, bias: Tensor | None, dtype: torch.dtype) -> Tensor | None:
