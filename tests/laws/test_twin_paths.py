@@ -1,5 +1,7 @@
-"""The fused kernel and the explicit product are one function: each mask, each grouping of heads, whole models."""
+"""Kernel, product and definition are one function: each mask, each grouping of heads, whole models."""
 
+from importlib import import_module
+from itertools import product
 from typing import Any
 
 import pytest
@@ -13,6 +15,17 @@ from tests.laws.cases import Case, sources
 from tests.laws.close import assert_same, gradients
 
 B, T, S, K = 3, 5, 7, 4
+MODULE = import_module("onehop.nn.attention.attend")
+
+
+def kernel(*inputs: Any) -> Tensor:
+    """Return what `attend` returns where sentences are long, so that torch's kernel runs also in training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MODULE, "SENTENCE", -1)
+        return attend(*inputs)
+
+
+PATHS = (attend, kernel, explicit)
 
 
 def bias(*shape: int) -> Tensor:
@@ -74,20 +87,24 @@ def tensors(mask: tuple[int, int, Mask], groups: int) -> tuple[Tensor, Tensor, T
 
 @pytest.mark.parametrize("groups", [4, 2, 1])
 @pytest.mark.parametrize("score", [scaled_dot(K), dot()], ids=["scaled_dot", "dot"])
-def test_the_kernel_equals_the_product_forward_and_backward(mask: tuple[int, int, Mask], groups: int, score: Any):
+def test_kernel_and_product_equal_the_definition_forward_and_backward(
+    mask: tuple[int, int, Mask], groups: int, score: Any
+):
     inputs = tensors(mask, groups)
-    fused, slow = (path(*inputs, score, mask[2]) for path in (attend, explicit))
-    assert_same(fused, slow)
+    plain, fused, slow = (path(*inputs, score, mask[2]) for path in PATHS)
     upstream = torch.randn_like(slow)
-    found, expected = (torch.autograd.grad(out, inputs, upstream) for out in (fused, slow))
-    assert_same(found, expected)
-    assert all(grad.isfinite().all() for grad in found)
+    expected = torch.autograd.grad(slow, inputs, upstream)
+    for out in (plain, fused):
+        assert_same(out, slow)
+        found = torch.autograd.grad(out, inputs, upstream)
+        assert_same(found, expected)
+        assert all(grad.isfinite().all() for grad in found)
 
 
-def test_both_paths_follow_the_definition(mask: tuple[int, int, Mask]):
+def test_every_path_follows_the_definition(mask: tuple[int, int, Mask]):
     queries, keys, structure = mask
     q, k, v = tensors(mask, 2)
-    for path in (attend, explicit):
+    for path in PATHS:
         context = path(q, k, v, scaled_dot(K), structure)
         extra = torch.zeros(B, 4, queries, keys, dtype=torch.float64)
         extra = extra if structure.bias is None else extra + structure.bias
@@ -103,7 +120,7 @@ def test_both_paths_follow_the_definition(mask: tuple[int, int, Mask]):
                     assert_same(context[b, h, t], expected)
 
 
-@pytest.mark.parametrize("path", [attend, explicit])
+@pytest.mark.parametrize("path", PATHS)
 def test_a_query_that_may_read_nothing_gets_zeros_and_passes_no_gradient(path: Any):
     q, k, v = tensors((T, S, Mask()), 4)
     context = path(q, k, v, scaled_dot(K), Mask(lengths=torch.tensor([0, S, 0])))
@@ -113,7 +130,7 @@ def test_a_query_that_may_read_nothing_gets_zeros_and_passes_no_gradient(path: A
         assert grad.isfinite().all()
 
 
-@pytest.mark.parametrize("path", [attend, explicit])
+@pytest.mark.parametrize("path", PATHS)
 def test_no_keys_at_all_give_zeros(path: Any):
     q, k, v = tensors((T, 0, Mask()), 2)
     assert torch.equal(path(q, k, v, scaled_dot(K), Mask()), torch.zeros(B, 4, T, K, dtype=torch.float64))
@@ -127,10 +144,10 @@ def test_gradients_are_those_of_finite_differences(mask: tuple[int, int, Mask], 
     assert torch.autograd.gradcheck(context, tensors(mask, groups), fast_mode=True)
 
 
-def test_a_whole_model_is_the_same_on_both_paths_in_training_and_evaluation(case: Case):
+def test_a_whole_model_is_the_same_on_every_path_in_training_and_evaluation(case: Case):
     model, source, tokens = case.model(), sources(5, 1, 4), case.targets(3, 6)
     results: list[Any] = []
-    for path, train in [(attend, True), (explicit, True), (attend, False), (explicit, False)]:
+    for path, train in product(PATHS, (True, False)):
         model.train(train)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(attention, "attend", path)
