@@ -53,10 +53,10 @@ def assert_alike(one, other):
     ties = 0
     for a, b in zip(one, other, strict=True):
         if a.text != b.text:
-            assert a.score == pytest.approx(b.score, abs=TIE)
+            assert a.score == pytest.approx(b.score, abs=TIE, rel=1e-6)
             ties += 1
         for x, y in zip(a.candidates, b.candidates, strict=True):
-            assert x[0].score == pytest.approx(y[0].score, abs=TIE)
+            assert x[0].score == pytest.approx(y[0].score, abs=TIE, rel=1e-6)
     return ties
 
 
