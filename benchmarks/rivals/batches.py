@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import torch
 WARM = 3  # steps that are not timed
 
 
-def load(path: str) -> list[list[tuple[list[int], list[int]]]]:
-    """Return batches of pairs of token lists; each ends with the end mark, 2."""
+def load(path: str) -> Any:
+    """Return batches of pairs of token lists, each ending with the end mark, 2; or what else the file holds."""
     return json.loads(Path(path).read_text())
 
 
@@ -24,14 +25,13 @@ def padded(rows: list[list[int]], pad: int) -> torch.Tensor:
     return torch.tensor([row + [pad] * (width - len(row)) for row in rows])
 
 
-def measure(batches: list[Any], steps: int, step: Callable[[Any], float], count: Callable[[Any], int]) -> None:
-    """Train on `steps` batches, time all but the first, and print target tokens a second and the last losses."""
+def measure(batches: Iterable[Any], steps: int, step: Callable[[Any], float], count: Callable[[Any], int]) -> None:
+    """Train on `steps` batches, after a few to warm up, and print target tokens a second and the last losses."""
     losses: list[float] = []
     targets, began = 0, 0.0
-    for number in range(WARM + steps):
+    for number, batch in enumerate(islice(cycle(batches), WARM + steps)):
         if number == WARM:
             began = time.perf_counter()
-        batch = batches[number % len(batches)]
         losses.append(step(batch))
         targets += count(batch) if number >= WARM else 0
     seconds = time.perf_counter() - began

@@ -93,7 +93,7 @@ def linear_r_drop(
 class _Fused(torch.autograd.Function):
     """Loss and gradients of a linear map and what follows it, in one pass over chunks of rows.
 
-    `rows(logits, targets, share)` returns a loss, and its gradient by the logits, both without the part of the smoothed
+    `rows(logits, targets, share)` returns a loss, and its gradient by the logits, whose memory it may use, both without the part of the smoothed
     targets that is the same for every token: that is a sum over all rows, and needs no pass over the logits.
     """
 
@@ -107,10 +107,13 @@ class _Fused(torch.autograd.Function):
         total, spread = weight.new_zeros(()), smoothing / len(weight)
         with torch.autocast(kind, enabled=False):
             narrow, offset = weight.to(dtype), None if bias is None else bias.to(dtype)
+            room = weight.new_empty(min(ROWS, len(hidden)), len(weight), dtype=dtype)  # for every chunk's logits
             for start in range(0, len(hidden), ROWS):
                 chunk = slice(start, start + ROWS)
                 states = hidden[chunk].to(dtype)
-                logits = F.linear(states, narrow, offset)
+                logits = torch.mm(states, narrow.T, out=room[: len(states)])
+                if offset is not None:
+                    logits += offset
                 loss, grad = rows(logits, targets[chunk, None], 1 - smoothing)
                 total += loss
                 if gradients:
@@ -164,11 +167,11 @@ class _Gradients:
 
 def _cross_entropy_rows(logits: Tensor, targets: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Return `-share * log p(target)`, summed, where the rest of the share is spread, and its gradient."""
-    probs = logits.softmax(1)
-    # the largest probability is at least 1 / V, so its logarithm is safe, which that of the target's is not
     wide = torch.promote_types(logits.dtype, torch.float32)
-    norm = logits.amax(1).to(wide) - probs.amax(1).to(wide).log()
-    chosen = logits.gather(1, targets)
+    chosen, largest = logits.gather(1, targets), logits.amax(1).to(wide)
+    probs = torch.softmax(logits, 1, out=logits)
+    # the largest probability is at least 1 / V, so its logarithm is safe, which that of the target's is not
+    norm = largest - probs.amax(1).to(wide).log()
     probs.scatter_add_(1, targets, probs.new_full(targets.shape, -share))
     return norm.sum() - share * chosen.sum(dtype=wide), probs
 
