@@ -6,6 +6,7 @@ logarithms of probabilities, on targets that the model itself wrote.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,7 +39,7 @@ class Largest:
     def see(self, difference: Tensor, where: str) -> None:
         """Take a look at some differences."""
         value = float(difference.abs().max()) if difference.numel() else 0.0
-        if not value <= self.value:
+        if not (math.isnan(self.value) or value <= self.value):
             self.value, self.where = value, where
 
     def check(self, name: str, unit: str, tolerance: float) -> Check:
@@ -57,7 +58,7 @@ def batched(subject: Subject) -> Check:
             alone = translator.token_log_probs(subject.batch([place]))[0, :length]
             largest.see(together[row, :length] - alone, subject.place(place))
     found = largest.check("batched = single", "nats, of a token", TOKEN)
-    ways = [(subject.greedy, subject.targets), (subject.beam, subject.alone(subject.beam))]
+    ways = [(subject.greedy, subject.targets), (subject.beam, [found[0] for found in subject.hypotheses])]
     compared = [compare(subject, decode, alone, subject.together(decode)) for decode, alone in ways]
     detail = next((text for text in (found.detail, *(told for *_, told in compared)) if text), "")
     differences, near = (sum(values) for values in zip(*(counts[:2] for counts in compared), strict=True))
@@ -65,21 +66,19 @@ def batched(subject: Subject) -> Check:
 
 
 def compare(
-    subject: Subject, decode: DecodeConfig, alone: Sequence[Candidate], together: Sequence[Sequence[Candidate]]
+    subject: Subject, decode: DecodeConfig, alone: Sequence[Candidate], together: Sequence[Candidate]
 ) -> tuple[int, int, str]:
     """Return how many outputs differ, how many only by a near tie, and where the first difference is."""
     differences, near, detail = 0, 0, ""
-    for place, (one, others) in enumerate(zip(alone, together, strict=True)):
-        if one.tokens == others[0].tokens:
+    for place, (one, other) in enumerate(zip(alone, together, strict=True)):
+        if one.tokens == other.tokens:
             continue
         gap = margin(subject.translator, subject.lines.sources[place], decode)
         if gap < NEAR_TIE:
             near += 1
             continue
         differences += 1
-        told = (
-            f"{subject.place(place)}: beam {decode.beam_size}, margin {gap:.2g}: {others[0].text!r}, not {one.text!r}"
-        )
+        told = f"{subject.place(place)}: beam {decode.beam_size}, margin {gap:.2g}: {other.text!r}, not {one.text!r}"
         detail = detail or told
     return differences, near, detail
 
@@ -104,16 +103,14 @@ def cached(subject: Subject) -> Check:
 
 @torch.inference_mode()
 def packed(subject: Subject) -> Check:
-    """Packed = padded: four pairs in a row, each a segment of its own, and each in a row of its own."""
+    """Packed = padded: four pairs in a row, each a segment of its own, and each in a row of its own, alone."""
     largest, translator = Largest(), subject.translator
-    for batch in subject.forced():
-        order = [*sorted(batch.pairs)]
-        padded = dict(zip(batch.pairs, translator.token_log_probs(batch), strict=True))
-        packed = pack(subject, order)
-        found = _packed_log_probs(translator.model, packed)
-        lengths = [len(subject.targets[place].tokens) + 1 for place in order]
-        for place, values in zip(order, found.split(lengths), strict=True):
-            largest.see(values - padded[place][: len(values)], subject.place(place))
+    for places in subject.groups():
+        found = _packed_log_probs(translator.model, pack(subject, places))
+        lengths = [len(subject.targets[place].tokens) + 1 for place in places]
+        for place, values in zip(places, found.split(lengths), strict=True):
+            alone = translator.token_log_probs(subject.batch([place]))[0]
+            largest.see(values - alone, subject.place(place))
     return largest.check("packed = padded", "nats, of a token", TOKEN)
 
 
@@ -140,10 +137,10 @@ def _packed_log_probs(model: Any, batch: Batch) -> Tensor:
 
 
 def searched(subject: Subject) -> Check:
-    """Beam score = forced decoding: of every hypothesis of a batched beam search, before and after the penalty."""
+    """Beam score = forced decoding: of every hypothesis that is found, before and after the length penalty."""
     largest, translator, decode = Largest(), subject.translator, subject.beam
     score = penalty(decode.length_penalty, decode.alpha)
-    for place, candidates in enumerate(subject.together(decode)):
+    for place, candidates in enumerate(subject.hypotheses):
         sources = [subject.lines.sources[place]] * len(candidates)
         batch = next(evaluation_batches(sources, [c.tokens for c in candidates], 1 << 40))
         forced = translator.token_log_probs(batch)

@@ -119,14 +119,15 @@ def rounding(subject: Subject, rounded: Translator, precision: Precision) -> Che
         agree += int((one.argmax(-1) == other.argmax(-1)).sum())
         largest.see(one - other, "")
     values = {"token_agreement": agree / tokens, "largest_logit_difference": largest.value}
-    worse, detail = False, ""
+    share, worse, told = 1 - agree / tokens if largest.value < torch.inf else torch.nan, False, list[str]()
+    name, tolerance = f"{precision} against float32", ROUNDED[precision]
+    if not share <= tolerance:
+        told.append(f"{tokens - agree:,} of {tokens:,} tokens are others")
     if subject.lines.references:
         values |= _bleu(subject, rounded, subject.lines.references)
         worse = values["bleu_difference"] < -WORSE and values["bleu_p"] < CHANCE
-        detail = f"BLEU {values['bleu_difference']:+.2f}, p = {values['bleu_p']:.3f}" if worse else ""
-    share = 1 - agree / tokens if largest.value < torch.inf else torch.nan
-    name, tolerance = f"{precision} against float32", ROUNDED[precision]
-    return Check(name, "share of tokens that are others", tolerance, share, int(worse), 0, detail, values)
+        told += [f"BLEU {values['bleu_difference']:+.2f}, p = {values['bleu_p']:.3f}"] if worse else []
+    return Check(name, "share of tokens that are others", tolerance, share, int(worse), 0, "; ".join(told), values)
 
 
 def _logits(model: Any, batch: Any) -> torch.Tensor:

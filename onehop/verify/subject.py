@@ -135,19 +135,23 @@ class Subject:
     @cached_property
     def targets(self) -> list[Candidate]:
         """The greedy output of each line, decoded alone."""
-        return self.alone(self.greedy)
+        return [found[0] for found in self._alone(self.greedy)]
 
-    def alone(self, decode: DecodeConfig) -> list[Candidate]:
-        """Return the best output of each line, decoded alone."""
-        return [self.translator.search([source], decode)[0][0] for source in self.lines.sources]
+    @cached_property
+    def hypotheses(self) -> list[list[Candidate]]:
+        """All that beam search finds for each line, decoded alone, best first."""
+        return self._alone(self.beam)
 
-    def together(self, decode: DecodeConfig) -> list[list[Candidate]]:
-        """Return all outputs of each line, decoded in batches of 16 lines of any lengths."""
+    def _alone(self, decode: DecodeConfig) -> list[list[Candidate]]:
+        return [self.translator.search([source], decode, decode.beam_size)[0] for source in self.lines.sources]
+
+    def together(self, decode: DecodeConfig) -> list[Candidate]:
+        """Return the best output of each line, decoded in batches of 16 lines of any lengths."""
         found: list[list[Candidate]] = []
         wide = decode.model_copy(update={"batch_tokens": 1 << 40})
         for rows in self.groups():
-            found += self.translator.search([self.lines.sources[i] for i in rows], wide, decode.beam_size)
-        return found
+            found += self.translator.search([self.lines.sources[i] for i in rows], wide)
+        return [candidates[0] for candidates in found]
 
     def groups(self) -> Iterator[list[int]]:
         """Yield the places of the lines of each batch."""
