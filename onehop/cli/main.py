@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from onehop.cli import console, doctor, evaluate, export, info, quickstart, train, translate
+from onehop.cli import console, doctor, evaluate, export, info, quickstart, train, translate, verify
 from onehop.errors import OnehopError, Stopped
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("train")(train.train)
 app.command("translate")(translate.translate)
 app.command("evaluate")(evaluate.evaluate)
 app.command("info")(info.info)
+app.command("verify")(verify.verify)
 app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 

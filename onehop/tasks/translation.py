@@ -283,7 +283,7 @@ class Translator:
         budget = max(1, decode.batch_tokens // (nbest if decode.sample else decode.beam_size))
         for chosen, tokens, lengths in fixed_batches(sources, budget):
             begins = [prefixes[i] for i in chosen]
-            limits = [self._limit(decode, n - 1, len(b)) for n, b in zip(lengths.tolist(), begins, strict=True)]
+            limits = [self.longest_target(decode, n - 1, len(b)) for n, b in zip(lengths.tolist(), begins, strict=True)]
             state = self._start(Source(tokens.to(self.device), lengths.to(self.device)))
             if decode.sample:
                 seeds = [[draw_seed(decode.seed, *places[i], draw) for draw in range(nbest)] for i in chosen]
@@ -295,7 +295,7 @@ class Translator:
                 found[place] = self._candidates(hypotheses[:nbest])
         return found
 
-    def _limit(self, decode: DecodeConfig, length: int, prefix: int) -> int:
+    def longest_target(self, decode: DecodeConfig, length: int, prefix: int = 0) -> int:
         """Return the most tokens of a target, end mark included, for a source and a prefix of so many tokens."""
         longest = self.settings.text.max_length  # of a target that the model has seen the like of
         return decode.max_length or min(max(2 * length, prefix) + 50, longest + 1)

@@ -15,7 +15,7 @@ def test_help_names_every_verb():
     result = onehop("--help")
     assert result.status == 0
     assert [verb for verb in VERBS if f" {verb} " not in result.out] == []
-    assert VERBS == ["quickstart", "train", "translate", "evaluate", "info", "export", "doctor"]
+    assert VERBS == ["quickstart", "train", "translate", "evaluate", "info", "verify", "export", "doctor"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

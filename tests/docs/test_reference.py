@@ -142,6 +142,7 @@ def printed(after_tutorial: Path) -> dict[str, Any]:
         "translate": ["translate", "runs/first", "one.en", "--json"],
         "evaluate": ["evaluate", "runs/first", "--source", "one.en", "--reference", "one.de", "--against", "one.de"],
         "info": ["info", "runs/first"],
+        "verify": ["verify", "runs/first", "--data", "one.en"],
         "doctor": ["doctor"],
     }
     for language in ("en", "de"):
@@ -162,7 +163,7 @@ def printed(after_tutorial: Path) -> dict[str, Any]:
     return {verb: json.loads(text) for verb, text in zip(calls, done.stdout.split("----\n"), strict=False)}
 
 
-@pytest.mark.parametrize("verb", ["translate", "evaluate", "info", "doctor"])
+@pytest.mark.parametrize("verb", ["translate", "evaluate", "info", "verify", "doctor"])
 def test_every_key_that_json_prints_is_explained_and_no_other(verb: str, printed: dict[str, Any]):
     assert sorted(keys(section(FILES, f"`onehop {verb} --json`"))) == sorted(printed[verb])
 
@@ -172,6 +173,11 @@ def test_the_keys_inside_the_report_are_named(key: str, printed: dict[str, Any])
     value = printed["evaluate"][key]
     row = next(row for row in rows(section(FILES, "`onehop evaluate --json`")) if f"`{key}`" in row[0])
     assert set(value[0] if isinstance(value, list) else value) == set(re.findall(r"`(\w+)`", row[1]))
+
+
+def test_the_keys_of_a_check_are_named(printed: dict[str, Any]):
+    row = next(row for row in rows(section(FILES, "`onehop verify --json`")) if "`checks`" in row[0])
+    assert set(printed["verify"]["checks"][0]) == set(re.findall(r"`(\w+)`", row[1]))
 
 
 def test_the_candidates_of_a_translation_are_named(printed: dict[str, Any]):

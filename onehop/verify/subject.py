@@ -1,0 +1,174 @@
+"""What the checks look at: lines, and what the model makes of each of them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from onehop.data import Batch, evaluation_batches, read_table
+from onehop.errors import DataError
+from onehop.files import read_lines
+from onehop.tasks import Candidate, DecodeConfig, Package, Translator
+from onehop.tasks.settings import Long
+from onehop.text import Ledger, limit
+from onehop.verify.margins import neutral
+
+GROUP = 16  # lines of a batch, of any lengths together, so that most of them are padded
+TABLES = (".tsv", ".csv", ".jsonl", ".parquet")
+FIXED = (
+    "a",
+    "Yes.",
+    "Where is the old bridge?",
+    "She has lost the key to the garden shed again.",
+    "The children planted three apple trees behind the school last spring, and two of them are already taller than I.",
+    "Das Museum schließt heute um 17:45 Uhr.",
+    "Le train de nuit part du quai no 3.",
+    "Ключ лежит под ковриком.",
+    "明日は雨が降るでしょう。",
+    "كم الساعة الآن؟",
+    "x² + y² = 1, 3.14 ≈ π",
+    "  two  spaces  ",
+)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Lines that a model is verified on.
+
+    Args:
+        name: Of the file; empty for the fixed ones.
+        numbers: Of each line in the file, from 1.
+        sources: Tokens of each.
+        references: A translation of each, or None where none are known.
+        dropped: Lines that were too long and left out.
+        cut: Lines that were too long and shortened, as asked.
+    """
+
+    name: str
+    numbers: tuple[int, ...]
+    sources: tuple[list[int], ...]
+    references: tuple[str, ...] | None = None
+    dropped: int = 0
+    cut: int = 0
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+
+def fixed_lines(package: Package) -> Lines:
+    """Return the golden sources and a few fixed lines of several languages, without those too long for the model.
+
+    Example:
+        >>> lines = fixed_lines(onehop.tasks.load_package("runs/first"))
+        >>> len(lines) + lines.dropped
+        20
+    """
+    texts = [line["source"] for line in package.golden] + list(FIXED)
+    return _lines(package.translator, "", texts, None, "drop")
+
+
+def read_data(translator: Translator, path: str | Path, long: Long = "error") -> Lines:
+    """Return the lines of a file: sources, or sources with references.
+
+    Args:
+        translator: Whose tokens they become.
+        path: `.tsv`, `.csv`, `.jsonl`, `.parquet` hold pairs, as `train` reads them; any other file a text a line.
+            Blank sources are left out.
+        long: What to do with lines longer than the model's limit.
+
+    Raises:
+        LengthError: A line is too long and `long` is "error".
+        DataError: The file cannot be used, or no line of it is left.
+
+    Example:
+        >>> len(read_data(onehop.load("runs/first"), "my.en"))
+        200
+    """
+    endings = Path(path).name.removesuffix(".gz").removesuffix(".zst")
+    if Path(endings).suffix not in TABLES:
+        return _lines(translator, str(path), list(read_lines(path)), None, long)
+    pairs = list(read_table(path))
+    return _lines(translator, str(path), [pair.source for pair in pairs], [pair.target for pair in pairs], long)
+
+
+def _lines(
+    translator: Translator, name: str, texts: Sequence[str], references: Sequence[str] | None, long: Long
+) -> Lines:
+    """Tokenise, and limit by what the model was trained on."""
+    ledger = Ledger(name or "fixed lines", translator.settings.text.max_length, long)
+    encoded = translator.source_tokenizer.encode_batch(list(texts))
+    numbers: list[int] = []
+    sources: list[list[int]] = []
+    for number, (text, tokens) in enumerate(zip(texts, encoded, strict=True), 1):
+        kept = limit(tokens, ledger, f"{ledger.split}:{number}") if text.strip() else None
+        if kept is not None:
+            numbers.append(number)
+            sources.append(kept)
+    if not sources:
+        remedy = f"The model takes lines of up to {ledger.max_length} tokens; give some with `--data`."
+        raise DataError("no line to verify on", remedy, ledger.split)
+    chosen = None if references is None else tuple(references[number - 1] for number in numbers)
+    lost = {policy: ledger.affected if policy == long else 0 for policy in ("drop", "cut")}
+    return Lines(name, tuple(numbers), tuple(sources), chosen, lost["drop"], lost["cut"])
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model and lines, with what it makes of each line alone."""
+
+    translator: Translator
+    lines: Lines
+
+    @property
+    def greedy(self) -> DecodeConfig:
+        """How it searches for the one likeliest token after another."""
+        return neutral(self.translator.settings.decode, 1)
+
+    @property
+    def beam(self) -> DecodeConfig:
+        """How it searches with the beam of its package, or with 4 if that is greedy."""
+        size = self.translator.settings.decode.beam_size
+        return neutral(self.translator.settings.decode, 4 if size == 1 else size)
+
+    @cached_property
+    def targets(self) -> list[Candidate]:
+        """The greedy output of each line, decoded alone."""
+        return [found[0] for found in self._alone(self.greedy)]
+
+    @cached_property
+    def hypotheses(self) -> list[list[Candidate]]:
+        """All that beam search finds for each line, decoded alone, best first."""
+        return self._alone(self.beam)
+
+    def _alone(self, decode: DecodeConfig) -> list[list[Candidate]]:
+        return [self.translator.search([source], decode, decode.beam_size)[0] for source in self.lines.sources]
+
+    def together(self, decode: DecodeConfig) -> list[Candidate]:
+        """Return the best output of each line, decoded in batches of 16 lines of any lengths."""
+        found: list[list[Candidate]] = []
+        wide = decode.model_copy(update={"batch_tokens": 1 << 40})
+        for rows in self.groups():
+            found += self.translator.search([self.lines.sources[i] for i in rows], wide)
+        return [candidates[0] for candidates in found]
+
+    def groups(self) -> Iterator[list[int]]:
+        """Yield the places of the lines of each batch."""
+        for start in range(0, len(self.lines), GROUP):
+            yield list(range(start, min(start + GROUP, len(self.lines))))
+
+    def forced(self) -> Iterator[Batch]:
+        """Yield padded batches of the lines with their greedy outputs as targets; `pairs` are their places."""
+        for rows in self.groups():
+            yield self.batch(rows)
+
+    def batch(self, rows: Sequence[int]) -> Batch:
+        """Return one padded batch of lines with their greedy outputs."""
+        sources, targets = [self.lines.sources[i] for i in rows], [self.targets[i].tokens for i in rows]
+        batch = next(evaluation_batches(sources, targets, 1 << 40))
+        return replace(batch, pairs=tuple(rows[i] for i in batch.pairs)).to(self.translator.device)
+
+    def place(self, row: int) -> str:
+        """Return a line as messages name it."""
+        return f"{self.lines.name or 'fixed line'}:{self.lines.numbers[row]}"
