@@ -17,6 +17,7 @@ from onehop.train import train
 from onehop.train.progress import load_progress
 from onehop.train.recover import tidy
 from tests.fixtures.killed import KINDS, Kills, inside, kind_of, moments, sitting
+from tests.fixtures.tiny import number_pairs, write_pairs
 from tests.train.test_resume import FIRST, Heard, Stop, assert_same_run, recipe
 
 INSIDE_A_CHECKPOINT, INSIDE_THE_PACKAGE, BETWEEN_RENAMES = 1, 2, 3
@@ -115,26 +116,40 @@ def broken_disk(monkeypatch, place: str, number: int, good: int, how: str) -> No
     monkeypatch.setattr(os, "fsync", failing_sync)
 
 
-@pytest.mark.parametrize("how", ["at once", "short", "fsync"])
-@pytest.mark.parametrize(("number", "remedy"), [(errno.ENOSPC, "The disk is full"), (errno.EIO, "system's log")])
-@pytest.mark.parametrize("place", ["/checkpoints/", "/.model."])
-def test_a_disk_that_fails_ends_a_run_with_one_message_and_it_goes_on_from_the_last_checkpoint(
-    pairs, tmp_path, monkeypatch, place, number, remedy, how
-):
+@pytest.fixture(scope="module")
+def unharmed(tmp_path_factory):
+    """Return a recipe and a run of it on a good disk."""
+    folder = tmp_path_factory.mktemp("disks")
+    pairs = write_pairs(folder / "pairs.tsv", number_pairs(60))
     wanted = recipe(pairs, save_every=2, evaluate_every=1, best="loss", schedule="constant")
-    train(wanted, tmp_path / "whole")
-    broken_disk(monkeypatch, place, number, 4 if place == "/checkpoints/" else 11, how)
+    train(wanted, folder / "whole")
+    return wanted, folder / "whole"
+
+
+FAILURES = [
+    (errno.ENOSPC, "at once", "The disk is full"),
+    (errno.ENOSPC, "short", "The disk is full"),
+    (errno.EIO, "fsync", "system's log"),
+]
+
+
+@pytest.mark.parametrize(("number", "how", "remedy"), FAILURES)
+@pytest.mark.parametrize(("place", "good"), [("/checkpoints/", 4), ("/.model.", 11)])
+def test_a_disk_that_fails_ends_a_run_with_one_message_and_it_goes_on_from_the_last_checkpoint(
+    unharmed, tmp_path, monkeypatch, place, good, number, remedy, how
+):
+    wanted, whole = unharmed
+    run = Run(whole.with_name(tmp_path.name))
+    broken_disk(monkeypatch, place, number, good, how)
     with pytest.raises(FileError) as caught:
-        train(wanted, tmp_path / "parts")
+        train(wanted, run.folder)
     monkeypatch.undo()
-    run = Run(tmp_path / "parts")
-    saved = run.saved()
-    assert saved
-    told = rf"{remedy}.* Update {int(saved[-1].name)} is safe; then go on with: onehop train --out .*parts --resume"
+    last = int(run.saved()[-1].name)
+    told = rf"{remedy}.* Update {last} is safe; then go on with: onehop train --out .*{run.folder.name} --resume"
     assert re.search(told, caught.value.remedy), caught.value
     assert load_package(run.folder).golden  # the package, too, is the one before
     train(wanted, run.folder, resume=True)
-    assert_same_run(tmp_path / "whole", run.folder)
+    assert_same_run(whole, run.folder)
 
 
 def test_a_checkpoint_that_the_system_cannot_read_is_passed_over(pairs, tmp_path, monkeypatch):
