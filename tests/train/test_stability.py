@@ -63,8 +63,9 @@ def test_stop_ends_with_the_lines_after_a_checkpoint_from_which_the_run_goes_on(
     with pytest.raises(TrainingError, match=r"(?s)update 3: the gradient is not finite.*train.learning_rate.*--resume"):
         train(long_run(pairs, non_finite="stop"), tmp_path / "run")
     assert load_progress(Run(tmp_path / "run").saved()[-1]).update == 3
-    (note,) = [row["text"] for row in log_rows(tmp_path / "run") if row["kind"] == "note"]
-    assert re.search(r"its lines: \.\./pairs\.tsv:\d+, \.\./pairs\.tsv:\d+", note)
+    (note,) = [row for row in log_rows(tmp_path / "run") if row["kind"] == "note"]
+    assert note.keys() == {"kind", "update", "text"}
+    assert re.search(r"its lines: \.\./pairs\.tsv:\d+, \.\./pairs\.tsv:\d+", note["text"])
     assert train(long_run(pairs, non_finite="stop"), tmp_path / "run", resume=True).progress.update == 6
 
 
