@@ -48,6 +48,10 @@ class FileError(OnehopError):
     """A file or folder that is missing, in the way, unwritable or on a full disk."""
 
 
+class TrainingError(OnehopError):
+    """Training that cannot go on: not finite, diverged or out of memory."""
+
+
 class Stopped(Exception):  # noqa: N818 - it is no error
     """A signal ended the work after its state was saved.
 

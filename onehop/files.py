@@ -29,6 +29,7 @@ REMEDIES = {
     errno.EPERM: "Choose a folder you may write to, or change its permissions.",
     errno.EROFS: "The file system is read-only; choose another folder.",
     errno.ENOSPC: "The disk is full; free some space or choose another folder.",
+    errno.EIO: "The disk, or the way to it, fails: see the system's log, or choose another folder.",
     errno.EDQUOT: "Your disk quota is used up; free some space or choose another folder.",
     errno.EFBIG: "The file may not grow that large here (see `ulimit -f`); choose another folder.",
 }

@@ -11,7 +11,9 @@ def test_a_message_tells_place_problem_and_remedy_and_leaves_out_what_it_was_not
     assert str(OnehopError("too long")) == "too long"
 
 
-@pytest.mark.parametrize("kind", ["ConfigError", "DataError", "LengthError", "ModelError", "FileError"])
+@pytest.mark.parametrize(
+    "kind", ["ConfigError", "DataError", "LengthError", "ModelError", "FileError", "TrainingError"]
+)
 def test_every_kind_of_error_is_caught_as_one(kind):
     error = getattr(errors, kind)("problem", "remedy", "where")
     assert isinstance(error, OnehopError)

@@ -30,6 +30,10 @@ def train(
     init: Annotated[
         str | None, typer.Option("--init", help="A model to continue: a run, a package, or a bundled name.")
     ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option("--like", help="Train as this model was: its recipe, and its data unless files are given."),
+    ] = None,
     settings: Annotated[Files | None, typer.Option("--set", help="A setting of the recipe: TABLE.KEY=VALUE.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Move what is in the folder aside first.")] = False,
@@ -56,14 +60,15 @@ def train(
     }  # fmt: skip
     short = {"train.seed": seed, "text.long": long, "train.precision": precision}
     changes = [*(settings or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
-    chosen = _recipe(recipe, {key: value for key, value in given.items() if value}, changes, out, resume)
+    device = use(threads, device)
+    files = {key: value for key, value in given.items() if value}
+    chosen = _like(like, recipe, files, changes) if like else _recipe(recipe, files, changes, out, resume)
     if init is not None:  # from the present folder, wherever the recipe lies
         chosen = chosen.model_copy(update={"train": chosen.train.model_copy(update={"init": init})})
     if out is None:
         if recipe is None:
             raise ConfigError("where to?", "Name a folder for the run: --out runs/first", "--out")
         out = Path("runs") / recipe.stem
-    device = use(threads, device)
     with console.TrainingView() as view:
         trained = run(chosen, out, resume=resume, overwrite=overwrite, listener=view, device=device)
     console.tell(f"finished ({trained.progress.finished}) after {trained.progress.update:,} updates")
@@ -82,3 +87,12 @@ def _recipe(path: Path | None, files: dict[str, Any], changes: list[str], out: P
     if resume and out is not None and (out / "recipe.toml").is_file():
         return load_recipe(out / "recipe.toml", changes)
     raise ConfigError("nothing to train on", "Give --source and --target, or --pairs, or a recipe.", "onehop train")
+
+
+def _like(model: str, path: Path | None, files: dict[str, Any], changes: list[str]) -> Recipe:
+    from onehop.cli import console
+    from onehop.train import like
+
+    if path is not None:
+        raise ConfigError("a recipe and a model to train like", "Leave out one of them.", str(path))
+    return like(model, files, changes, console.tell)

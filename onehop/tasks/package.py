@@ -50,6 +50,7 @@ class Package:
         precision: In which weights are stored; they compute in float32. `convert` makes one of another.
         path: The folder, where it was loaded from one.
         manifest: `onehop.json`, where it was loaded.
+        record: How it was trained, so that `train --like` can do it again: recipe, hashes of the data; None if unknown.
     """
 
     translator: Translator
@@ -59,9 +60,12 @@ class Package:
     precision: Precision = "float32"
     path: Path | None = None
     manifest: Mapping[str, Any] | None = None
+    record: Mapping[str, Any] | None = None
 
 
-def new_package(translator: Translator, golden_sources: Sequence[str], card: str) -> Package:
+def new_package(
+    translator: Translator, golden_sources: Sequence[str], card: str, record: Mapping[str, Any] | None = None
+) -> Package:
     """Make a package of a trained model; its golden lines are computed here.
 
     Raises:
@@ -74,7 +78,7 @@ def new_package(translator: Translator, golden_sources: Sequence[str], card: str
     """
     if translator.others:
         raise ModelError("an ensemble has no package", "Save each of its models by itself.")
-    return Package(translator, tuple(golden(translator, golden_sources)), card, versions())
+    return Package(translator, tuple(golden(translator, golden_sources)), card, versions(), record=record)
 
 
 def convert(package: Package, precision: Precision) -> Package:
@@ -96,7 +100,7 @@ def convert(package: Package, precision: Precision) -> Package:
     translator = Translator(copy.deepcopy(old.model), old.source_tokenizer, old.target_tokenizer, old.settings)
     put(translator.model, unpack(pack(weights(old.model), precision)))
     lines = golden(translator, [line["source"] for line in package.golden])
-    return Package(translator, tuple(lines), package.card, versions(), precision)
+    return Package(translator, tuple(lines), package.card, versions(), precision, record=package.record)
 
 
 def versions() -> dict[str, str]:
@@ -165,6 +169,7 @@ def _manifest(package: Package, hashed: Mapping[str, str]) -> str:
         "versions": dict(package.versions),
         "files": dict(hashed),
     }
+    body |= {"record": package.record} if package.record is not None else {}
     return to_json({**body, "sha256": hashlib.sha256(to_json(body).encode()).hexdigest()})
 
 
@@ -195,8 +200,9 @@ def load_package(model: str | Path) -> Package:
     with os_errors(folder, "read"):
         lines = (folder / GOLDEN).read_bytes().decode("utf-8", "surrogatepass").split("\n")
         card = (folder / CARD).read_bytes() if (folder / CARD).is_file() else b""
-    record, text = tuple(json.loads(line) for line in lines if line), card.decode("utf-8", "surrogateescape")
-    return Package(translator, record, text, manifest["versions"], precision, folder, manifest)
+    outputs, text = tuple(json.loads(line) for line in lines if line), card.decode("utf-8", "surrogateescape")
+    versions, record = manifest["versions"], manifest.get("record")
+    return Package(translator, outputs, text, versions, precision, folder, manifest, record)
 
 
 def read_manifest(folder: Path, task: str = Translator.task) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from onehop.train.listener import Evaluation, Listener, Silent, Status
 from onehop.train.loop import Update, loop
 from onehop.train.optimizer import adamw
 from onehop.train.recipe import Recipe, load_recipe, make_recipe
+from onehop.train.record import like
 from onehop.train.run import Trained, train
 from onehop.train.schedule import schedule
 
@@ -23,6 +24,7 @@ __all__ = [
     "Trained",
     "Update",
     "adamw",
+    "like",
     "load_recipe",
     "loop",
     "make_recipe",

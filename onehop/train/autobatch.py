@@ -6,18 +6,15 @@ from 1,000 doubling to 64,000, on the longest pairs, forward and backward and wi
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from onehop.data import Batch, Pair, evaluation_batches
 from onehop.tasks.translation import Translator
+from onehop.train.memory import GIB, Memory
 from onehop.train.objective import Objective
 
 BUDGETS = tuple(1_000 * 2**n for n in range(7))
@@ -25,7 +22,6 @@ NEAR = 0.9  # of the best speed
 SHARE = 0.5  # of the free memory that a batch may take
 LONG = 2.0  # seconds of a trial after which it is not repeated
 LINES = 100_000  # among which the longest are looked for
-GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -115,70 +111,3 @@ def choose(trials: Sequence[Trial], free: float) -> int:
     fit = [one for one in trials if one.memory <= SHARE * free] or trials[:1]
     best = max(one.speed for one in fit)
     return next(one.budget for one in fit if one.speed >= NEAR * best)
-
-
-# ------------------------------------------------------------------------------------------------ memory
-
-
-class Memory:
-    """Free memory of a device and the peak of a stretch of work, as far as the system tells them."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device, self.cuda = device, device.type == "cuda"
-        self._before = 0
-
-    def free(self) -> float:
-        """Return bytes that may be taken; without a limit where the system does not say."""
-        if self.cuda:
-            return torch.cuda.mem_get_info(self.device)[0]
-        return min(_available(), _left_in_group())
-
-    def begin(self) -> None:
-        """Begin a stretch."""
-        if self.cuda:
-            torch.cuda.reset_peak_memory_stats(self.device)
-            self._before = torch.cuda.memory_allocated(self.device)
-            return
-        with suppress(OSError):  # Linux forgets the peak; elsewhere only what exceeds it counts
-            Path("/proc/self/clear_refs").write_text("5")
-        self._before = _peak()
-
-    def used(self) -> int:
-        """Return the peak of the stretch beyond what was in use when it began."""
-        if self.cuda:
-            return torch.cuda.max_memory_allocated(self.device) - self._before
-        return _peak() - self._before
-
-    def synchronise(self) -> None:
-        """Wait for the device."""
-        if self.device.type != "cpu":
-            torch.accelerator.synchronize(self.device)
-
-
-def _peak() -> int:
-    """Return the most memory that this process has held, in bytes."""
-    with suppress(OSError, IndexError):
-        status = Path("/proc/self/status").read_text()
-        return 1024 * int(status.split("VmHWM:")[1].split()[0])
-    with suppress(ImportError):  # Windows
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return 0
-
-
-def _available() -> float:
-    """Return the bytes that the system can give without swapping; all there are, where it does not say."""
-    with suppress(OSError):
-        return 1024 * int(Path("/proc/meminfo").read_text().split("MemAvailable:")[1].split()[0])
-    with suppress(OSError, ValueError, AttributeError):
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    return float("inf")
-
-
-def _left_in_group() -> float:
-    """Return what a container's limit leaves."""
-    with suppress(OSError, ValueError):
-        group = Path("/sys/fs/cgroup")
-        return float((group / "memory.max").read_text()) - float((group / "memory.current").read_text())
-    return float("inf")

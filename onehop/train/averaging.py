@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from onehop.files import Run
-from onehop.train.progress import WEIGHTS
+from onehop.train.progress import WEIGHTS, averaged, damage
 
 
 class Average(Protocol):
@@ -118,9 +118,7 @@ class LastCheckpoints:
 
     def weights(self, update: int) -> Mapping[str, Tensor]:
         """Return the mean."""
-        saved = [folder for folder in self._run.saved() if int(folder.name) % self._every == 0]
-        before = [folder for folder in saved if int(folder.name) < update]
-        return mean_weights(self._model, before[max(0, len(before) - self._count + 1) :])
+        return mean_weights(self._model, averaged(self._run, update - 1, self._every, self._count - 1))
 
     def tensors(self) -> dict[str, Tensor]:
         """Return nothing: checkpoints are on disk."""
@@ -134,8 +132,9 @@ def mean_weights(model: nn.Module, checkpoints: Sequence[Path]) -> dict[str, Ten
     """Return the mean of a model's weights and those of checkpoints, summed in float64."""
     total = {name: p.detach().double() for name, p in model.named_parameters()}
     for folder in checkpoints:
-        for name, tensor in load_file(folder / WEIGHTS).items():
-            total[name] += tensor.to(total[name].device)
+        with damage(folder):
+            for name, tensor in load_file(folder / WEIGHTS).items():
+                total[name] += tensor.to(total[name].device)
     return {name: tensor.div_(len(checkpoints) + 1).float() for name, tensor in total.items()}
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 from typing import IO, Any
 
+import torch
 from torch import nn
 
 from onehop.data import Batch
-from onehop.errors import ConfigError
+from onehop.errors import ConfigError, TrainingError
 from onehop.files import Run, os_errors, write_text
 from onehop.tasks.package import new_package, save_package
 from onehop.train.averaging import Average, LastCheckpoints, MovingAverage, Newest, lent
@@ -21,17 +23,20 @@ from onehop.train.card import model_card
 from onehop.train.flops import flops_per_cell
 from onehop.train.listener import Evaluation, Listener, Status
 from onehop.train.loop import Update, loop
+from onehop.train.memory import Memory, memory_errors, need
 from onehop.train.objective import objective
 from onehop.train.optimizer import adamw
 from onehop.train.prepare import Prepared
-from onehop.train.progress import Progress, load_checkpoint, save_checkpoint
+from onehop.train.progress import Progress, averaged, load_checkpoint, prune, save_checkpoint
 from onehop.train.recipe import TrainConfig
 from onehop.train.recompute import recompute
 from onehop.train.schedule import schedule
+from onehop.train.stability import LOWER, Alarm
 from onehop.train.validation import Validation
 
 EVALUATIONS = 10  # in a run, where the recipe does not say how many updates lie between two
 GOLDEN = 8
+NAMED = 5  # examples of a batch that are named to people; the log names all
 
 
 class Fit:
@@ -41,11 +46,15 @@ class Fit:
         prepared: Data and model.
         run: The folder; its checkpoints are continued if there are any.
         listener: Hears how it goes.
+        record: What the package shall say of the run.
         device: Where to train.
     """
 
-    def __init__(self, prepared: Prepared, run: Run, listener: Listener, device: str = "cpu") -> None:
+    def __init__(
+        self, prepared: Prepared, run: Run, listener: Listener, record: Mapping[str, Any], device: str = "cpu"
+    ) -> None:
         self.prepared, self.run, self.listener, self.device = prepared, run, listener, device
+        self.record = record
         self.recipe, self.translator = prepared.recipe, prepared.translator
         self.model = self.translator.model.to(device)
         self.validation = Validation(self.translator, prepared.validation, self.recipe)
@@ -65,9 +74,8 @@ class Fit:
         self.progress = Progress(due=prepared.parent is not None)  # a model that is continued is the best so far
         self.stop_signal = 0  # a signal's number, set by a handler: save and leave
         self._began = 0.0
-        self._loss = 0.0
-        self._evaluated = -1
         self._rest = 0.0
+        self._group: list[Batch] = []  # of the update that is being made
         self._cells = self._tokens = 0  # of both sides, since the last update
         self._flops = 0.0  # operations of a cell
 
@@ -76,6 +84,11 @@ class Fit:
     def fit(self) -> Progress:
         """Train until a limit is reached; return how far it came."""
         self._resume()
+        limit = self.translator.settings.text.max_length
+        with memory_errors(self.progress.update + 1, lambda: None):
+            needed = need(self.model, self._objective, self.recipe.train, limit)
+        if warning := needed.warning(Memory(torch.device(self.device)).free()):
+            self.listener.tell(warning)
         self._began = time.monotonic() - self.progress.seconds
         batches = self._batches()
         train = self.recipe.train
@@ -89,9 +102,13 @@ class Fit:
                 self._evaluate()
             clock = Clock()
             while not self._over():
-                update = next(steps)
-                self._after(update, clock)
+                with memory_errors(self.progress.update + 1, lambda: self._group[-1] if self._group else None):
+                    update = next(steps)
+                alarm = self._after(update, clock)
                 self.progress.due = self._evaluation_due()
+                if alarm and alarm.ends:
+                    self._save()
+                    raise self._ended(alarm)
                 if self.stop_signal:
                     self._save()
                     return self.progress
@@ -100,36 +117,61 @@ class Fit:
                     clock.skip()
                 if self.progress.update % train.save_every == 0:
                     self._save()
-            if self._evaluated != self.progress.update:
+            if self.progress.evaluated != self.progress.update:
                 self._evaluate()
             self._save()
+        if self.progress.best is None:
+            raise TrainingError("no evaluation was finite, so there is no model", f"Begin anew, and {LOWER}.")
         if summary := self.prepared.batches.ledger.summary():
             self.listener.tell(summary)
         return self.progress
 
-    def _after(self, update: Update, clock: Clock) -> None:
-        """Count an update, and tell and log it."""
+    def _after(self, update: Update, clock: Clock) -> Alarm | None:
+        """Count an update, and tell and log it; return what is wrong with it."""
         progress = self.progress
         progress.update += 1
         self.average.updated(progress.update)
         progress.targets += update.num_targets
         progress.position = self._position
         progress.seconds = time.monotonic() - self._began
-        if not update.skipped:
-            self._loss = 0.95 * self._loss + 0.05 * update.loss if self._loss else update.loss
+        alarm = progress.stability.heard(update, self.recipe.train.non_finite)
         speed, cells = clock.tick(update.num_targets, self._cells)
         fraction = self._fraction()
         left = progress.seconds / fraction * (1 - fraction) if fraction else 0.0
-        if update.skipped:
-            self._note(f"update {progress.update}: the gradient is not finite; skipped")
+        if alarm:
+            text = f"update {progress.update}: {alarm.text}; its lines: "
+            self._note(text + self._lines(NAMED), text + self._lines())
         if progress.update == 20 and left:
-            self._note(f"about {left / 60:.1f} minutes to go")
-        self.listener.updated(Status(progress.update, fraction, update, self._loss, speed, self._flops * cells, left))
+            self.listener.tell(f"about {left / 60:.1f} minutes to go")
+        loss = progress.stability.loss or 0.0
+        self.listener.updated(Status(progress.update, fraction, update, loss, speed, self._flops * cells, left))
         padding = round(1 - self._tokens / self._cells, 4) if self._cells else 0.0
         self._cells = self._tokens = 0
+        self._group.clear()
         speeds = {"tokens_per_second": round(speed), "gflops": round(self._flops * cells / 1e9, 1)}
         row = {**asdict(update), "padding": padding, **speeds, "seconds": round(progress.seconds, 2)}
         self._write("update", row)
+        return alarm
+
+    def _lines(self, most: int | None = None) -> str:
+        """Return where the examples of the present update stand, as the log calls files or, but the first, for people.
+
+        Args:
+            most: Examples to name; None for all, with paths relative to the run, for a record.
+        """
+        numbers = [number for batch in self._group for number in batch.pairs]
+        places = [self.prepared.store.where(number).source for number in numbers[:most]]
+        if most is None:
+            files = {place.rsplit(":", 1)[0] for place in places}
+            here = {file: os.path.relpath(os.path.realpath(file), os.path.realpath(self.run.folder)) for file in files}
+            places = [f"{here[file]}:{line}" for file, line in (place.rsplit(":", 1) for place in places)]
+        more = len(numbers) - len(places)
+        return ", ".join(places) + (f" and {more} more, which the log names" if more else "")
+
+    def _ended(self, alarm: Alarm) -> TrainingError:
+        """Return the error that ends training."""
+        remedy = f"Begin anew, and {LOWER}. A checkpoint was written: --resume goes on from here."
+        return TrainingError(f"update {self.progress.update}: {alarm.text}", remedy, str(self.run.folder))
 
     def _batches(self) -> Iterator[Batch]:
         """Yield training batches from where the run stands; `_position` is that behind the last one."""
@@ -140,13 +182,14 @@ class Fit:
             self._cells += batch.num_cells
             self._tokens += batch.num_tokens
             batch = batch.to(self.device)
+            self._group.append(batch)
             self._flops = self._flops or flops_per_cell(self.model, self._objective, batch)
             yield batch
 
     # -------------------------------------------------------------------------------------------- limits
 
     def _rate(self) -> float:
-        return self.schedule(self.progress.update + 1, self._fraction())
+        return self.progress.stability.scale * self.schedule(self.progress.update + 1, self._fraction())
 
     def _fraction(self) -> float:
         """Return the share of the run that is over."""
@@ -172,21 +215,29 @@ class Fit:
     def _evaluate(self) -> None:
         """Measure validation, and write the package where it is the best so far."""
         progress, started = self.progress, time.monotonic()
-        with lent(self.model, self.average.weights(progress.update)):
+        with lent(self.model, self.average.weights(progress.update)), memory_errors(progress.update, lambda: None):
             loss, score, best = self._judge()
         progress.due = False
         seconds = time.monotonic() - started
         evaluation = Evaluation(progress.update, loss, score, seconds, best)
-        self._evaluated = progress.update
+        progress.evaluated = progress.update
         progress.seconds = time.monotonic() - self._began
         self._rest = time.monotonic() + 4 * seconds  # where minutes are short, most of them are for training
         self.listener.evaluated(evaluation)
         self._write("evaluation", {**asdict(evaluation), "seconds": round(seconds, 2)})
+        if not isfinite(loss) and self.recipe.train.non_finite == "stop":
+            self._save()
+            raise self._ended(Alarm("the validation loss is not finite", ends=True))
 
     def _judge(self) -> tuple[float, float, bool]:
         """Return loss and BLEU of the weights to be shipped, and whether they are the best so far; if so, ship them."""
         progress = self.progress
-        loss, score = self.validation.loss(), self.validation.bleu()
+        loss = self.validation.loss()
+        if not isfinite(loss):
+            self._note(f"update {progress.update}: the validation loss is not finite; {LOWER}")
+            progress.stale += 1
+            return loss, nan, False
+        score = self.validation.bleu()
         figure = -loss if self.recipe.train.best == "loss" else score
         before = None if progress.best is None else (progress.best, -progress.best_loss)
         best = before is None or (figure, -loss) > before or not self.validation.pairs
@@ -203,15 +254,18 @@ class Fit:
     def _save_package(self, loss: float, score: float) -> None:
         sources = self.validation.sources(GOLDEN)
         card = model_card(self.translator, self.prepared, self.progress, loss, score)
-        save_package(new_package(self.translator, sources, card), self.run.model)
+        save_package(new_package(self.translator, sources, card, self.record), self.run.model)
 
     def _save(self) -> None:
         train = self.recipe.train
-        keep = max(train.keep, train.average)
-        save_checkpoint(self.run, self.model, self.optimizer, self.progress, keep, self.average.tensors())
+        if self.run.log.is_file():
+            os.fsync(self._log.fileno())
+        save_checkpoint(self.run, self.model, self.optimizer, self.progress, self.average.tensors())
+        later = averaged(self.run, self.progress.update, train.save_every, train.average) if train.average > 1 else []
+        prune(self.run, train.keep, later)
 
     def _resume(self) -> None:
-        """Continue from the newest checkpoint, if there is one; the log forgets what came after it."""
+        """Continue from the newest checkpoint, if there is one; the log forgets what came after it, or everything."""
         saved = self.run.saved()
         self._part, self._position = 0, self.progress.position
         if saved:
@@ -219,17 +273,18 @@ class Fit:
             self._part = int(self._fraction() * EVALUATIONS)
             self._position = self.progress.position
             self.listener.tell(f"resumed after update {self.progress.update:,}")
-            _cut_log(self.run.log, self.progress.update)
+        self.progress.rows = _cut_log(self.run.log, self.progress.rows)
 
-    def _note(self, text: str) -> None:
+    def _note(self, text: str, logged: str = "") -> None:
         self.listener.tell(text)
-        self._write("note", {"text": text})
+        self._write("note", {"text": logged or text})
 
     def _write(self, kind: str, row: dict[str, Any]) -> None:
         row = {"kind": kind, "update": self.progress.update, **row}
         finite = {key: None if isinstance(item, float) and not isfinite(item) else item for key, item in row.items()}
         line = json.dumps(finite, ensure_ascii=False)
         self._log.write(line + "\n")
+        self.progress.rows += 1
 
     _log: IO[str]
     _part: int
@@ -279,16 +334,10 @@ class Clock:
         self._last = time.monotonic()
 
 
-def _cut_log(path: Path, update: int) -> None:
-    """Drop the rows behind `update`: they are trained again."""
-    if path.exists():
-        rows = path.read_text("utf-8", errors="replace").split("\n")
-        write_text(path, "".join(row + "\n" for row in rows if _is_row(row, update)))
-
-
-def _is_row(row: str, update: int) -> bool:
-    """Whether a line of the log is whole, and not behind `update`."""
-    try:
-        return int(json.loads(row)["update"]) <= update
-    except (ValueError, KeyError, TypeError):
-        return False
+def _cut_log(path: Path, rows: int) -> int:
+    """Keep so many rows, since what comes behind them is trained and written again; return how many there are."""
+    if not path.is_file():
+        return 0
+    lines = path.read_text("utf-8", errors="replace").split("\n")[:-1][:rows]
+    write_text(path, "".join(line + "\n" for line in lines))
+    return len(lines)

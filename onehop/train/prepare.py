@@ -44,6 +44,7 @@ class Prepared:
         batches: For training.
         validation: Held-out pairs; may be empty for a handful of pairs.
         num_pairs: Training pairs.
+        store: The text that the numbers of a batch's pairs refer to.
         parent: The model that the run continues, if it does.
     """
 
@@ -52,6 +53,7 @@ class Prepared:
     batches: TrainingBatches
     validation: list[Pair]
     num_pairs: int
+    store: PairStore
     parent: Parent | None = None
 
 
@@ -107,7 +109,7 @@ def prepare(recipe: Recipe, folder: Path, tell: Tell, device: str = "cpu", paren
         batches.check_lengths()
     ledger = Ledger("valid", limits.max_length, "error" if policy == "error" else "drop")
     validation = within(split.validation, (source, target), ledger, tell)
-    return Prepared(recipe, translator, batches, validation, num_pairs, parent)
+    return Prepared(recipe, translator, batches, validation, num_pairs, store, parent)
 
 
 def new_model(

@@ -1,11 +1,17 @@
-"""Everything a resumed run needs besides weights and optimizer, and the checkpoints that hold all three."""
+"""Everything a resumed run needs besides weights and optimizer, and the checkpoints that hold all three.
+
+`progress.json` carries the SHA-256 of the two files beside it, and its own, so a checkpoint that was cut short or
+changed is known for one before anything of it is used.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +25,7 @@ from onehop.data import Position
 from onehop.errors import FileError
 from onehop.files import Run, file_error, new_folder, to_json
 from onehop.train.optimizer import load_optimizer_tensors, optimizer_tensors
+from onehop.train.stability import Stability
 
 
 @dataclass
@@ -35,6 +42,9 @@ class Progress:
         best_update: When it was reached.
         stale: Evaluations since then.
         due: Whether an evaluation was due when a signal ended the sitting; it comes first in the next.
+        evaluated: After which update the last evaluation was; -1 before the first.
+        rows: Lines of the log so far; what a resumed run finds behind them is written again.
+        stability: How steady training was.
         finished: Why the run ended; empty while it has not.
     """
 
@@ -47,6 +57,9 @@ class Progress:
     best_update: int = 0
     stale: int = 0
     due: bool = False
+    evaluated: int = -1
+    rows: int = 0
+    stability: Stability = field(default_factory=Stability)
     finished: str = ""
 
 
@@ -59,18 +72,36 @@ def save_checkpoint(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     progress: Progress,
-    keep: int,
     average: Mapping[str, Tensor],
 ) -> None:
-    """Write a checkpoint beside its place, rename it there, and drop those beyond the newest `keep`."""
+    """Write a checkpoint beside its place and rename it there."""
     beside = {AVERAGE + name: tensor for name, tensor in average.items()}
+    # not `save_file`, whose errors are no OSError and do not tell a full disk
+    files = {
+        WEIGHTS: save({name: p.detach().contiguous() for name, p in model.named_parameters()}),
+        OPTIMIZER: save({**optimizer_tensors(model, optimizer), **beside, **_random_state()}),
+    }
+    body = {**asdict(progress), "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}}
     with new_folder(run.checkpoints / f"{progress.update:06d}") as new:
-        # not `save_file`, whose errors are no OSError and do not tell a full disk
-        (new / WEIGHTS).write_bytes(save({name: p.detach().contiguous() for name, p in model.named_parameters()}))
-        (new / OPTIMIZER).write_bytes(save({**optimizer_tensors(model, optimizer), **beside, **_random_state()}))
-        (new / PROGRESS).write_text(to_json(asdict(progress)))
+        for name, data in files.items():
+            (new / name).write_bytes(data)
+        (new / PROGRESS).write_text(to_json({**body, "sha256": _own(body)}))
+
+
+def prune(run: Run, keep: int, needed: Collection[Path] = ()) -> None:
+    """Remove checkpoints beyond the newest `keep`, but for those that are needed; none is ever seen half removed."""
     for old in run.saved()[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+        if old not in needed:
+            aside = old.with_name(f".{old.name}.{os.getpid()}.old")
+            with suppress(OSError):
+                os.replace(old, aside)
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def averaged(run: Run, update: int, every: int, count: int) -> list[Path]:
+    """Return the newest `count` checkpoints up to an update, of those that lie `every` updates apart."""
+    found = [path for path in run.saved() if int(path.name) % every == 0 and int(path.name) <= update]
+    return found[max(0, len(found) - count) :]
 
 
 def load_checkpoint(
@@ -78,7 +109,7 @@ def load_checkpoint(
 ) -> Progress:
     """Put a checkpoint back: weights, optimizer, average, random generators; return its progress."""
     progress = load_progress(folder)
-    with _damage(folder):
+    with damage(folder):
         weights, rest = load_file(folder / WEIGHTS), load_file(folder / OPTIMIZER)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
@@ -93,24 +124,58 @@ def load_checkpoint(
 
 def load_progress(folder: Path) -> Progress:
     """Return how far the run was at a checkpoint."""
-    with _damage(folder):
-        stored: dict[str, Any] = json.loads((folder / PROGRESS).read_text())
-        position = Position(**stored.pop("position"))
-        return Progress(**stored, position=position)
+    body = _body(folder)
+    with damage(folder):
+        del body["files"]
+        position, stability = Position(**body.pop("position")), Stability(**body.pop("stability"))
+        return Progress(**body, position=position, stability=stability)
+
+
+def check_checkpoint(folder: Path) -> None:
+    """Read a whole checkpoint and compare every hash.
+
+    Raises:
+        FileError: It cannot be read, or is not what was written.
+    """
+    files = _body(folder)["files"]
+    with damage(folder):
+        changed = [name for name in (WEIGHTS, OPTIMIZER) if _digest(folder / name) != files[name]]
+        if changed:
+            raise ValueError(f"{', '.join(changed)} changed since it was written")
+
+
+def _body(folder: Path) -> dict[str, Any]:
+    """Return what `progress.json` holds, less its own hash."""
+    with damage(folder):
+        text = (folder / PROGRESS).read_text()
+        body: dict[str, Any] = json.loads(text)
+        if to_json(body) != text or body.pop("sha256") != _own(body):
+            raise ValueError(f"{PROGRESS} changed since it was written")
+        return body
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _own(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(to_json(body).encode()).hexdigest()
 
 
 @contextmanager
-def _damage(folder: Path) -> Generator[None]:
+def damage(folder: Path) -> Generator[None]:
     """Turn what a damaged file brings up into one error."""
-    damage = SafetensorError, FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RuntimeError
+    faults = SafetensorError, FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RuntimeError
     try:
         yield
-    except damage as error:
-        raise FileError(
-            f"a damaged checkpoint: {error}", "Remove it, to resume from the one before.", str(folder)
-        ) from error
+    except faults as error:
+        raise FileError(f"a damaged checkpoint: {error}", DAMAGED, str(folder)) from error
     except OSError as error:
         raise file_error(error, folder, "read") from error
+
+
+DAMAGED = "Remove it, to resume from the one before."
 
 
 def _random_state() -> dict[str, Tensor]:

@@ -143,6 +143,10 @@ class TrainConfig(Table):
         default=False, description="Compute activations again on the way back: less memory, a third more time."
     )
     seed: int = Field(default=1, ge=0, lt=2**63, description="Of weights, order of data and dropout.")
+    non_finite: Literal["skip", "lower", "stop"] = Field(
+        default="skip",
+        description="Where a gradient is not finite or the loss diverges: skip the update; also halve the rate; stop.",
+    )
     evaluate_every: int | None = Field(
         default=None, ge=1, description="Updates between evaluations; default: by the limit."
     )

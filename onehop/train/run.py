@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import platform
 import signal
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,18 +11,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
-
 from onehop.errors import DataError, FileError, Stopped
-from onehop.files import Run, free_aside, os_errors, sha256, to_json, write_text
+from onehop.files import Run, free_aside, os_errors, to_json, write_text
 from onehop.tasks.folders import MANIFEST
-from onehop.tasks.package import versions
 from onehop.train.fit import Fit
 from onehop.train.listener import Listener, Silent
 from onehop.train.parent import Parent, inherit, parent_of
-from onehop.train.prepare import Prepared, prepare
+from onehop.train.prepare import prepare
 from onehop.train.progress import Progress
 from onehop.train.recipe import FILES, Recipe, load_recipe, relative_to, to_toml
+from onehop.train.record import data_hashes, package_record, run_record
+from onehop.train.recover import last_good, leftover, tidy
 from onehop.train.resume import finished, read_record, resumed, same_data, same_recipe
 from onehop.train.tensorboard import boards, needs_tensorboard
 
@@ -80,6 +77,10 @@ def train(
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     run, listener = Run(out), listener or Silent()
     _refuse(run, resume, overwrite)
+    if resume and run.folder.is_dir():
+        with _alone(run):
+            tidy(run)
+            last_good(run, recipe.train, listener.tell)
     before = read_record(run) if resume and run.record.is_file() else None
     _refuse_data(recipe, run, overwrite)
     given = recipe
@@ -94,13 +95,14 @@ def train(
     with _folder(run, overwrite):
         prepared = prepare(recipe, run.folder, listener.tell, device, parent)
     with _alone(run), boards(recipe, run, listener) as heard:
-        entry = record(given, prepared, run)
+        hashes = data_hashes(prepared.recipe)
+        entry = run_record(given, prepared, run, hashes)
         if before:
             same_data(entry, before, run)
             entry["given"] = before["given"]
         write_text(run.recipe, to_toml(relative_to(prepared.recipe, run.folder)))
         write_text(run.record, to_json(entry))
-        progress = _fit(Fit(prepared, run, heard, device))
+        progress = _fit(Fit(prepared, run, heard, package_record(prepared, run, hashes), device))
     return Trained(run.model, progress, prepared.num_pairs)
 
 
@@ -111,14 +113,19 @@ def _continued(recipe: Recipe, run: Run, before: dict[str, Any] | None) -> tuple
 
 
 def _fit(fit: Fit) -> Progress:
-    """Train; a signal that ended it is raised."""
+    """Train; a signal that ended it is raised, and a disk that failed says how to go on."""
+    command = f"onehop train --out {fit.run.folder} --resume"
     try:
         with signals(fit):
             progress = fit.fit()
+    except FileError as error:
+        saved = fit.run.saved()
+        kept = f"Update {int(saved[-1].name):,} is safe; then go on" if saved else "Then begin again"
+        raise FileError(error.problem, f"{error.remedy} {kept} with: {command}".lstrip(), error.where) from error
     finally:
         fit.prepared.batches.close()
     if fit.stop_signal:
-        raise Stopped(fit.stop_signal, f"Go on with: onehop train --out {fit.run.folder} --resume")
+        raise Stopped(fit.stop_signal, f"Go on with: {command}")
     return progress
 
 
@@ -153,7 +160,7 @@ def _refuse(run: Run, resume: bool, overwrite: bool) -> None:
     """Refuse a folder that holds something else than what is wanted."""
     if run.folder.is_file():
         raise FileError("is a file", "Name a folder for the run.", str(run.folder))
-    if overwrite or not run.folder.is_dir() or not any(run.folder.iterdir()):
+    if overwrite or not run.folder.is_dir() or all(leftover(path) for path in run.folder.iterdir()):
         return
     if not resume:
         raise FileError(
@@ -179,31 +186,6 @@ def _folder(run: Run, overwrite: bool) -> Generator[None]:
         with os_errors(run.folder, "move aside"):
             run.folder.rename(free_aside(run.folder))
             run.folder.mkdir()
-
-
-def record(given: Recipe, prepared: Prepared, run: Run) -> dict[str, Any]:
-    """Return what `run.json` holds: the recipe as given and as resolved, and what it ran on; paths are from the run."""
-    recipe = relative_to(prepared.recipe, run.folder)
-    files = {
-        there: here
-        for name in FILES
-        for there, here in zip(getattr(recipe.data, name), getattr(prepared.recipe.data, name), strict=True)
-    }
-    return {
-        "command": sys.argv,
-        "given": relative_to(given, run.folder).model_dump(),
-        "recipe": recipe.model_dump(),
-        "init": prepared.parent.sha256 if prepared.parent else None,
-        "pairs": prepared.num_pairs,
-        "data": {there: sha256(here) for there, here in files.items()},
-        "versions": versions(),
-        "machine": {
-            "processor": platform.processor() or platform.machine(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "system": platform.platform(),
-        },
-    }
 
 
 @contextmanager

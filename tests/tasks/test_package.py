@@ -37,7 +37,7 @@ def test_a_package_holds_its_files_and_their_hashes_and_no_time(made):
     assert set(os.listdir(made)) == {*hashed, "onehop.json", "MODEL_CARD.md"}
     manifest = json.loads((made / "onehop.json").read_text())
     assert manifest["files"] == {name: hashlib.sha256((made / name).read_bytes()).hexdigest() for name in hashed}
-    assert set(manifest) == {"format", "task", "precision", "settings", "versions", "files", "sha256"}
+    assert set(manifest) == {"format", "task", "precision", "settings", "versions", "files", "record", "sha256"}
     assert (manifest["settings"]["license"], manifest["settings"]["attribution"]) == ("CC0", "Me.")
 
 

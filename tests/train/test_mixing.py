@@ -36,9 +36,9 @@ def run(tmp_path_factory):
 @pytest.mark.parametrize("stop", [2, 5])
 def test_a_mixed_and_packed_run_that_was_stopped_ends_as_one_that_was_not(run, tmp_path, stop):
     with pytest.raises(Stopped):
-        train(mixed(run), tmp_path / "parts", listener=Stop(stop))
-    train(mixed(run), tmp_path / "parts", resume=True)
-    assert_same_run(run / "run", tmp_path / "parts")
+        train(mixed(run), run / tmp_path.name, listener=Stop(stop))
+    train(mixed(run), run / tmp_path.name, resume=True)
+    assert_same_run(run / "run", run / tmp_path.name)
 
 
 def test_other_weights_are_another_run(run, tmp_path):

@@ -1,4 +1,6 @@
 import json
+import os
+import re
 
 import pytest
 import torch
@@ -109,7 +111,7 @@ def test_an_update_without_a_finite_gradient_is_left_out_told_and_logged_as_json
     def sometimes(*args):
         nonlocal count
         count += 1
-        return loss_sum(*args) * (float("nan") if count == 3 else 1.0)  # the first call counts operations
+        return loss_sum(*args) * (float("nan") if count == 5 else 1.0)  # three calls measure memory and operations
 
     monkeypatch.setattr(objective, "loss_sum", sometimes)
     heard = Heard()
@@ -119,7 +121,16 @@ def test_an_update_without_a_finite_gradient_is_left_out_told_and_logged_as_json
         (folder / "weights.safetensors").read_bytes() for folder in Run(tmp_path / "run").saved()
     )  # fmt: skip
     assert first == second != third
-    assert "update 2: the gradient is not finite; skipped" in heard.told
+    (told,) = [
+        text for text in heard.told if text.startswith("update 2: the gradient is not finite; skipped; its lines: ")
+    ]
+    named = told.split("its lines: ")[1].split(" and ")[0].split(", ")
+    assert all(re.fullmatch(rf"{re.escape(pairs)}:\d+", place) for place in named)
+    (noted,) = [row["text"] for row in log_rows(tmp_path / "run") if row["kind"] == "note"]
+    assert [os.path.basename(place) for place in named] == [
+        os.path.basename(place) for place in noted.split("its lines: ")[1].split(", ")[: len(named)]
+    ]
+    assert str(tmp_path) not in noted
     rows = [row for row in log_rows(tmp_path / "run") if row["kind"] == "update"]
     assert [(row["skipped"], row["loss"] is None) for row in rows] == [(False, False), (True, True), (False, False)]
     assert "NaN" not in (tmp_path / "run/log.jsonl").read_text()

@@ -210,6 +210,12 @@ TABLE = {"data.pairs": ["{csv}"], "data.source_column": "source", "data.target_c
 SAMPLE = {"decode.sample": True}
 VALID = {"data.valid_source": ["{en}"], "data.valid_target": ["{de}"]}
 
+# a rate at which the first update leaves nothing finite
+BLOWN = {
+    "train.init": "{parent}", "decode.max_length": 4, "train.learning_rate": 1e30, "train.schedule": "constant",
+    "train.max_updates": 6,
+}  # fmt: skip
+
 CASES = {
     "data.source": Case(["{en2}"], losses, PARALLEL),
     "data.target": Case(["{de2}"], losses, PARALLEL),
@@ -253,6 +259,7 @@ CASES = {
     "train.precision": Case("bfloat16", losses),
     "train.activation_checkpointing": Case(True, lambda run: run.recomputed),
     "train.seed": Case(2, losses),
+    "train.non_finite": Case("lower", rates, BLOWN),
     "train.evaluate_every": Case(1, evaluations),
     "train.save_every": Case(1, checkpoints),
     "train.tensorboard": Case(True, lambda run: (run.folder / "tensorboard").is_dir()),

@@ -1,5 +1,7 @@
 """A run that is stopped and resumed ends with the bits of one that was not."""
 
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -9,7 +11,7 @@ import pytest
 import torch
 
 from onehop.errors import ConfigError, DataError, FileError, Stopped
-from onehop.files import Run
+from onehop.files import Run, to_json
 from onehop.train import Silent, Trained, train
 from onehop.train.progress import load_progress
 from tests.fixtures.tiny import log_rows, number_pairs, tiny_recipe, write_pairs
@@ -41,6 +43,14 @@ class Heard(Silent):
         self.losses[status.update] = status.loss
 
 
+def rewrite_progress(folder: Path, **changes: object) -> None:
+    """Change a checkpoint's progress and seal it again."""
+    body = {**json.loads((folder / "progress.json").read_text()), **changes}
+    body.pop("sha256")
+    body["sha256"] = hashlib.sha256(to_json(body).encode()).hexdigest()
+    (folder / "progress.json").write_text(to_json(body))
+
+
 def recipe(pairs: str, dropout: float = 0.2, **changes: object):
     return tiny_recipe(pairs, train={**FIRST, "max_updates": UPDATES, **changes}, model={"dropout": dropout})
 
@@ -53,6 +63,7 @@ def bits(run: Path) -> dict[str, bytes]:
 
 
 def assert_same_run(one: Path, other: Path) -> None:
+    """Assert that two runs are equal; they must lie as deep, since a package names its data from where it lies."""
     assert bits(one) == bits(other)
     assert log_rows(one) == log_rows(other)
     first, second = (vars(load_progress(Run(run).saved()[-1])) for run in (one, other))
@@ -65,8 +76,9 @@ KINDS = {
     "cosine": {"schedule": "cosine", "evaluate_every": None},
     "r_drop": {"r_drop": 5.0},
     "ema": {"ema": 0.8},
-    "average": {"average": 3, "save_every": 2},
+    "average": {"average": 3, "save_every": 2, "keep": 1},
     "bfloat16": {"precision": "bfloat16", "activation_checkpointing": True},
+    "patience": {"evaluate_every": 1, "patience": 2, "learning_rate": 1e-9, "max_updates": 50},
 }
 
 
@@ -79,25 +91,47 @@ def whole(request, tmp_path_factory):
     return wanted, folder / "run"
 
 
-@pytest.mark.parametrize("stop", [3, 5])
-def test_a_run_stopped_by_a_signal_and_resumed_ends_with_the_bits_of_one_that_was_not(whole, tmp_path, stop):
+@pytest.fixture
+def parts(whole, tmp_path):
+    """Return a folder beside the whole run."""
+    return whole[1].with_name(tmp_path.name)
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3, 5])
+def test_a_run_stopped_by_a_signal_and_resumed_ends_with_the_bits_of_one_that_was_not(whole, parts, stop):
     wanted, run = whole
+    stop = min(stop, int(Run(run).saved()[-1].name) - 1)
     with pytest.raises(Stopped) as caught:
-        train(wanted, tmp_path / "parts", listener=Stop(stop))
+        train(wanted, parts, listener=Stop(stop))
     assert caught.value.signal == signal.SIGTERM
-    assert load_progress(Run(tmp_path / "parts").saved()[-1]).update == stop
+    assert load_progress(Run(parts).saved()[-1]).update == stop
     torch.manual_seed(99)  # whatever happened in between
-    train(wanted, tmp_path / "parts", resume=True)
-    assert_same_run(run, tmp_path / "parts")
+    train(wanted, parts, resume=True)
+    assert_same_run(run, parts)
 
 
-def test_a_run_in_many_sittings_is_still_the_same(whole, tmp_path):
+def test_a_run_in_many_sittings_is_still_the_same(whole, parts):
     wanted, run = whole
-    for stop in (1, 2, 6):
+    last = int(Run(run).saved()[-1].name)
+    for stop in range(1, last):
         with pytest.raises(Stopped):
-            train(wanted, tmp_path / "parts", resume=True, listener=Stop(stop, signal.SIGINT))
-    train(wanted, tmp_path / "parts", resume=True)
-    assert_same_run(run, tmp_path / "parts")
+            train(wanted, parts, resume=True, listener=Stop(stop, signal.SIGINT))
+    train(wanted, parts, resume=True)
+    assert_same_run(run, parts)
+
+
+def test_a_run_killed_after_its_last_periodic_checkpoint_does_not_evaluate_twice(whole, parts):
+    """The last evaluation and the end of the run come behind that checkpoint, or are in it already."""
+    wanted, run = whole
+    wanted = wanted.model_copy(update={"train": wanted.train.model_copy(update={"save_every": 1, "average": 1})})
+    shown = Run(run.with_name(f"{parts.name}-each"))
+    train(wanted, shown.folder)
+    shutil.copytree(shown.folder, parts)
+    keep_for_the_end = load_progress(shown.saved()[-1])
+    rewrite_progress(Run(parts).saved()[-1], finished="")  # as the checkpoint of the loop, before that of the end
+    train(wanted, parts, resume=True)
+    assert_same_run(shown.folder, parts)
+    assert load_progress(Run(parts).saved()[-1]).finished == keep_for_the_end.finished != ""
 
 
 def test_a_finished_run_goes_on_under_a_larger_limit_as_if_that_had_been_there_before(pairs, tmp_path):
@@ -120,13 +154,13 @@ def test_a_run_that_was_killed_goes_on_from_its_checkpoint_and_forgets_what_came
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
 
 
-def test_the_loss_that_is_shown_goes_on_after_a_resume(pairs, tmp_path):
+def test_the_smoothed_loss_goes_on_after_a_resume(pairs, tmp_path):
+    never, heard = Heard(), Heard()
+    train(recipe(pairs), tmp_path / "whole", listener=never)
     with pytest.raises(Stopped):
         train(recipe(pairs), tmp_path / "run", listener=Stop(5))
-    heard = Heard()
     train(recipe(pairs), tmp_path / "run", resume=True, listener=heard)
-    row = next(row for row in log_rows(tmp_path / "run") if row["update"] == 6)
-    assert heard.losses[6] == row["loss"]
+    assert heard.losses == {update: never.losses[update] for update in (6, 7)}
     assert "resumed after update 5" in heard.told
 
 
@@ -177,20 +211,49 @@ def five(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "progress.json"])
-@pytest.mark.parametrize("damage", ["cut", "gone", "other"])
-def test_a_damaged_checkpoint_is_told_and_the_one_before_it_can_be_used(five, name, damage):
+@pytest.mark.parametrize("damage", ["cut", "gone", "other", "flipped"])
+def test_a_damaged_checkpoint_is_told_and_the_one_before_it_is_used(five, name, damage):
     pairs, whole = five
     run = shutil.copytree(whole, whole.with_name(f"{damage}-{name}"))
-    last = Run(run).saved()[-1] / name
+    last = Run(run).saved()[-1]
+    break_file(last / name, damage)
+    heard = Heard()
+    train(recipe(pairs, max_updates=5, save_every=2), run, resume=True, listener=heard)
+    assert any("checkpoints/000005: a damaged checkpoint: " in text and "moved to" in text for text in heard.told)
+    assert any("the checkpoint before it is used" in text and "000004" in text for text in heard.told)
+    assert_same_run(whole, run)
+    assert (run / "checkpoints/000005.damaged").is_dir()
+
+
+def break_file(path: Path, damage: str) -> None:
+    data = path.read_bytes()
+    place = len(data) // 2
     if damage == "gone":
-        last.unlink()
+        path.unlink()
+    elif damage == "flipped":
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
     else:
-        last.write_bytes(last.read_bytes()[:40] if damage == "cut" else b'{"position": [1]}')
-    with pytest.raises(FileError, match=r"(?s)checkpoints/000005: a damaged checkpoint: .*Remove it"):
-        train(recipe(pairs, max_updates=6), run, resume=True)
-    shutil.rmtree(last.parent)
-    train(recipe(pairs, max_updates=6), run, resume=True)
-    assert load_progress(Run(run).saved()[-1]).update == 6
+        path.write_bytes(data[:40] if damage == "cut" else b'{"position": [1]}')
+
+
+def test_where_no_checkpoint_is_whole_there_is_one_error_and_nothing_is_moved(five):
+    pairs, whole = five
+    run = Run(shutil.copytree(whole, whole.with_name("none")))
+    for folder in run.saved():
+        break_file(folder / "weights.safetensors", "cut")
+    with pytest.raises(FileError, match=r"(?s)checkpoints: no checkpoint can be used; .*--overwrite"):
+        train(recipe(pairs, max_updates=5, save_every=2), run.folder, resume=True)
+    assert [path.name for path in run.saved()] == ["000002", "000004", "000005"]
+
+
+def test_a_mean_of_checkpoints_is_resumed_from_before_a_damaged_one_that_it_needs(pairs, tmp_path):
+    wanted = recipe(pairs, average=2, save_every=1, keep=5, evaluate_every=1)
+    train(wanted, tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "parts")
+    for name in ("000007", "000006"):
+        break_file(tmp_path / "parts/checkpoints" / name / "weights.safetensors", "flipped")
+    train(wanted, tmp_path / "parts", resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_a_checkpoint_of_another_shape_is_told(pairs, tmp_path):

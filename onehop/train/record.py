@@ -1,0 +1,143 @@
+"""What a run leaves about itself, in `run.json` and in its package, and how to train the same again from it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from onehop.errors import ConfigError, DataError, ModelError
+from onehop.files import Run, sha256
+from onehop.tasks.folders import MANIFEST, find
+from onehop.tasks.package import read_manifest, versions
+from onehop.train.prepare import Prepared
+from onehop.train.recipe import FILES, Recipe, found_from, make_recipe, relative_to
+
+
+def data_hashes(recipe: Recipe) -> dict[str, str]:
+    """Return the SHA-256 of each data file, by its path as the recipe names it."""
+    return {file: sha256(file) for name in FILES for file in getattr(recipe.data, name)}
+
+
+def run_record(given: Recipe, prepared: Prepared, run: Run, hashes: Mapping[str, str]) -> dict[str, Any]:
+    """Return what `run.json` holds: the recipe as given and as resolved, and what it ran on; paths are from the run."""
+    return {
+        "command": sys.argv,
+        "given": relative_to(given, run.folder).model_dump(),
+        **_trained(prepared, run.folder, hashes),
+        "versions": versions(),
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "system": platform.platform(),
+        },
+    }
+
+
+def package_record(prepared: Prepared, run: Run, hashes: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a package holds of its run; paths are from the package."""
+    return {**_trained(prepared, run.model, hashes), "threads": torch.get_num_threads()}
+
+
+def _trained(prepared: Prepared, folder: Path, hashes: Mapping[str, str]) -> dict[str, Any]:
+    recipe = relative_to(prepared.recipe, folder)
+    there = {
+        here: path
+        for name in FILES
+        for here, path in zip(getattr(prepared.recipe.data, name), getattr(recipe.data, name), strict=True)
+    }
+    return {
+        "recipe": recipe.model_dump(),
+        "init": prepared.parent.sha256 if prepared.parent else None,
+        "pairs": prepared.num_pairs,
+        "data": {there[here]: digest for here, digest in hashes.items()},
+    }
+
+
+def like(
+    model: str | Path,
+    files: Mapping[str, Sequence[str]] | None = None,
+    settings: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda text: None,
+) -> Recipe:
+    """Return the recipe that a model was trained by, for another run of it.
+
+    On the same machine, with as many threads and the same versions, the run gives the same weights, bit for bit,
+    unless it was limited by minutes or resumed with other limits.
+
+    Args:
+        model: A run, a package or a bundled name.
+        files: Other data files, by their keys of `[data]`; they take the place of all that the record names.
+        settings: `TABLE.KEY=VALUE`, to change a recipe.
+        tell: Hears what will make another model of it: versions, threads.
+
+    Raises:
+        ModelError: The package has no record.
+        DataError: A file is missing or has changed since; lists each of them.
+
+    Example:
+        >>> like("runs/first").train.seed
+        1
+    """
+    folder = find(model)
+    manifest = read_manifest(folder)
+    record = manifest.get("record")
+    if record is None:
+        raise ModelError("its package does not say how it was trained", "Give a recipe instead.", str(folder))
+    try:
+        tables, data = dict(record["recipe"]), dict(record["data"])
+        recipe = found_from(make_recipe(tables), folder)
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
+        remedy = "Update onehop, or give a recipe instead."
+        raise ModelError(f"its record cannot be used: {error}", remedy, str(folder)) from error
+    tables = recipe.model_dump()
+    if files:
+        empty = {name: [] for name in FILES}
+        kept = {name: tables["data"][name] for name in ("weights", "tags") if _as_many(tables["data"], files)}
+        tables["data"] |= {**empty, "weights": [], "tags": [], **kept, **{key: list(row) for key, row in files.items()}}
+    _same_files(tables, {os.path.normpath(folder / file): digest for file, digest in data.items()}, str(model))
+    _same_parent(tables["train"]["init"], record.get("init"), str(model))
+    _differences(manifest, record, tell)
+    return make_recipe(tables, settings, str(model))
+
+
+def _as_many(data: Mapping[str, Any], files: Mapping[str, Sequence[str]]) -> bool:
+    ours, theirs = (len(each.get("pairs") or each.get("source") or []) for each in (files, data))
+    return ours == theirs
+
+
+def _same_files(tables: Mapping[str, Any], hashes: Mapping[str, str], model: str) -> None:
+    """Refuse files of the record that are not what the model was trained on."""
+    named = {os.path.normpath(file): file for name in FILES for file in tables["data"][name]}
+    faults = [
+        f"{file} {'changed' if Path(file).exists() else 'is missing'}"
+        for place, file in named.items()
+        if place in hashes and (not Path(file).exists() or sha256(file) != hashes[place])
+    ]
+    if faults:
+        remedy = "Put back what it was trained on, or name other files: --pairs F, or --source F --target F."
+        raise DataError(f"not the data it was trained on: {', '.join(faults)}", remedy, model)
+
+
+def _same_parent(init: str | None, digest: str | None, model: str) -> None:
+    if init is not None and sha256(find(init) / MANIFEST) != digest:
+        remedy = "Put back the model it continued, or name another: --init MODEL."
+        raise ModelError(f"not the model that it continued: {init} changed", remedy, model)
+
+
+def _differences(manifest: Mapping[str, Any], record: Mapping[str, Any], tell: Callable[[str], None]) -> None:
+    """Tell what keeps a repeated run from giving the same bits."""
+    ours, theirs = versions(), manifest["versions"]
+    found = [f"{name} {theirs[name]}, here {ours.get(name)}" for name in theirs if theirs[name] != ours.get(name)]
+    if record.get("threads") != (here := torch.get_num_threads()):
+        found.append(f"{record.get('threads')} threads, here {here}")
+    if record["recipe"]["train"]["max_minutes"]:
+        found.append("limited by minutes")
+    if found:
+        tell(f"like: the weights may differ in the last digits: trained with {'; '.join(found)}")
