@@ -17,7 +17,7 @@ import torch
 
 from onehop.errors import DataError, FileError, Stopped
 from onehop.files import Run, free_aside, os_errors, sha256, to_json, write_text
-from onehop.tasks.folders import MANIFEST
+from onehop.tasks.names import MANIFEST
 from onehop.tasks.package import versions
 from onehop.train.fit import Fit
 from onehop.train.listener import Listener, Silent
