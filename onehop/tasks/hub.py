@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from onehop.errors import FileError, ModelError, OnehopError
 from onehop.files import cache_folder, new_folder, write_text
@@ -67,11 +68,11 @@ def download(repository: str, revision: str | None) -> Path:
 
 def _commit(repository: str, revision: str | None, named: str, reference: Path) -> str:
     """Return the commit that a revision is at, or was when it was last asked for if there is no network."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import get_hf_file_metadata
 
     try:
         with _told(named, MANIFEST):
-            found = get_hf_file_metadata(hf_hub_url(repository, MANIFEST, revision=revision), timeout=SECONDS)
+            found = get_hf_file_metadata(_url(repository, MANIFEST, revision), timeout=SECONDS)
     except UnreachableError as error:
         known = reference.read_text("utf-8") if reference.is_file() else ""
         if COMMIT.fullmatch(known):
@@ -100,12 +101,12 @@ def _fill(folder: Path, repository: str, commit: str, named: str) -> None:
 
 def _fetch(path: Path, repository: str, commit: str, named: str) -> None:
     """Write one file of a commit to a path."""
-    from huggingface_hub import get_session, hf_hub_url
+    from huggingface_hub import get_session
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
-    url, most = hf_hub_url(repository, path.name, revision=commit), LARGEST.get(path.name, 1 << 50)
+    most = LARGEST.get(path.name, 1 << 50)
     with _told(named, path.name):
-        session: Any = get_session()
+        session, url = cast("Any", get_session()), _url(repository, path.name, commit)
         request = session.stream("GET", url, headers=build_hf_headers(), follow_redirects=True, timeout=SECONDS)
         with request as response, open(path, "wb") as stream:
             hf_raise_for_status(response)
@@ -113,6 +114,13 @@ def _fetch(path: Path, repository: str, commit: str, named: str) -> None:
                 stream.write(data)
                 if stream.tell() > most:
                     raise ModelError(f"{path.name} is larger than {most >> 20} MiB", "Do not use it.", named)
+
+
+def _url(repository: str, name: str, revision: str | None) -> str:
+    from huggingface_hub import hf_hub_url
+
+    endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
+    return hf_hub_url(repository, name, revision=revision, endpoint=endpoint)
 
 
 class UnreachableError(ModelError):

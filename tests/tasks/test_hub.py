@@ -1,6 +1,6 @@
-"""Models from a hub, against a server of this machine; each case in a process of its own, as HF_ENDPOINT is read once."""
+"""Models from a hub, against a server of this machine."""
 
-import json
+import contextlib
 import os
 import subprocess
 import sys
@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from onehop.errors import ModelError
-from onehop.tasks import hub
+import onehop
+from onehop.errors import ModelError, OnehopError
+from onehop.tasks import hub, load_package
 from onehop.tasks.folders import find
 
 COMMIT, OTHER = "0123456789abcdef" * 2 + "01234567", "f" * 40
@@ -41,7 +42,8 @@ class _Answers(BaseHTTPRequestHandler):
         self._answer(body=True)
 
     def _answer(self, body: bool) -> None:
-        self.server.asked.append(self.path)
+        if self.path.startswith("/somebody"):
+            self.server.asked.append(self.path)
         parts = self.path.strip("/").split("/")
         owner, name, _, revision, file = (parts + [""] * 5)[:5]
         known = f"{owner}/{name}" == "somebody/numbers" and revision in ("main", "v1", COMMIT)
@@ -72,29 +74,40 @@ def server(trained) -> Iterator[Hub]:
         thread.join()
 
 
+def load(model: str, folder: Path, endpoint: str, offline: bool = False) -> dict[str, str]:
+    """Load a model, or tell why not; the present folder and the cache are in `folder`."""
+    (folder / "here").mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder / "here"):
+        for name, value in (("HF_ENDPOINT", endpoint), ("ONEHOP_CACHE", str(folder / "cache"))):
+            patch.setenv(name, value)
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+        patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder / "hf"))
+        try:
+            package = load_package(model)
+        except OnehopError as error:
+            return {"error": str(error)}
+        return {"path": str(package.path), "text": package.translator.translate(["Two."])[0].text}
+
+
 PROGRAM = """
-import json, sys
-from onehop.errors import OnehopError
-from onehop.tasks import load_package
+from onehop.errors import ModelError
+from onehop.tasks.folders import find
 try:
-    package = load_package(sys.argv[1])
-    print(json.dumps({"path": str(package.path), "text": package.translator.translate(["Two."])[0].text}))
-except OnehopError as error:
-    print(json.dumps({"error": str(error)}))
+    find("somebody/numbers")
+except ModelError as error:
+    print(error)
 """
 
 
-def load(model: str, folder: Path, endpoint: str, **environment: str) -> dict[str, str]:
-    """Load a model in another process, whose present folder and cache are in `folder`."""
-    (folder / "here").mkdir(exist_ok=True)
-    fresh = {"HF_ENDPOINT": endpoint, "ONEHOP_CACHE": str(folder / "cache"), "HF_HOME": str(folder / "hf")}
+def test_the_variable_of_the_hubs_own_library_turns_it_off(tmp_path):
     path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
+    offline = {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "ONEHOP_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, model],
-        env={**os.environ, "PYTHONPATH": path, **fresh, **environment},
-        cwd=folder / "here", capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
-    return json.loads(done.stdout)
+        [sys.executable, "-c", PROGRAM], env={**os.environ, **offline}, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout.startswith("somebody/numbers: no such folder, and no hub to ask"), done.stderr
+    assert "HF_HUB_OFFLINE is set" in done.stdout
+    assert written(tmp_path) == set()
 
 
 def written(folder: Path) -> set[str]:
@@ -104,21 +117,15 @@ def written(folder: Path) -> set[str]:
 def test_a_package_is_fetched_once_by_its_commit_and_used_without_a_network(server, tmp_path, trained):
     found = load("somebody/numbers", tmp_path, server.url)
     place = tmp_path / "cache/hub/somebody--numbers" / COMMIT
-    assert found == {"path": str(place), "text": find_text(trained)}
+    assert found == {"path": str(place), "text": onehop.load(trained).translate(["Two."])[0].text}
     assert written(place) == {path.name for path in (trained / "model").iterdir()}
     assert all(part.startswith("cache/") for part in written(tmp_path)), written(tmp_path)
     asked = len(server.asked)
     assert load("somebody/numbers@v1", tmp_path, server.url) == found
     assert len(server.asked) == asked + 1  # where v1 is
     assert load(f"somebody/numbers@{COMMIT}", tmp_path, "http://127.0.0.1:9") == found
-    assert load("somebody/numbers", tmp_path, server.url, HF_HUB_OFFLINE="1") == found
+    assert load("somebody/numbers", tmp_path, server.url, offline=True) == found
     assert len(server.asked) == asked + 1
-
-
-def find_text(model: Path) -> str:
-    from onehop.tasks import load_translator
-
-    return load_translator(model).translate(["Two."])[0].text
 
 
 @pytest.mark.parametrize(
@@ -134,8 +141,8 @@ def test_what_the_hub_does_not_have_is_told(server, tmp_path, model, told):
 
 
 def test_without_a_network_it_fails_at_once_with_one_message(tmp_path):
-    for environment in ({"HF_HUB_OFFLINE": "1"}, {}):
-        error = load("somebody/numbers", tmp_path, "http://127.0.0.1:9", **environment)["error"]
+    for offline in (True, False):
+        error = load("somebody/numbers", tmp_path, "http://127.0.0.1:9", offline)["error"]
         assert error.startswith("somebody/numbers: no such folder, and no hub to ask")
         assert "Name a folder" in error
     assert written(tmp_path) == set()
@@ -163,7 +170,7 @@ def test_a_file_that_was_changed_on_the_hub_is_found(server, tmp_path):
 )
 def test_a_manifest_that_is_none_writes_nothing_outside_the_cache(server, tmp_path, manifest):
     server.files["onehop.json"] = manifest
-    assert "error" in {**load("somebody/numbers", tmp_path, server.url)}
+    assert "error" in load("somebody/numbers", tmp_path, server.url)
     assert all(part.startswith("cache/hub/somebody--numbers/") for part in written(tmp_path))
 
 
