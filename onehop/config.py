@@ -43,7 +43,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         data = Path(path).read_bytes()
     try:
         return tomllib.loads(data.decode("utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not all that tomllib raises is its own error
         raise ConfigError(
             f"not TOML: {error}",
             'Values of text stand in quotes: preset = "auto". Pairs of text go with --pairs.',
@@ -76,7 +76,7 @@ def override(data: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]
 def _toml_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -1,13 +1,13 @@
 """Files: reading plain and compressed text, atomic writing, hashes, and what lies where in a run.
 
 Whatever the operating system refuses becomes a `FileError` that names the file and a remedy. Folders and files are
-written beside their place and renamed into it, so that nothing half-written ever has the name; a folder that is
-replaced is missing for the moment between two renames.
+written beside their place and renamed into it, so that nothing half-written ever has the name.
 """
 
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import io
 import json
@@ -222,7 +222,11 @@ def to_json(value: Any) -> str:
 
 @contextmanager
 def new_folder(path: str | Path) -> Generator[Path]:
-    """Yield an empty folder to fill; it takes the place of `path` when the block ends without an error."""
+    """Yield an empty folder to fill; it takes the place of `path` when the block ends without an error.
+
+    On Linux the two change places at once; elsewhere `path` is missing for the moment between two renames. What a
+    process that was killed left beside it is removed.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     aside = path.with_name(f".{path.name}.{os.getpid()}.old")
@@ -234,9 +238,14 @@ def new_folder(path: str | Path) -> Generator[Path]:
             for file in temporary.iterdir():
                 with open(file, "r+b") as stream:  # Windows syncs what is open for writing only
                     os.fsync(stream.fileno())
-            if path.exists():
+            _sync(temporary)
+            if not path.exists():
+                os.replace(temporary, path)
+            elif not _exchange(temporary, path):
                 os.replace(path, aside)
-            os.replace(temporary, path)
+                os.replace(temporary, path)
+            _sync(path.parent)
+            _remove_left(path)
         finally:
             if aside.exists() and not path.exists():
                 os.replace(aside, path)
@@ -244,7 +253,58 @@ def new_folder(path: str | Path) -> Generator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
 
 
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change names at once; return whether the system could."""
+    import ctypes
+
+    here, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError, TypeError):  # no such function, or no C library to ask
+        return False
+    return rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
+
+
+def _sync(folder: Path) -> None:
+    """Let the names in a folder outlast a failure of power, where the system has a way."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _remove_left(path: Path) -> None:
+    """Remove what processes that are no more left beside a folder."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        _, number, kind = left.name.rsplit(".", 2) if left.name.count(".") > 2 else ("", "", "")
+        if kind in ("tmp", "old") and number.isdecimal() and not _runs(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    """Return whether a process may still run here."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 # ------------------------------------------------------------------------------------------------ layout of a run
+
+
+def cache_folder() -> Path:
+    """Return the folder of what can be made again: `$ONEHOP_CACHE`, or `onehop` in the user's cache folder."""
+    own = os.environ.get("ONEHOP_CACHE")
+    if own:
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "onehop"
 
 
 class Run:

@@ -1,10 +1,18 @@
 """Every shape annotation of the package is checked while the tests run."""
 
+import os
+
 import pytest
 import torch
 from jaxtyping import install_import_hook
 
 install_import_hook(["onehop.nn", "onehop.models", "onehop.decode", "onehop.data"], "beartype.beartype")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Leave the user's cache alone, in the processes that tests start too."""
+    os.environ["ONEHOP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,9 @@ import gzip
 import io
 import json
 import os
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import zstandard
@@ -161,6 +164,8 @@ def test_a_folder_that_cannot_be_finished_leaves_the_old_one(tmp_path, monkeypat
         (new / "b").write_bytes(b"x" * 5000)
     assert (os.listdir(tmp_path), (place / "a").read_text()) == (["folder"], "old")
 
+    monkeypatch.setattr("onehop.files._exchange", lambda one, other: False)  # as on other systems
+
     def refuse(source, target, replace=os.replace):
         if str(source).endswith(".tmp"):
             raise OSError(28, "No space left on device")
@@ -170,6 +175,46 @@ def test_a_folder_that_cannot_be_finished_leaves_the_old_one(tmp_path, monkeypat
     with pytest.raises(FileError, match="No space left"), new_folder(place):
         pass
     assert (os.listdir(tmp_path), (place / "a").read_text()) == (["folder"], "old")
+
+
+def test_a_folder_that_is_replaced_is_there_at_every_moment(tmp_path):
+    place, stop = tmp_path / "folder", threading.Event()
+
+    def write(text: str) -> None:
+        with new_folder(place) as new:
+            (new / "a").write_text(text)
+
+    def watch() -> int:
+        looks = 0
+        while not stop.is_set():
+            os.stat(place)  # an error if it is missing
+            looks += 1
+        return looks
+
+    write("0")
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(watch)
+        for number in range(60):
+            write(str(number))
+        stop.set()
+        assert watching.result() > 60
+    assert (place / "a").read_text() == "59"
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_what_a_killed_process_left_is_removed_and_that_of_a_living_one_is_not(tmp_path, monkeypatch, exchanges):
+    if not exchanges:
+        monkeypatch.setattr("onehop.files._exchange", lambda one, other: False)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    names = [f".folder.{gone.pid}.tmp", f".folder.{gone.pid}.old", f".folder.{os.getppid()}.tmp", ".folder.x.tmp"]
+    for name in [*names, f".folder2.{gone.pid}.tmp"]:
+        (tmp_path / name).mkdir()
+    for text in ("one", "two"):
+        with new_folder(tmp_path / "folder") as new:
+            (new / "a").write_text(text)
+    assert sorted(os.listdir(tmp_path)) == sorted([*names[2:], f".folder2.{gone.pid}.tmp", "folder"])
+    assert (tmp_path / "folder/a").read_text() == "two"
 
 
 # ------------------------------------------------------------------------------------------------ forms and places

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onehop.cli.options import Beam, Device, Ensemble, Json, Long, Settings, Tag, Threads
+from onehop.cli.options import AllowDrift, Beam, Device, Ensemble, Json, Long, Settings, Tag, Threads
 from onehop.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def evaluate(
     long: Long = "error",
     tag: Tag = "",
     settings: Settings = None,
+    allow_drift: AllowDrift = False,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
@@ -44,13 +45,13 @@ def evaluate(
     from onehop.files import new_text
 
     chosen, device = policy(long), use(threads, device)
-    translator = loaded(model, ensemble, device)
+    translator = loaded(model, ensemble, device, allow_drift)
     decode = decoding(translator.settings.decode, beam, settings)
     languages = translator.settings.source_language, translator.settings.target_language
     sources, references, name = _read(source, reference, data, Columns(source_column, target_column, *languages))
     rival = None
     if against:
-        rival = _other(against, sources, beam, chosen, name, device)
+        rival = _other(against, sources, beam, chosen, name, device, allow_drift)
         if len(rival.texts) != len(sources):
             raise DataError(f"{len(rival.texts)} lines, but {len(sources)} sources", "Give one for each line.", against)
     report = run(
@@ -91,16 +92,17 @@ def _read(
     raise ConfigError("nothing to evaluate on", "Give --source and --reference, or --data.", "onehop evaluate")
 
 
-def _other(against: str, sources: list[str], beam: int | None, long: Any, where: str, device: str) -> System:
+def _other(
+    against: str, sources: list[str], beam: int | None, long: Any, where: str, device: str, allow_drift: bool
+) -> System:
     """Return the other system's translations: of a file, or made by another model as its own package says."""
-    from onehop.cli.options import decoding
+    from onehop.cli.options import decoding, loaded
     from onehop.evaluate import System, run
     from onehop.files import read_lines
-    from onehop.tasks import load_translator
 
     if Path(against).is_file():
         return System(against, list(read_lines(against)))
-    other = load_translator(against).to(device)
+    other = loaded(against, None, device, allow_drift)
     return run(other, sources, name=against, decode=decoding(other.settings.decode, beam, None), long=long, where=where)
 
 
@@ -151,6 +153,7 @@ def _told(system: System) -> list[str]:
         shown = changed if system.decode.sample else {"beam_size": system.decode.beam_size, **changed}
         how = [f"{system.models} models together"] if (system.models or 1) > 1 else []
         how += [", ".join(f"decode.{key} = {value}" for key, value in shown.items())]
+    how += [f"does not do what it did when it was made: {system.drift}"] if system.drift else []
     counts = (
         (system.empty, "translations are empty"),
         (system.dropped, "lines too long and left out"),

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from onehop.cli.options import AllowDrift, tell_drift
 from onehop.errors import ConfigError, FileError
 
 
@@ -16,6 +17,7 @@ def export(
     precision: Annotated[
         str | None, typer.Option("--precision", help="Of the weights: float32, float16 or int8. Default: as they are.")
     ] = None,
+    allow_drift: AllowDrift = False,
 ) -> None:
     """Write a model as a package of its own, smaller if its weights are rounded to float16 or int8."""
     from onehop.cli import console
@@ -25,7 +27,10 @@ def export(
         raise ConfigError(f"unknown value {precision!r}", "Use float32, float16 or int8.", "--precision")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileError("is not empty", "Name a new folder for the package.", str(out))
-    package = load_package(model)
-    save_package(convert(package, precision) if precision else package, out)
+    package = load_package(model, allow_drift=allow_drift)
+    tell_drift(package.translator.drift)
+    if precision or package.translator.drift:  # what drifted gets golden lines of what it does now
+        package = convert(package, precision or package.precision)
+    save_package(package, out)
     size = sum(file.stat().st_size for file in out.iterdir())
-    console.tell(f"model: {out}, {precision or package.precision}, {size / 1e6:.1f} MB")
+    console.tell(f"model: {out}, {package.precision}, {size / 1e6:.1f} MB")

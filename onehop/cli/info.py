@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from onehop.cli.options import Json
+from onehop.cli.options import AllowDrift, Json
 
 
 def info(
@@ -14,6 +14,7 @@ def info(
         str | None, typer.Argument(help="A run, a package, or a bundled name.", show_default=False)
     ] = None,
     as_json: Json = False,
+    allow_drift: AllowDrift = False,
 ) -> None:
     """Tell what a model is: task, size, settings, data, files; every hash is checked.
 
@@ -29,7 +30,7 @@ def info(
         else:
             console.stdout().write("".join(f"{name}\n" for name in names) or "no bundled models\n")
         return
-    package = load_package(model)
+    package = load_package(model, allow_drift=allow_drift)
     manifest: Any = package.manifest
     translator = package.translator
     values = {
@@ -37,11 +38,16 @@ def info(
         "task": translator.task,
         "parameters": sum(p.numel() for p in translator.model.parameters()),
         "config": manifest["settings"],
-        "labels": None,
+        "labels": manifest.get("labels"),
+        "lengths": manifest.get("lengths"),
         "precision": package.precision,
+        "format": manifest["format"],
         "versions": manifest["versions"],
         "vocabularies": [t.vocab_size for t in (translator.source_tokenizer, translator.target_tokenizer)],
         "files": manifest["files"],
+        "fingerprints": manifest.get("fingerprints"),
+        "golden": len(package.golden),
+        "drift": package.drift or None,
     }
     if as_json:
         console.print_json(values)
@@ -67,6 +73,9 @@ def _show(values: dict[str, Any], names: list[str]) -> None:
         "decoding": ", ".join(f"{key} {value}" for key, value in config["decode"].items() if value is not None),
         "data licence": config["license"] or "not stated",
         "made by": ", ".join(f"{name} {version}" for name, version in values["versions"].items()),
+        "golden lines": str(values["golden"]),
+        "fingerprints": ", ".join(values["fingerprints"] or ()) or f"not recorded: format {values['format']}",
+        "drift": values["drift"] or "none",
         "files": "\n".join(f"{name}  {digest[:12]}" for name, digest in values["files"].items()),
     }
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))

@@ -22,6 +22,9 @@ Settings = Annotated[list[str] | None, typer.Option("--set", help="Such as decod
 Tag = Annotated[str, typer.Option("--tag", help="Tag of the training data to put before each source; default: none.")]
 Beam = Annotated[int | None, typer.Option("--beam", min=1, help="Beam size; 1 is greedy. Default: the package's.")]
 
+AllowDrift = Annotated[
+    bool, typer.Option("--allow-drift", help="Use a model that no longer does what it did when it was made.")
+]
 Ensemble = Annotated[
     list[str] | None, typer.Option("--ensemble", help="Another model to translate together with; may be repeated.")
 ]
@@ -52,11 +55,21 @@ def policy(long: str) -> Any:
     return long
 
 
-def loaded(model: str, ensemble: list[str] | None, device: str) -> Translator:
-    """Return a translator on its device, of one model or of several together."""
+def loaded(model: str, ensemble: list[str] | None, device: str, allow_drift: bool) -> Translator:
+    """Return a translator on its device, of one model or of several together; a drift that is allowed is told."""
     from onehop.tasks import load_ensemble
 
-    return load_ensemble([model, *(ensemble or [])]).to(device)
+    translator = load_ensemble([model, *(ensemble or [])], allow_drift=allow_drift, device=device)
+    tell_drift(translator.drift)
+    return translator
+
+
+def tell_drift(drift: str) -> None:
+    """Say what a model does otherwise than when it was made, if it does."""
+    from onehop.cli import console
+
+    if drift:
+        console.tell(f"warning: does not do what it did when it was made: {drift}")
 
 
 def decoding(

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from onehop.cli.options import Beam, Device, Ensemble, Long, Settings, Tag, Threads
+from onehop.cli.options import AllowDrift, Beam, Device, Ensemble, Long, Settings, Tag, Threads
 from onehop.errors import DataError
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def translate(
     tag: Tag = "",
     chunk_size: Annotated[int, typer.Option("--chunk-size", min=1, help="Lines read and translated at once.")] = CHUNK,
     settings: Settings = None,
+    allow_drift: AllowDrift = False,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
@@ -55,7 +56,7 @@ def translate(
     from onehop.files import read_lines
 
     chosen, device = policy(long), use(threads, device)
-    translator = loaded(model, ensemble, device)
+    translator = loaded(model, ensemble, device, allow_drift)
     decode = decoding(translator.settings.decode, beam, settings, sampled=sampled, seed=seed)
     if nbest > decode.beam_size and not decode.sample:
         decode = decoding(decode, nbest, None)
@@ -72,7 +73,7 @@ def translate(
             job.check(_chunks(lines, name, chunk_size), name)
         for found in job.run(_chunks(lines, name, chunk_size), name):
             for number, translation in found:
-                out.write(_line(translation, number, nbest, as_json))
+                out.write(_line(translation, number, nbest, as_json, translator.drift))
             out.flush()
     job.tell(split)
 
@@ -191,7 +192,7 @@ def _output(path: Path | None) -> Any:
     return nullcontext(console.stdout()) if path is None else new_text(path)
 
 
-def _line(found: Translation, number: int, nbest: int, as_json: bool) -> str:
+def _line(found: Translation, number: int, nbest: int, as_json: bool, drift: str) -> str:
     from onehop.cli.console import flat
 
     if as_json:
@@ -202,6 +203,7 @@ def _line(found: Translation, number: int, nbest: int, as_json: bool) -> str:
         row = {
             "source": found.source, "translation": found.text, "score": round(found.score, 4),
             "complete": found.complete, "dropped": found.dropped, "cut": found.cut, "sentences": candidates,
+            **({"drift": drift} if drift else {}),
         }  # fmt: skip
         return json.dumps(row, ensure_ascii=False) + "\n"
     if nbest > 1:

@@ -63,7 +63,7 @@ def _parts(path: str | Path) -> list[Path]:
     try:
         state = json.loads(text)
         names = [str(part["filename"]) for part in state["_data_files"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError("damaged: not the state of a data set", "Save it again.", str(folder / STATE)) from error
     if state.get("_indices_data_files"):
         raise DataError("a data set whose rows are chosen by an index", "Save its flatten_indices().", str(path))
@@ -132,7 +132,7 @@ def _damage(path: Path) -> Generator[None]:
         raise DataError(
             "Parquet files and saved data sets need pyarrow, which is not installed", remedy, str(path)
         ) from error
-    except (OSError, ValueError, TypeError, KeyError) as error:  # pyarrow's own are subclasses of these
+    except (OSError, ValueError, TypeError, KeyError, SystemError, MemoryError) as error:  # so are pyarrow's own
         kind = "Parquet" if path.suffix == ".parquet" else "Arrow"
         reason = str(error).split("\n")[0]
         raise DataError(f"not a {kind} file, or damaged: {reason}", "Copy the file again.", str(path)) from error

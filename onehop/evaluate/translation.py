@@ -38,6 +38,7 @@ class System:
         cut: Lines too long, translated only in part, as asked.
         incomplete: Translations ended by the maximum length.
         seconds: Of translating.
+        drift: What the model does otherwise than when it was made, where that was allowed.
     """
 
     name: str
@@ -48,6 +49,7 @@ class System:
     cut: int | None = None
     incomplete: int | None = None
     seconds: float | None = None
+    drift: str | None = None
 
     @property
     def empty(self) -> int:
@@ -64,6 +66,7 @@ class System:
             "seconds": None if self.seconds is None else round(self.seconds, 2),
             "models": self.models,
             "decode": self.decode.model_dump() if self.decode else None,
+            "drift": self.drift,
         }
 
 
@@ -196,6 +199,7 @@ def run(
         cut=sum(translation.cut > 0 for translation in found),
         incomplete=sum(not translation.complete for translation in found),
         seconds=time.monotonic() - started,
+        drift=translator.drift or None,
     )
 
 

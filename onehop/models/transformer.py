@@ -71,7 +71,7 @@ class TransformerConfig(Table):
             fits = [h for h in range(1, 33) if self.dim % h == 0]
             faults.append(f"num_heads={self.num_heads} must divide dim={self.dim}; use one of {fits}")
         if self.num_heads % (self.num_kv_heads or self.num_heads):
-            fits = [g for g in range(1, self.num_heads + 1) if self.num_heads % g == 0]
+            fits = [g for g in range(1, min(self.num_heads, 64) + 1) if self.num_heads % g == 0]
             faults.append(f"num_kv_heads={self.num_kv_heads} must divide num_heads={self.num_heads}; use one of {fits}")
         if faults:
             raise ValueError("; and ".join(faults))

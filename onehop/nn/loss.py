@@ -93,8 +93,9 @@ def linear_r_drop(
 class _Fused(torch.autograd.Function):
     """Loss and gradients of a linear map and what follows it, in one pass over chunks of rows.
 
-    `rows(logits, targets, share)` returns a loss, and its gradient by the logits, whose memory it may use, both without the part of the smoothed
-    targets that is the same for every token: that is a sum over all rows, and needs no pass over the logits.
+    `rows(logits, targets, share)` returns a loss, and its gradient by the logits, whose memory it may use, both without
+    the part of the smoothed targets that is the same for every token: that is a sum over all rows, and needs no pass
+    over the logits.
     """
 
     @staticmethod

@@ -28,24 +28,34 @@ __all__ = [
 ]
 
 
-def load_translator(model: str | Path) -> Translator:
-    """Load a translation model: a run, a package folder, or the name of a bundled model.
+def load_translator(model: str | Path, *, allow_drift: bool = False, device: str = "cpu") -> Translator:
+    """Load a translation model: a run, a package folder, the name of a bundled model, or a hub id.
+
+    Args:
+        model: Its folder or name.
+        allow_drift: See `load_package`; the translator's `drift` tells what was found.
+        device: Where to put the weights, as torch names it.
 
     Raises:
-        ModelError: It is none, or is damaged.
+        ModelError: It is none, is damaged, or has drifted.
 
     Example:
         >>> load_translator("runs/first").translate(["Hello.", ""])[1].text
         ''
     """
-    return load_package(model).translator
+    return load_package(model, allow_drift=allow_drift, device=device).translator
 
 
-def load(model: str | Path) -> Translator:
-    """Load a model of any task: a run, a package folder, or the name of a bundled model.
+def load(model: str | Path, *, allow_drift: bool = False, device: str = "cpu") -> Translator:
+    """Load a model of any task: a run, a package folder, the name of a bundled model, or a hub id.
+
+    Args:
+        model: Its folder or name.
+        allow_drift: See `load_package`; the translator's `drift` tells what was found.
+        device: Where to put the weights, as torch names it.
 
     Example:
         >>> load("runs/first").task
         'translation'
     """
-    return load_translator(model)
+    return load_translator(model, allow_drift=allow_drift, device=device)

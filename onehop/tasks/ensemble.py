@@ -11,7 +11,7 @@ from onehop.tasks.translation import Translator
 from onehop.text import Tokenizer
 
 
-def load_ensemble(models: Sequence[str | Path]) -> Translator:
+def load_ensemble(models: Sequence[str | Path], *, allow_drift: bool = False, device: str = "cpu") -> Translator:
     """Load several models as one: at every token the mean of their probabilities decides (Sutskever 2014).
 
     All must have the vocabularies of the first, as runs of one recipe with other seeds have. The settings are those of
@@ -19,6 +19,8 @@ def load_ensemble(models: Sequence[str | Path]) -> Translator:
 
     Args:
         models: Runs or package folders, at least one.
+        allow_drift: See `load_package`.
+        device: Where to put the weights, as torch names it.
 
     Raises:
         ModelError: One is none, is damaged, or has other vocabularies; or none is named.
@@ -31,7 +33,7 @@ def load_ensemble(models: Sequence[str | Path]) -> Translator:
     """
     if not models:
         raise ModelError("an ensemble of no models", "Name at least one.")
-    first, *others = [load_package(model).translator for model in models]
+    first, *others = [load_package(model, allow_drift=allow_drift, device=device).translator for model in models]
     for name, other in zip(models[1:], others, strict=True):
         for side in ("source", "target"):
             one, two = (getattr(translator, f"{side}_tokenizer") for translator in (first, other))
@@ -44,9 +46,11 @@ def load_ensemble(models: Sequence[str | Path]) -> Translator:
     text = first.settings.text
     least = min(translator.settings.text.max_length for translator in (first, *others))
     settings = first.settings.model_copy(update={"text": text.model_copy(update={"max_length": least})})
-    return Translator(
+    together = Translator(
         first.model, first.source_tokenizer, first.target_tokenizer, settings, [other.model for other in others]
     )
+    together.drift = "; ".join(one.drift for one in (first, *others) if one.drift)
+    return together
 
 
 def _difference(one: Tokenizer, two: Tokenizer) -> str:

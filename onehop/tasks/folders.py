@@ -1,4 +1,4 @@
-"""Which folder a model's name means: a package, a run with one inside, or a package that ships with Onehop."""
+"""Which folder a model's name means: a package, a run with one inside, one that ships with Onehop, or of a hub."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 
 from onehop.errors import ModelError, nearest
 from onehop.files import Run
+from onehop.tasks.hub import download, hub_id
+from onehop.tasks.names import MANIFEST
 
-MANIFEST = "onehop.json"
 FOLDER = Path(__file__).parents[1] / "bundled" / "models"
 
 
@@ -24,10 +25,10 @@ def bundled() -> dict[str, Path]:
 
 
 def find(model: str | Path) -> Path:
-    """Return the package folder that `model` means; what lies in the present folder comes before a bundled name.
+    """Return the package folder that `model` means: one here, else a bundled one, else one of the hub, by its id.
 
     Raises:
-        ModelError: It is none of them, or a run that has no package yet.
+        ModelError: It is none of them, or a run that has no package yet; or the hub cannot be reached.
     """
     folder = Path(model)
     if (folder / MANIFEST).is_file():
@@ -44,6 +45,8 @@ def find(model: str | Path) -> Path:
     shipped = bundled()
     if str(model) in shipped:
         return shipped[str(model)]
+    if wanted := hub_id(str(model)):
+        return download(*wanted)
     raise ModelError("no such model", _remedy(str(model), list(shipped)), where=str(folder))
 
 

@@ -1,6 +1,7 @@
 """A model package: weights, tokenizers, settings and golden outputs in one folder, under hashes.
 
-    onehop.json         format, task, settings, precision, versions, sha256 of the other files, and its own
+    onehop.json         format, task, settings, labels, lengths, precision, versions, fingerprints of the tokenizers,
+                        sha256 of the other files, and its own
     model.safetensors   weights, in the precision that the first file names
     tokenizer.json      or source.tokenizer.json and target.tokenizer.json
     golden.jsonl        a few inputs with greedy outputs and the log-probability of each token
@@ -13,29 +14,27 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from safetensors.torch import save
 
 from onehop.config import validate
-from onehop.data import evaluation_batches
 from onehop.errors import ModelError
-from onehop.files import new_folder, os_errors, sha256, to_json
-from onehop.tasks.folders import MANIFEST, find
+from onehop.files import new_folder
+from onehop.tasks.folders import find
+from onehop.tasks.golden import golden, read_golden, to_lines
+from onehop.tasks.manifest import AGAIN, FIRST, FORMAT, NEW, read_manifest, read_whole, to_manifest
+from onehop.tasks.names import CARD, GOLDEN, JOINT, MANIFEST, SOURCE, TARGET, WEIGHTS
+from onehop.tasks.replay import circumstances, find_drift, is_remembered, remember
 from onehop.tasks.settings import Precision, TranslationSettings
 from onehop.tasks.translation import Translator
-from onehop.tasks.weights import Undrawn, load_weights, pack, put, unpack, weights
-from onehop.text import EOS, Tokenizer
-
-FORMAT = "1.0"
-WEIGHTS, GOLDEN, CARD = "model.safetensors", "golden.jsonl", "MODEL_CARD.md"
-JOINT, SOURCE, TARGET = "tokenizer.json", "source.tokenizer.json", "target.tokenizer.json"
+from onehop.tasks.weights import Undrawn, check_shapes, load_weights, pack, put, unpack, weights
+from onehop.text import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,7 @@ class Package:
         path: The folder, where it was loaded from one.
         manifest: `onehop.json`, where it was loaded.
         record: How it was trained, so that `train --like` can do it again: recipe, hashes of the data; None if unknown.
+        drift: What it computes otherwise than when it was made, where somebody allowed that; empty if nothing.
     """
 
     translator: Translator
@@ -61,6 +61,7 @@ class Package:
     path: Path | None = None
     manifest: Mapping[str, Any] | None = None
     record: Mapping[str, Any] | None = None
+    drift: str = ""
 
 
 def new_package(
@@ -100,27 +101,15 @@ def convert(package: Package, precision: Precision) -> Package:
     translator = Translator(copy.deepcopy(old.model), old.source_tokenizer, old.target_tokenizer, old.settings)
     put(translator.model, unpack(pack(weights(old.model), precision)))
     lines = golden(translator, [line["source"] for line in package.golden])
-    return Package(translator, tuple(lines), package.card, versions(), precision, record=package.record)
+    return Package(
+        translator, tuple(lines), package.card, versions(), precision, record=package.record, drift=package.drift
+    )
 
 
 def versions() -> dict[str, str]:
     """Return the versions that decide what a model computes."""
     named = {name: version(name) for name in ("onehop", "torch", "tokenizers", "safetensors")}
     return {"python": platform.python_version(), **named}
-
-
-def golden(translator: Translator, sources: Sequence[str]) -> list[dict[str, Any]]:
-    """Return greedy outputs, with the log-probability of each token, end mark included."""
-    decode = translator.settings.decode.searched(1)
-    lines: list[dict[str, Any]] = []
-    for source in sources:
-        tokens = translator.source_tokenizer.encode(source)
-        best = translator.search([tokens], decode)[0][0]
-        target = [*best.tokens, EOS] if best.complete else best.tokens
-        forced = translator.token_log_probs(next(evaluation_batches([tokens], [best.tokens], 1)))[0].tolist()
-        rounded = [round(value, 5) for value in forced[: len(target)]]
-        lines.append({"source": source, "target": best.text, "tokens": target, "log_probs": rounded})
-    return lines
 
 
 # ------------------------------------------------------------------------------------------------ writing
@@ -147,107 +136,139 @@ def save_package(package: Package, folder: str | Path) -> None:
 
 
 def _files(package: Package) -> dict[str, bytes]:
-    translator = package.translator
-    lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in package.golden)
-    files = {
-        WEIGHTS: save(pack(weights(translator.model), package.precision)),
-        GOLDEN: lines.encode("utf-8", "surrogatepass"),
+    tokenizers = {name: one.to_json().encode() for name, one in _tokenizers(package.translator).items()}
+    return {
+        WEIGHTS: save(pack(weights(package.translator.model), package.precision)),
+        GOLDEN: to_lines(package.golden),
         CARD: package.card.encode("utf-8", "surrogateescape"),
+        **tokenizers,
     }
+
+
+def _tokenizers(translator: Translator) -> dict[str, Tokenizer]:
+    """Return the tokenizers by the names of their files."""
     if translator.joint:
-        return {**files, JOINT: translator.source_tokenizer.to_json().encode()}
-    source, target = translator.source_tokenizer.to_json(), translator.target_tokenizer.to_json()
-    return {**files, SOURCE: source.encode(), TARGET: target.encode()}
+        return {JOINT: translator.source_tokenizer}
+    return {SOURCE: translator.source_tokenizer, TARGET: translator.target_tokenizer}
 
 
 def _manifest(package: Package, hashed: Mapping[str, str]) -> str:
-    body = {
+    translator = package.translator
+    fingerprints = {name: one.fingerprint() for name, one in _tokenizers(translator).items()}
+    body: dict[str, Any] = {
         "format": FORMAT,
-        "task": package.translator.task,
+        "task": translator.task,
         "precision": package.precision,
-        "settings": package.translator.settings.model_dump(),
+        "settings": translator.settings.model_dump(),
         "versions": dict(package.versions),
         "files": dict(hashed),
+        "labels": None if translator.labels is None else list(translator.labels),
+        "lengths": _lengths(translator.settings),
+        "fingerprints": fingerprints,
+        "drift": package.drift or None,
     }
     body |= {"record": package.record} if package.record is not None else {}
-    return to_json({**body, "sha256": hashlib.sha256(to_json(body).encode()).hexdigest()})
+    if package.manifest and package.manifest["format"] == FIRST and not package.drift:
+        body = {name: value for name, value in body.items() if name not in NEW} | {"format": FIRST}
+    return to_manifest(body)
+
+
+def _lengths(settings: TranslationSettings) -> dict[str, int]:
+    """Return the most tokens of a source, without its end mark, and of a target, with it."""
+    longest = settings.text.max_length
+    return {"source": longest, "target": settings.decode.max_length or longest + 1}
 
 
 # ------------------------------------------------------------------------------------------------ reading
 
 
-def load_package(model: str | Path) -> Package:
-    """Load a package, the package of a run, or a bundled one by its name, after checking every hash.
+def load_package(model: str | Path, *, allow_drift: bool = False, device: str = "cpu") -> Package:
+    """Load a package, the package of a run, a bundled one by its name, or one of the hub by its id.
+
+    Every hash is checked, and the sizes of all tensors before memory is taken for them. The golden lines are decoded
+    again, and the tokenizers' fingerprints taken, once for each package, version of the software, instruction set and
+    kind of device.
+
+    Args:
+        model: Its folder or name; a hub id is `owner/name` or `owner/name@revision`.
+        allow_drift: Accept a model that does otherwise than when it was made; the package's `drift` tells what.
+        device: Where to put the weights, as torch names it.
 
     Raises:
-        ModelError: Not a model, of another task, damaged, or made by a newer Onehop; says which file and what to do.
+        ModelError: Not a model, of another task, damaged, drifted, or made by a newer Onehop; says which file and what
+            to do.
 
     Example:
         >>> load_package("runs/first").manifest["task"]
         'translation'
     """
     folder = find(model)
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder, Translator.task)
+    translator = _translator(folder, manifest)
+    _agree(translator, manifest, folder / MANIFEST)
+    translator.to(device)
+    lines = read_golden(folder / GOLDEN, translator.target_tokenizer.vocab_size)
+    translator.drift = _drift(translator, manifest, lines)
+    if translator.drift and not allow_drift:
+        made = ", ".join(f"{name} {number}" for name, number in manifest["versions"].items())
+        raise ModelError(
+            f"does not do what it did when it was made: {translator.drift}",
+            f"Copy the package again, or use what it was made with ({made}). To use it as it is, add --allow-drift "
+            "(in Python: allow_drift=True), or write it anew: onehop export MODEL OUT --allow-drift",
+            str(folder),
+        )
+    card = read_whole(folder / CARD).decode("utf-8", "surrogateescape") if (folder / CARD).is_file() else ""
+    drift = translator.drift or manifest.get("drift") or ""
+    return Package(
+        translator, lines, card, manifest["versions"], manifest["precision"], folder, manifest,
+        record=manifest.get("record"), drift=drift,
+    )  # fmt: skip
+
+
+def _translator(folder: Path, manifest: Mapping[str, Any]) -> Translator:
     settings = validate(TranslationSettings, manifest["settings"], str(folder / MANIFEST), "settings.")
-    names = manifest["files"]
-    source = _tokenizer(folder / (JOINT if JOINT in names else SOURCE))
-    target = source if JOINT in names else _tokenizer(folder / TARGET)
-    precision = _precision(manifest, folder / MANIFEST)
+    joint = JOINT in manifest["files"]
+    source = _tokenizer(folder / (JOINT if joint else SOURCE))
+    target = source if joint else _tokenizer(folder / TARGET)
+    check_shapes(lambda: Translator.build(settings, source, target).model, folder / WEIGHTS, manifest["precision"])
     with Undrawn():
         translator = Translator.build(settings, source, target)
-    load_weights(translator.model, folder / WEIGHTS, precision)
+    load_weights(translator.model, folder / WEIGHTS)
     translator.model.eval()
-    with os_errors(folder, "read"):
-        lines = (folder / GOLDEN).read_bytes().decode("utf-8", "surrogatepass").split("\n")
-        card = (folder / CARD).read_bytes() if (folder / CARD).is_file() else b""
-    outputs, text = tuple(json.loads(line) for line in lines if line), card.decode("utf-8", "surrogateescape")
-    versions, record = manifest["versions"], manifest.get("record")
-    return Package(translator, outputs, text, versions, precision, folder, manifest, record)
-
-
-def read_manifest(folder: Path, task: str = Translator.task) -> dict[str, Any]:
-    """Return `onehop.json` after checking its own hash and those of the files it names."""
-    path = folder / MANIFEST
-    with os_errors(path, "read"):
-        text = path.read_bytes()
-    again = "Copy the package again, or train it again; nothing of it can be trusted."
-    try:
-        manifest = json.loads(text)
-        canonical, claimed = to_json(manifest).encode(), manifest.pop("sha256")
-        body = to_json(manifest).encode()
-    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
-        raise ModelError("damaged: not a manifest of Onehop", again, str(path)) from error
-    if canonical != text or hashlib.sha256(body).hexdigest() != claimed:
-        raise ModelError("changed since it was written: its hash does not fit", again, str(path))
-    missing = {"format", "task", "precision", "settings", "versions", "files"} - manifest.keys()
-    if missing:
-        raise ModelError("damaged: not a manifest of Onehop", again, str(path))
-    if str(manifest["format"]).split(".")[0] != FORMAT.split(".")[0]:
-        raise ModelError(
-            f"package format {manifest['format']}, this Onehop reads {FORMAT}", "Update onehop.", str(path)
-        )
-    if manifest["task"] != task:
-        raise ModelError(f"a model of the task {manifest['task']!r}, not {task!r}", "Name another model.", str(folder))
-    for name, expected in manifest["files"].items():
-        if Path(name).name != name:
-            raise ModelError(f"names a file outside its folder: {name!r}", "Do not use this package.", str(path))
-        if not (folder / name).is_file():
-            raise ModelError("missing from the package", again, str(folder / name))
-        if sha256(folder / name) != expected:
-            raise ModelError("changed since it was written: its hash does not fit", again, str(folder / name))
-    names = {WEIGHTS, GOLDEN} | ({JOINT} if JOINT in manifest["files"] else {SOURCE, TARGET})
-    if not names <= manifest["files"].keys():
-        raise ModelError("damaged: not a manifest of Onehop", again, str(path))
-    return manifest
-
-
-def _precision(manifest: Mapping[str, Any], path: Path) -> Precision:
-    if manifest["precision"] not in get_args(Precision):
-        problem = f"weights of the precision {manifest['precision']!r}"
-        raise ModelError(problem, f"Update onehop; this one reads {', '.join(get_args(Precision))}.", str(path))
-    return manifest["precision"]
+    return translator
 
 
 def _tokenizer(path: Path) -> Tokenizer:
-    with os_errors(path, "read"):
-        return Tokenizer.from_json(path.read_text("utf-8"))
+    try:
+        return Tokenizer.from_json(read_whole(path).decode())
+    except UnicodeDecodeError as error:
+        raise ModelError("damaged: not a tokenizer", AGAIN, str(path)) from error
+    except ModelError as error:
+        raise ModelError(error.problem, error.remedy, str(path)) from error
+
+
+def _agree(translator: Translator, manifest: Mapping[str, Any], path: Path) -> None:
+    """Check what stands twice in a package: label names and lengths, and which tokenizers have fingerprints."""
+    if manifest["format"] == FIRST:
+        return
+    labels = None if translator.labels is None else list(translator.labels)
+    if manifest.get("labels") != labels:
+        raise ModelError(f"the labels {manifest.get('labels')}, where the model has {labels}", AGAIN, str(path))
+    lengths = _lengths(translator.settings)
+    if manifest.get("lengths") != lengths:
+        raise ModelError(f"the lengths {manifest.get('lengths')}, where its settings say {lengths}", AGAIN, str(path))
+    names = list(_tokenizers(translator))
+    if sorted(manifest.get("fingerprints") or ()) != sorted(names):
+        raise ModelError(f"no fingerprints of {' and '.join(names)}", AGAIN, str(path))
+
+
+def _drift(translator: Translator, manifest: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> str:
+    """Return what the model does otherwise than its package says; what held before is not done again."""
+    key = circumstances(manifest["sha256"], versions(), translator.device)
+    if is_remembered(key):
+        return ""
+    fingerprints = manifest.get("fingerprints") or {}
+    found = find_drift(translator, lines, fingerprints, _tokenizers(translator), manifest["precision"])
+    if not found:
+        remember(key)
+    return found

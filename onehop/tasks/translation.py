@@ -94,6 +94,8 @@ class Translator:
     """
 
     task = "translation"
+    labels: tuple[str, ...] | None = None  # names of classes, in the order of their ids; a translation has none
+    drift = ""  # what its package does otherwise than when it was made, where that was allowed
 
     def __init__(
         self,

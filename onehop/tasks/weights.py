@@ -12,21 +12,27 @@ Weights are float32 again once they are loaded. What was stored once is stored a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.overrides import TorchFunctionMode
 
-from onehop.errors import ModelError
+from onehop.errors import ModelError, OnehopError
+from onehop.tasks.header import Stored, read_header
 from onehop.tasks.settings import Precision
 
 SCALE = "/scale"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "int8": torch.float32}  # of what is no int8 matrix
+NAMES = {torch.float32: "F32", torch.float16: "F16", torch.int8: "I8"}  # of safetensors
+SHOWN = 20  # faults that a message lists
 LEAST = torch.finfo(torch.float32).tiny  # a row whose scale would be smaller has lost its precision: it is zeros
 LOW_BITS = 0xFF  # of a scale, zero
 
@@ -99,20 +105,60 @@ class Undrawn(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def load_weights(model: nn.Module, path: Path, precision: Precision) -> None:
-    """Fill a model from a package's file.
+def check_shapes(build: Callable[[], nn.Module], path: Path, precision: Precision) -> None:
+    """Check that a file holds the weights of the model that `build` makes, before any memory is taken for either.
+
+    Args:
+        build: Makes the model; here on torch's device without memory.
+        path: The file, of which the header alone is read.
+        precision: In which its weights are stored.
 
     Raises:
-        ModelError: The file cannot be read, or its tensors are not those of the model in that precision.
+        ModelError: The file is damaged, or its tensors are not those of the model.
+    """
+    stored = read_header(path)
+    try:
+        with _few_parameters(2 * len(stored) + 16), Undrawn(), torch.device("meta"):
+            wanted = dict(build().named_parameters())
+    except (OnehopError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError) as error:
+        reason = error.problem if isinstance(error, OnehopError) else str(error).split("\n")[0][:200]
+        raise ModelError(
+            f"weights and settings do not fit: no such model can be made: {reason}",
+            "Copy the package again.",
+            str(path),
+        ) from error
+    if faults := _faults(stored, wanted, precision):
+        told = "; ".join(faults[:SHOWN]) + (f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else "")
+        raise ModelError(f"weights and settings do not fit: {told}", "Copy the package again.", str(path))
+
+
+@contextmanager
+def _few_parameters(most: int) -> Generator[None]:
+    """Raise an error when this thread registers more parameters inside: settings may ask for a billion layers."""
+    thread, left = get_ident(), [most]
+
+    def count(module: nn.Module, name: str, parameter: Any) -> None:
+        left[0] -= get_ident() == thread
+        if left[0] < 0:
+            raise ModelError("more layers than the file has tensors")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Fill a model from a package's file, which `check_shapes` found to be that of the model.
+
+    Raises:
+        ModelError: The file cannot be read.
     """
     try:
         packed = load_file(path)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"cannot read the weights: {error}", "Copy the package again.", str(path)) from error
-    wanted = dict(model.named_parameters())
-    faults = _faults(packed, wanted, precision)
-    if faults:
-        raise ModelError(f"weights and settings do not fit: {'; '.join(faults)}", "Copy the package again.", str(path))
     put(model, unpack(packed))
 
 
@@ -123,21 +169,21 @@ def put(model: nn.Module, values: Mapping[str, Tensor]) -> None:
             parameter.copy_(values[name])
 
 
-def _faults(packed: Mapping[str, Tensor], wanted: Mapping[str, Tensor], precision: Precision) -> list[str]:
+def _faults(stored: Mapping[str, Stored], wanted: Mapping[str, Tensor], precision: Precision) -> list[str]:
     """Return how a file differs from what the model would be stored as."""
-    plain = DTYPES[precision]
-    expected: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
+    plain = NAMES[DTYPES[precision]]
+    expected: dict[str, Stored] = {}
     for name, parameter in wanted.items():
         whole = precision == "int8" and parameter.dim() == 2
-        expected[name] = tuple(parameter.shape), torch.int8 if whole else plain
+        expected[name] = Stored(NAMES[torch.int8] if whole else plain, tuple(parameter.shape))
         if whole:
-            expected[name + SCALE] = (parameter.size(0),), torch.float32
-    faults = [f"missing {name}" for name in expected if name not in packed]
-    faults += [f"unexpected {name}" for name in packed if name not in expected]
-    for name, (shape, dtype) in expected.items():
-        found = packed.get(name)
-        if found is not None and tuple(found.shape) != shape:
-            faults.append(f"{name} is {tuple(found.shape)}, not {shape}")
-        elif found is not None and found.dtype != dtype:
-            faults.append(f"{name} is {found.dtype}, not {dtype}")
+            expected[name + SCALE] = Stored(NAMES[torch.float32], (parameter.size(0),))
+    faults = [f"missing {name}" for name in expected if name not in stored]
+    faults += [f"unexpected {name}" for name in stored if name not in expected]
+    for name, there in expected.items():
+        found = stored.get(name, there)
+        if found.shape != there.shape:
+            faults.append(f"{name} is {found.shape}, not {there.shape}")
+        elif found.dtype != there.dtype:
+            faults.append(f"{name} is {found.dtype}, not {there.dtype}")
     return faults

@@ -27,19 +27,13 @@ from tokenizers import normalizers
 from onehop.errors import ConfigError, ModelError, nearest
 from onehop.text.bpe import BytePairModel, read_bpe
 from onehop.text.dropout import MergeDropout, draws
+from onehop.text.probe import PROBES
 from onehop.text.unigram import read_unigram
 from onehop.text.vocabulary import CONTROLS, RESERVED, SubwordModel, tag_names
 from onehop.text.wordpiece import read_wordpiece
 
 READERS = {"BPE": read_bpe, "Unigram": read_unigram, "WordPiece": read_wordpiece}
 SURROGATES = re.compile("([\ud800-\udfff]+)")
-
-PROBE = (
-    "The 3 quick brown foxes weren't lazy; they jumped 1,024 times (twice!) over https://example.org/a_b?c=d.\n"
-    "Zwölf Boxkämpfer jagen Viktor quer über den großen Deich. Où est l'œuvre naïve de Chloé ? ¿Dónde está?\n"
-    "Съешь ещё этих мягких булок.\tΓειά σου Κόσμε  ๆ สวัสดีชาวโลก 你好，世界。今日は良い天気ですね。\n"
-    "안녕하세요 세계 שלום עולם مرحبا بالعالم नमस्ते दुनिया 👩‍👩‍👧 ½ ﬁ e\u0301 \u2581 </s> <0x41> \0   "
-)
 
 
 @final
@@ -253,12 +247,25 @@ class Tokenizer:
             raise ModelError("a tokenizer with settings that Onehop does not use", remedy)
         return tokenizer
 
-    def fingerprint(self) -> str:
-        """Return the SHA-256 (hexadecimal) of the tokens of a fixed multilingual text.
+    def fingerprint(self) -> dict[str, str]:
+        """Return short hashes of how a fixed text of many scripts is encoded, one for each part of it.
 
-        It tells whether another version of the library still encodes alike.
+        They tell whether another version of a library still encodes alike, and where it does not. Two parts are of the
+        vocabulary itself: `pieces`, what it consists of in its order, and `vocabulary`, the tokens of every piece.
+
+        Example:
+            >>> from onehop.text import train_bpe
+            >>> one, two = (train_bpe([line] * 2, vocab_size=300) for line in ("a line of text", "a line of thought"))
+            >>> one.fingerprint()["greek"] == two.fingerprint()["greek"]
+            True
+            >>> one.fingerprint()["pieces"] == two.fingerprint()["pieces"]
+            False
         """
-        return hashlib.sha256(json.dumps(self.encode(PROBE)).encode()).hexdigest()
+        learnt = [self._pieces[token] for token in range(len(RESERVED), self.vocab_size)]
+        parts: dict[str, Any] = dict(zip(PROBES, self.encode_batch(list(PROBES.values())), strict=True))
+        parts["vocabulary"] = self.encode_batch(learnt)
+        parts["pieces"] = vars(self._model)
+        return {name: hashlib.sha256(json.dumps(part).encode()).hexdigest()[:16] for name, part in parts.items()}
 
 
 def normal_form(normalization: str) -> list[normalizers.Normalizer]:

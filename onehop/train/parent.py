@@ -11,7 +11,8 @@ from onehop.errors import ConfigError
 from onehop.files import Run, sha256
 from onehop.models.registry import configure
 from onehop.tasks import Translator, load_package
-from onehop.tasks.folders import MANIFEST, find
+from onehop.tasks.folders import find
+from onehop.tasks.names import MANIFEST
 from onehop.text import Tokenizer
 from onehop.text.tokenizer import CONTROLS, RESERVED
 from onehop.train.recipe import Recipe

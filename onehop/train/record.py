@@ -13,8 +13,11 @@ import torch
 
 from onehop.errors import ConfigError, DataError, ModelError
 from onehop.files import Run, sha256
-from onehop.tasks.folders import MANIFEST, find
-from onehop.tasks.package import read_manifest, versions
+from onehop.tasks.folders import find
+from onehop.tasks.manifest import read_manifest
+from onehop.tasks.names import MANIFEST
+from onehop.tasks.package import versions
+from onehop.tasks.translation import Translator
 from onehop.train.prepare import Prepared
 from onehop.train.recipe import FILES, Recipe, found_from, make_recipe, relative_to
 
@@ -86,7 +89,7 @@ def like(
         1
     """
     folder = find(model)
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder, Translator.task)
     record = manifest.get("record")
     if record is None:
         raise ModelError("its package does not say how it was trained", "Give a recipe instead.", str(folder))

@@ -13,7 +13,7 @@ from typing import Any
 
 from onehop.errors import DataError, FileError, Stopped
 from onehop.files import Run, free_aside, os_errors, to_json, write_text
-from onehop.tasks.folders import MANIFEST
+from onehop.tasks.names import MANIFEST
 from onehop.train.fit import Fit
 from onehop.train.listener import Listener, Silent
 from onehop.train.parent import Parent, inherit, parent_of

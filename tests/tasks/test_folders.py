@@ -39,7 +39,7 @@ def test_what_lies_in_the_present_folder_comes_before_a_bundled_name(shipped, tr
         find("en-de")
 
 
-@pytest.mark.parametrize(("name", "hint"), [("en-fr", "did you mean 'en-de'?"), ("x/y", ""), ("../models/no", "")])
+@pytest.mark.parametrize(("name", "hint"), [("en-fr", "did you mean 'en-de'?"), ("x/y/z", ""), ("../no/x", "")])
 def test_an_unknown_name_lists_what_is_bundled(shipped, name, hint):
     result = command("translate", name, stdin=b"Two.\n")
     refused(result, "no such model", "or a bundled model: en-de")

@@ -12,7 +12,8 @@ import onehop
 from onehop.errors import ModelError
 from onehop.files import to_json
 from onehop.tasks import Translator, load_package, new_package, save_package
-from onehop.tasks.package import golden, weights
+from onehop.tasks.golden import golden
+from onehop.tasks.weights import weights
 from onehop.train import train
 from tests.fixtures.tiny import number_pairs, tiny_recipe, write_pairs
 
@@ -37,7 +38,14 @@ def test_a_package_holds_its_files_and_their_hashes_and_no_time(made):
     assert set(os.listdir(made)) == {*hashed, "onehop.json", "MODEL_CARD.md"}
     manifest = json.loads((made / "onehop.json").read_text())
     assert manifest["files"] == {name: hashlib.sha256((made / name).read_bytes()).hexdigest() for name in hashed}
-    assert set(manifest) == {"format", "task", "precision", "settings", "versions", "files", "record", "sha256"}
+    assert set(manifest) == {
+        "format", "task", "precision", "settings", "versions", "files", "labels", "lengths", "fingerprints", "drift",
+        "record", "sha256",
+    }  # fmt: skip
+    longest = manifest["settings"]["text"]["max_length"]
+    assert manifest["lengths"] == {"source": longest, "target": 3}
+    assert (manifest["labels"], manifest["drift"]) == (None, None)
+    assert list(manifest["fingerprints"]) == sorted(tokenizers)
     assert (manifest["settings"]["license"], manifest["settings"]["attribution"]) == ("CC0", "Me.")
 
 
@@ -101,7 +109,7 @@ def copied(made, tmp_path):
 
 def test_a_package_of_a_newer_format_says_to_update_and_one_of_a_newer_minor_loads(copied):
     assert load_package(edited(copied, format="1.9")).translator.task == "translation"
-    with pytest.raises(ModelError, match=r"(?s)package format 2.0, this Onehop reads 1.0.*Update onehop"):
+    with pytest.raises(ModelError, match=r"(?s)package format 2.0, this Onehop reads 1.1.*Update onehop"):
         load_package(edited(copied, format="2.0"))
 
 

@@ -10,7 +10,7 @@ from torch import nn
 import onehop
 from onehop.errors import ModelError
 from onehop.tasks import convert, load_package, save_package
-from onehop.tasks.package import golden
+from onehop.tasks.golden import golden
 from onehop.tasks.weights import Undrawn, pack, quantise, unpack, weights
 from tests.tasks.test_package import contents, edited
 

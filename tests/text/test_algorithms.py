@@ -24,9 +24,8 @@ from onehop.text import (
     train_unigram,
     train_wordpiece,
 )
-from onehop.text.tokenizer import PROBE
 from onehop.text.vocabulary import RESERVED
-from tests.text.test_tokenizer import HOSTILE, LINES
+from tests.text.test_tokenizer import HOSTILE, LINES, PROBE
 
 TAGS = ("news", "talk")
 NAMES = ["</s>", "<s>", "<pad>", "<0x41>", "<tag:news>", "##", "##s", "[UNK]", "\u2581", "Ġ", "\0", "\ud800", "\ude00"]

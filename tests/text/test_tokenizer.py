@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from onehop.errors import ConfigError, DataError, ModelError
 from onehop.text import BOS, EOS, LEAST_VOCAB_SIZE, NORMALIZATIONS, PAD, Tokenizer, train_bpe
-from onehop.text.tokenizer import PROBE
+from onehop.text.probe import PROBES
 from onehop.text.vocabulary import RESERVED
+
+PROBE = "\n".join(PROBES.values())
 
 # Written for this test.
 LINES = [
@@ -184,7 +186,6 @@ def test_the_tokenizers_library_reads_the_json_and_encodes_and_decodes_alike(tok
 
 def test_fingerprints_differ_where_the_tokens_differ(plain: Tokenizer):
     assert plain.fingerprint() != train_bpe(LINES[:4] * 2, 600, normalization="none").fingerprint()
-    assert len(plain.fingerprint()) == 64
 
 
 def _changed(plain: Tokenizer, change: str) -> str:

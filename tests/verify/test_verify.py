@@ -46,7 +46,7 @@ def of(package: Package, architecture: str, folder: Path, monkeypatch: pytest.Mo
     translator = Translator.build(settings, old.source_tokenizer, old.target_tokenizer)
     translator.model.load_state_dict(old.model.state_dict())
     save_package(new_package(translator, [line["source"] for line in package.golden], ""), folder)
-    return load_package(folder)
+    return load_package(folder, allow_drift=True)
 
 
 def edited(package: Path, folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
@@ -137,7 +137,6 @@ def a_worse_token(line: dict[str, Any]) -> None:
 
 GOLDEN: dict[str, Callable[[dict[str, Any]], object]] = {
     "log-probability": lambda line: line["log_probs"].__setitem__(0, line["log_probs"][0] - 0.002),
-    "no number": lambda line: line["log_probs"].__setitem__(0, float("nan")),
     "token": a_worse_token,
     "text": lambda line: line.update(target=line["target"] + "!"),
     "source": lambda line: line.update(source="Nine " + line["source"]),
@@ -146,7 +145,7 @@ GOLDEN: dict[str, Callable[[dict[str, Any]], object]] = {
 
 @pytest.mark.parametrize("change", GOLDEN.values(), ids=GOLDEN)
 def test_a_golden_line_that_does_not_come_out_again_fails(change, trained, tmp_path):
-    package = load_package(edited(trained / "model", tmp_path / "edited", change))
+    package = load_package(edited(trained / "model", tmp_path / "edited", change), allow_drift=True)
     report = verify(package, few(package))
     assert failed(report) == ["golden lines"]
     assert "golden line 3" in report.checks[0].detail
@@ -156,7 +155,7 @@ def test_a_golden_line_within_rounding_passes(trained, tmp_path):
     def change(line: dict[str, Any]) -> None:
         line["log_probs"][0] -= 0.0009
 
-    package = load_package(edited(trained / "model", tmp_path / "edited", change))
+    package = load_package(edited(trained / "model", tmp_path / "edited", change), allow_drift=True)
     assert verify(package, few(package)).passed
 
 
@@ -167,6 +166,7 @@ UNUSABLE: list[Callable[[dict[str, Any]], object]] = [
     lambda line: line["log_probs"].pop(),
     lambda line: line["tokens"].insert(0, EOS),
     lambda line: line.update(source=3),
+    lambda line: line["log_probs"].__setitem__(0, float("nan")),
 ]
 
 

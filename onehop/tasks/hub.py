@@ -1,0 +1,168 @@
+"""Packages from a Hugging Face hub, by `owner/name` or `owner/name@revision`.
+
+Only files of the names that a package has are asked for, one by one, all of one commit, and kept in a folder of that
+commit in the user's cache. Nothing that a server says becomes part of a path, but for a checked commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from onehop.errors import FileError, ModelError, OnehopError
+from onehop.files import cache_folder, new_folder, write_text
+from onehop.tasks.names import CARD, GOLDEN, JOINT, LARGEST, MANIFEST, SOURCE, TARGET, WEIGHTS
+
+PART = r"\w[\w.-]{0,95}"
+HUB_ID = re.compile(rf"({PART}/{PART})(?:@(\w[\w./-]{{0,95}}))?", re.ASCII)
+COMMIT = re.compile("[0-9a-f]{40}")
+SECONDS = 10  # that a server may take to answer, and for each further part of a file
+
+
+def hub_id(model: str) -> tuple[str, str | None] | None:
+    """Return the repository and the revision that a name means, or None where it is no hub id.
+
+    What begins with the name of a file or folder that is here is a path.
+
+    Example:
+        >>> hub_id("somebody/en-de@v1")
+        ('somebody/en-de', 'v1')
+        >>> hub_id("./runs/first") is None
+        True
+    """
+    found = HUB_ID.fullmatch(model)
+    if not found or ".." in model or Path(found[1].partition("/")[0]).exists():
+        return None
+    return found[1], found[2]
+
+
+def download(repository: str, revision: str | None) -> Path:
+    """Return the folder of a package, after fetching it where the cache has not that commit yet.
+
+    Raises:
+        ModelError: There is no such package, or the hub cannot be reached and the cache has none.
+        FileError: The cache cannot be written.
+    """
+    named = repository if revision is None else f"{repository}@{revision}"
+    home = cache_folder() / "hub" / repository.replace("/", "--")
+    pinned = bool(revision and COMMIT.fullmatch(revision))
+    if revision and pinned and (home / revision / MANIFEST).is_file():
+        return home / revision
+    reference = home / f"{hashlib.sha256((revision or 'main').encode()).hexdigest()[:16]}.commit"
+    commit = _commit(repository, revision, named, reference)
+    if pinned and commit != revision:
+        raise ModelError(f"the hub sent the commit {commit} instead", "Do not use this hub.", named)
+    if not (home / commit / MANIFEST).is_file():
+        with new_folder(home / commit) as folder:
+            _fill(folder, repository, commit, named)
+    if not pinned:
+        write_text(reference, commit)
+    return home / commit
+
+
+def _commit(repository: str, revision: str | None, named: str, reference: Path) -> str:
+    """Return the commit that a revision is at, or was when it was last asked for if there is no network."""
+    from huggingface_hub import get_hf_file_metadata
+
+    try:
+        with _told(named, MANIFEST):
+            found = get_hf_file_metadata(_url(repository, MANIFEST, revision), timeout=SECONDS)
+    except UnreachableError as error:
+        known = reference.read_text("utf-8") if reference.is_file() else ""
+        if COMMIT.fullmatch(known):
+            return known
+        raise ModelError(error.problem, error.remedy, error.where) from error
+    if not COMMIT.fullmatch(found.commit_hash or ""):
+        raise ModelError("what answers there is no hub: it names no commit", "Check HF_ENDPOINT.", named)
+    return str(found.commit_hash)
+
+
+def _fill(folder: Path, repository: str, commit: str, named: str) -> None:
+    """Fetch the files that the manifest names, and the card if there is one; whether they are right the loader says."""
+    _fetch(folder / MANIFEST, repository, commit, named)
+    try:
+        files = json.loads((folder / MANIFEST).read_bytes())["files"]
+        wanted = [name for name in (GOLDEN, JOINT, SOURCE, TARGET, WEIGHTS) if name in files]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ModelError(f"no package of Onehop: its {MANIFEST} is none", "Name another model.", named) from error
+    for name in wanted:
+        _fetch(folder / name, repository, commit, named)
+    try:
+        _fetch(folder / CARD, repository, commit, named)
+    except MissingError:
+        (folder / CARD).unlink(missing_ok=True)
+
+
+def _fetch(path: Path, repository: str, commit: str, named: str) -> None:
+    """Write one file of a commit to a path."""
+    from huggingface_hub import get_session
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+
+    most = LARGEST.get(path.name, 1 << 50)
+    with _told(named, path.name):
+        session, url = cast("Any", get_session()), _url(repository, path.name, commit)
+        request = session.stream("GET", url, headers=build_hf_headers(), follow_redirects=True, timeout=SECONDS)
+        with request as response, open(path, "wb") as stream:
+            hf_raise_for_status(response)
+            for data in response.iter_bytes(1 << 20):
+                stream.write(data)
+                if stream.tell() > most:
+                    raise ModelError(f"{path.name} is larger than {most >> 20} MiB", "Do not use it.", named)
+
+
+def _url(repository: str, name: str, revision: str | None) -> str:
+    from huggingface_hub import hf_hub_url
+
+    endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
+    return hf_hub_url(repository, name, revision=revision, endpoint=endpoint)
+
+
+class UnreachableError(ModelError):
+    """There is no way to the hub, or it is not to be used."""
+
+
+class MissingError(ModelError):
+    """The repository has no such file."""
+
+
+@contextmanager
+def _told(named: str, name: str) -> Generator[None]:
+    """Turn whatever goes wrong between here and a server into one message."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except OnehopError:
+        raise
+    except errors.EntryNotFoundError as error:
+        raise MissingError(f"no package of Onehop: it has no {name}", "Name another model.", named) from error
+    except (errors.HFValidationError, errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+        problem = "no such model: neither a folder here, nor a repository of the hub with this name and revision"
+        raise ModelError(problem, "Check the name; that of a folder may begin with ./", named) from error
+    except errors.HfHubHTTPError as error:
+        raise ModelError(f"the hub refused {name}: {_first(error)}", "Try again later.", named) from error
+    except OSError as error:
+        if isinstance(error, errors.OfflineModeIsEnabled):
+            raise _unreachable("HF_HUB_OFFLINE is set", named) from error
+        if error.errno is None:
+            raise _unreachable(_first(error), named) from error
+        raise FileError(f"cannot be written: {_first(error)}", "Name another cache: ONEHOP_CACHE.", name) from error
+    except Exception as error:
+        if "httpx" not in type(error).__module__ and "httpcore" not in type(error).__module__:
+            raise
+        raise _unreachable(_first(error), named) from error
+
+
+def _unreachable(why: str, named: str) -> UnreachableError:
+    problem = f"no such folder, and no hub to ask for a model of this name: {why}"
+    return UnreachableError(problem, "Name a folder that `onehop train --out` made, or go online.", named)
+
+
+def _first(error: Exception) -> str:
+    return str(error).split("\n")[0][:200] or type(error).__name__
