@@ -154,7 +154,8 @@ def _undamaged(stream: IO[bytes], name: str) -> Iterator[bytes]:
     """Yield the lines of a stream; damage of the compression is a `DataError`."""
     number = 0
     try:
-        for number, raw in enumerate(stream, 1):
+        for raw in stream:
+            number += 1
             yield raw
     except (EOFError, zlib.error) as error:
         raise DataError(

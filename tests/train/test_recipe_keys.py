@@ -223,6 +223,7 @@ CASES = {
     "data.target_column": Case("other", losses, TABLE),
     "data.source_language": Case("de", translations),
     "data.target_language": Case("ja", translations),
+    "data.check": Case(False, lambda run: [text for text in run.column("text") if "checked" in text]),
     "data.license": Case("CC0", card),
     "data.attribution": Case("By me.", card),
     "text.algorithm": Case("unigram", lambda run: run.model.source_tokenizer.algorithm),

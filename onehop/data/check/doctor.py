@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from onehop.data.check.coverage import Coverage
 from onehop.data.check.examine import DROP, Examination
 from onehop.data.check.finding import Finding, Report, judge, ordered
-from onehop.data.check.inputs import Input, Tally, chunks
+from onehop.data.check.inputs import Chunk, Input, Tally, chunks
 from onehop.data.check.learn import Lessons, Sample, learn
 from onehop.data.check.near import near as nearly
 from onehop.data.check.repeats import repeats, shared
@@ -36,8 +37,10 @@ class Diagnosis:
     inputs: Mapping[str, Sequence[Input]] = field(default_factory=dict)
 
 
-def check_pairs(inputs: Mapping[str, Sequence[Input]], *, near: bool = False) -> Diagnosis:
-    """Look for what would ruin a training on parallel text.
+def check_pairs(
+    inputs: Mapping[str, Sequence[Input]], *, near: bool = False, coverage: Coverage | None = None
+) -> Diagnosis:
+    r"""Look for what would ruin a training on parallel text.
 
     The training files are read twice: once for a sample to learn from, once from the first line to the last. Memory is
     some 40 bytes a pair (`near`: 50 more) beside a constant part.
@@ -45,6 +48,7 @@ def check_pairs(inputs: Mapping[str, Sequence[Input]], *, near: bool = False) ->
     Args:
         inputs: The files of `train` and, where there are any, of `valid` and `test`.
         near: Whether to look for near duplicates as well.
+        coverage: Looks at the training pairs with a model's tokenizers.
 
     Raises:
         FileError: A file cannot be read.
@@ -64,28 +68,45 @@ def check_pairs(inputs: Mapping[str, Sequence[Input]], *, near: bool = False) ->
     for split, files in inputs.items():
         faults = Tally()
         splits[split] = seen = Examination(split, lessons, split == "train", near, faults)
-        for chunk in chunks(list(files), faults):
+        for chunk in chunks(files, faults):
             seen.look(chunk)
+            if coverage and split == "train":
+                coverage.look(chunk)
     findings = [finding for seen in splits.values() for finding in _of_split(seen, near)]
+    findings += coverage.findings("train") if coverage else []
     train = splits["train"]
     for split, seen in splits.items():
         if split != "train":
             findings += _overlaps(train, seen, near)
-    checked = [*CHECKED, *(["overlap"] if len(splits) > 1 else []), *(["near duplicates"] if near else [])]
-    unchecked: list[str] = []
+    more = {"overlap": len(splits) > 1, "near duplicates": near, "tokenizer": coverage is not None}
+    sizes = {split: seen.size for split, seen in splits.items()}
+    report = _report(sizes, findings, lessons, [name for name, done in more.items() if done])
+    return Diagnosis(report, splits, inputs)
+
+
+def examined(parts: Sequence[Chunk]) -> Report:
+    """Return what is wrong with some pairs of a training set that are all in memory."""
+    lessons = learn([(part.sources, part.targets) for part in parts])
+    seen = Examination("train", lessons, True, False, Tally())
+    for part in parts:
+        seen.look(part)
+    return _report({"train": seen.size}, list(_of_split(seen, False)), lessons, [])
+
+
+def _report(sizes: dict[str, int], findings: list[Finding], lessons: Lessons, more: list[str]) -> Report:
+    checked, unchecked = [*CHECKED, *more], list[str]()
     if not lessons.strong.enough:
         checked.remove("alignment")
         unchecked.append("alignment: too few pairs, or no words that go together")
     if not lessons.sides.able:
         checked.remove("swapped sides")
         unchecked.append("swapped sides: too few pairs, or sides too much alike")
-    sizes = {split: seen.size for split, seen in splits.items()}
-    return Diagnosis(Report(sizes, checked, ordered(findings), unchecked), splits, inputs)
+    return Report(sizes, checked, ordered(findings), unchecked)
 
 
 def _learn(files: Sequence[Input]) -> Lessons:
     sample = Sample()
-    for chunk in chunks(list(files), Tally()):
+    for chunk in chunks(files, Tally()):
         sample.add(chunk)
     return learn(list(sample.pairs()), sample.stride)
 

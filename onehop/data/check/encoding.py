@@ -13,7 +13,9 @@ import numpy.typing as npt
 LEADS = "\u00c2-\u00f4"
 FOLLOWERS = "\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122"
 MOJIBAKE = re.compile(f"[{LEADS}][{FOLLOWERS}]")
-CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\u2028\u2029\ufff9-\ufffc\U000e0001-\U000e007f]")
+CONTROL = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\u2028\u2029\ufff9-\ufffc\U000e0001-\U000e007f]"
+)
 SURROGATE = re.compile("[\ud800-\udfff]")
 LOST = "\ufffd"
 # cp1252 leaves five bytes without a character; programs read them as the control character of the same number
@@ -51,10 +53,10 @@ def _decoded(match: re.Match[str]) -> str:
 
 
 def repaired(text: str) -> str:
-    """Return a text without mojibake and control characters, in NFC.
+    r"""Return a text without mojibake and control characters, in NFC.
 
     Example:
-        >>> repaired("caf\u0065\u0301\\x00")
+        >>> repaired("cafe\u0301\x00")
         'café'
     """
     return unicodedata.normalize("NFC", CONTROL.sub("", mended(text)))

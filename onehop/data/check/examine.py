@@ -37,8 +37,8 @@ class Examination:
         self._verdicts: list[npt.NDArray[np.uint8]] = []
         self._signatures: list[Signatures] = []
         self._scores: list[npt.NDArray[np.float16]] = []
-        self._files: list[tuple[str, int]] = []  # name of the targets' file, and the number of its first pair
-        self._file = ("", "")
+        self._files: list[int] = []  # the number of each file's first pair
+        self._file = ""
         self._tail: tuple[Words, Words] | None = None
 
     def look(self, chunk: Chunk) -> None:
@@ -84,14 +84,14 @@ class Examination:
             return
         counts = self.lessons.association.counts
         words = rarest(chunk.texts[0], counts[0]), rarest(chunk.texts[1], counts[1])
-        if (chunk.source_name, chunk.line == 1) == (self._file[0], False) and self._tail:
+        if chunk.file == self._file and self._tail:
             context = len(self._tail[0])
             both = tuple(np.concatenate([old, new]) for old, new in zip(self._tail, words, strict=True))
         else:
-            self._files.append((chunk.target_name, chunk.first))
-            self._file, context, both = (chunk.source_name, chunk.target_name), 0, words
-        seen = self.lessons.seen(chunk.first - context, len(both[0]))
-        found = self.lessons.association.scores(both[0], both[1], seen & self._learnt).astype(np.float16)
+            self._files.append(chunk.first)
+            self._file, context, both = chunk.file, 0, words
+        seen = self.lessons.seen(chunk.first - context, len(both[0])) & self._learnt
+        found = self.lessons.association.scores(both[0], both[1], seen).astype(np.float16)
         # the last lines of the chunk before were scored without their neighbours in this one
         if context:
             self._scores[-1][-min(REACH, context) :] = found[max(0, context - REACH) : context]
@@ -103,10 +103,10 @@ class Examination:
         if not self._scores:
             return []
         self._scores = [np.concatenate(self._scores)]
-        ends = [first for _, first in self._files[1:]] + [len(self._scores[0])]
+        ends = [*self._files[1:], len(self._scores[0])]
         return [
             (first, stretches(self._scores[0][first:end], self.lessons.strong))
-            for (_, first), end in zip(self._files, ends, strict=True)
+            for first, end in zip(self._files, ends, strict=True)
         ]
 
     def shifts(self) -> Iterator[Finding]:
@@ -143,5 +143,3 @@ def _told(where: str, part: Stretch) -> str:
     if part.offset is None:
         return lines
     return f"{lines}: source line n belongs to target line n{part.offset:+d}"
-
-

@@ -66,7 +66,6 @@ KINDS: dict[str, Kind] = {
     "length-ratio": Kind("pairs of very unlike length", "Look at the pairs named here.", 0.05, 20, usual="note"),
     "wrong-script": Kind("lines in another script than their side", "Remove the pairs.", 0.05, 20),
     "wrong-language": Kind("lines in the other side's language", "Remove the pairs.", 0.05, 20),
-    "foreign-text": Kind("lines unlike the rest of their side", "Look at the lines named here.", usual="note"),
     "duplicates": Kind("pairs that stood before", "Keep one of each.", usual="note", fix="drop"),
     "near-duplicates": Kind("pairs nearly like an earlier one", "Look whether they add anything.", usual="note"),
     "overlap": Kind(
@@ -75,13 +74,13 @@ KINDS: dict[str, Kind] = {
     "source-overlap": Kind(
         "sources that also stand in the training data", "Split by source, or remove these pairs from training.",
     ),
-    "target-overlap": Kind("targets that also stand in the training data", "Look whether that is chance.", usual="note"),
+    "target-overlap": Kind("targets that also stand in the training data", "Look whether it is chance.", usual="note"),
     "near-overlap": Kind("pairs nearly like one of the training data", "Look whether they were split from one text."),
     "label-missing": Kind("rows without a label", "Label or remove them.", 0.01, fix="drop"),
     "label-constant": Kind("one label for every row", "There is nothing to learn; check the label column.", 0),
     "label-rare": Kind("labels with fewer than 5 rows", "Join them with others, or find more rows."),
     "label-leak": Kind(
-        "a column that tells the label, or a text that holds its name", "Leave the column out of the input.", 0.9
+        "a column that tells the label, or texts that hold its name", "Leave the column out of the input.", 0.9, 20
     ),
     "label-conflict": Kind("equal texts with different labels", "Decide on one label.", 0.05, 20, fix="drop"),
     "bytes": Kind("pieces that are bytes of characters the tokenizer lacks", "Train a tokenizer.", 0.05, 20, "note"),

@@ -1,14 +1,16 @@
-"""Reading for the doctor: the forms that training reads, but a fault is counted, not raised, where reading can go on."""
+"""Reading for the doctor: the forms that training reads, but a fault is counted where reading can go on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from onehop.data.check.finding import SHOWN, Finding, judge
 from onehop.data.check.text import Text
@@ -37,11 +39,11 @@ class Tally:
         if detail:
             self._details.setdefault(name, detail)
 
-    def rows(self, name: str, chunk: Chunk, found: np.ndarray, side: int = 0) -> None:
+    def rows(self, name: str, chunk: Chunk, found: npt.NDArray[np.bool_], side: int = 0) -> None:
         """Count the rows of a chunk for which `found` is true."""
         rows = np.flatnonzero(found)
         if len(rows):
-            self.add(name, [chunk.where(int(row), side) for row in rows[:SHOWN]], len(rows))
+            self.add(name, [chunk.locate(int(row), side) for row in rows[:SHOWN]], len(rows))
 
     def findings(self, split: str, total: int) -> list[Finding]:
         """Return what was counted."""
@@ -57,31 +59,23 @@ class Chunk:
     """Pairs that follow each other in one file.
 
     Args:
-        source_name: File of the sources.
-        target_name: File of the targets.
+        file: What tells the file from others of the split.
         first: Number of the first pair in its split, from 0.
-        line: Number of the first line in its file, from 1.
         sources: Texts.
         targets: As many.
-        place: What stands before a number in messages, such as `row `.
+        locate: From a row and a side, 0 or 1, to `file:line`.
     """
 
-    source_name: str
-    target_name: str
+    file: str
     first: int
-    line: int
     sources: list[str]
     targets: list[str]
-    place: str = ""
+    locate: Callable[[int, int], str]
 
     @cached_property
     def texts(self) -> tuple[Text, Text]:
         """Both sides as arrays."""
         return Text(self.sources), Text(self.targets)
-
-    def where(self, row: int, side: int = 0) -> str:
-        """Return file and line of a pair."""
-        return f"{(self.source_name, self.target_name)[side]}:{self.place}{self.line + row}"
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -118,7 +112,7 @@ class Input:
         return Path(self.source.removesuffix(".gz").removesuffix(".zst")).suffix
 
     def _parallel(self, faults: Tally) -> Iterator[Pair]:
-        sides = lines(self.source, faults), lines(self.target, faults)
+        sides = lenient_lines(self.source, faults), lenient_lines(self.target, faults)
         sizes = [0, 0]
         for left, right in zip_longest(*sides):
             sizes[0] += left is not None
@@ -131,7 +125,7 @@ class Input:
             faults.add("line-count", [where], abs(sizes[0] - sizes[1]), said)
 
     def _table(self, parse: Callable[[str], Pair], faults: Tally) -> Iterator[Pair]:
-        for number, line in enumerate(lines(self.source, faults), 1):
+        for number, line in enumerate(lenient_lines(self.source, faults), 1):
             try:
                 pair = parse(line)
             except DataError as error:
@@ -146,8 +140,8 @@ class Input:
             faults.add("unreadable", [error.where or self.source], detail=error.problem)
 
 
-def lines(path: str, faults: Tally) -> Iterator[str]:
-    """Yield the lines of a file; one that is not UTF-8 is read as Windows-1252, which every byte sequence is text in."""
+def lenient_lines(path: str, faults: Tally) -> Iterator[str]:
+    """Yield the lines of a file; one that is not UTF-8 is read as Windows-1252, in which all bytes are text."""
     found = open_lines(path)
     try:
         for number, raw in enumerate(found, 1):
@@ -161,27 +155,30 @@ def lines(path: str, faults: Tally) -> Iterator[str]:
         faults.add("unreadable", [error.where or path], detail=error.problem)
 
 
-def chunks(inputs: list[Input], faults: Tally) -> Iterator[Chunk]:
+def chunks(inputs: Sequence[Input], faults: Tally) -> Iterator[Chunk]:
     """Yield the pairs of all files, some thousands at a time; a chunk ends where its file ends."""
     number = 0
     for entry in inputs:
-        place = numbering(entry.source) if not entry.target else ""
-        names = entry.source, entry.target or entry.source
         rows: list[Pair] = []
         line, size = 1, 0
         for pair in entry.pairs(faults):
             rows.append(pair)
             size += len(pair[0]) + len(pair[1])
             if len(rows) == CHUNK_PAIRS or size > CHUNK_CHARACTERS:
-                yield _chunk(names, number, line, rows, place)
+                yield _chunk(entry, number, line, rows)
                 number, line, rows, size = number + len(rows), line + len(rows), [], 0
         if rows:
-            yield _chunk(names, number, line, rows, place)
+            yield _chunk(entry, number, line, rows)
             number += len(rows)
 
 
-def _chunk(names: tuple[str, str], number: int, line: int, rows: list[Pair], place: str) -> Chunk:
-    return Chunk(*names, number, line, [row[0] for row in rows], [row[1] for row in rows], place)
+def _chunk(entry: Input, number: int, line: int, rows: list[Pair]) -> Chunk:
+    names, place = (entry.source, entry.target or entry.source), "" if entry.target else numbering(entry.source)
+
+    def locate(row: int, side: int) -> str:
+        return f"{names[side]}:{place}{line + row}"
+
+    return Chunk(f"{id(entry)}", number, [row[0] for row in rows], [row[1] for row in rows], locate)
 
 
 class Places:
@@ -189,19 +186,18 @@ class Places:
 
     def __init__(self) -> None:
         self._firsts: list[int] = []
-        self._chunks: list[tuple[str, str, int, str]] = []
+        self._locate: list[Callable[[int, int], str]] = []
 
     def add(self, chunk: Chunk) -> None:
         """Remember where a chunk lies."""
         self._firsts.append(chunk.first)
-        self._chunks.append((chunk.source_name, chunk.target_name, chunk.line, chunk.place))
+        self._locate.append(chunk.locate)
 
     def where(self, number: int, side: int = 0) -> str:
         """Return `file:line` of a pair."""
-        place = int(np.searchsorted(self._firsts, number, side="right")) - 1
-        *names, line, before = self._chunks[place]
-        return f"{names[side]}:{before}{line + number - self._firsts[place]}"
+        place = bisect_right(self._firsts, number) - 1
+        return self._locate[place](number - self._firsts[place], side)
 
-    def first(self, numbers: np.ndarray, side: int = 0) -> list[str]:
+    def first(self, numbers: npt.NDArray[np.int64], side: int = 0) -> list[str]:
         """Return the places of the first few of some pairs."""
         return [self.where(int(number), side) for number in numbers[:SHOWN]]

@@ -20,7 +20,9 @@ LOUDEST = 4.0  # nats that one trigram may say
 MARGIN = 8.0  # nats by which a line belongs to the other side
 SUM = 24.0  # nats by which both lines of a pair do
 ABLE = 0.9  # share of lines told apart, below which nothing is told
-OWN, ODD, LETTERS = 0.02, 0.5, 4  # share of a side's letters of a script of its own; of a line's that is odd; of how many
+OWN = 0.02  # share of a side's letters from which a script is its own
+ODD, LETTERS = 0.5, 4  # share of a line's letters that are of other scripts, and how many, to be odd
+SHORT = 20  # characters of a line that is not judged alone
 GROUPS = (("Han", "Kana"),)
 Flags = npt.NDArray[np.bool_]
 
@@ -52,8 +54,9 @@ class Sides:
         left, right = self.lean(source), self.lean(target)
         swapped = (left < -MARGIN) & (right > MARGIN) & (right - left > SUM)
         differ = source.hashes != target.hashes
-        wrong = [(-left > SUM) & (right < 0) & differ & (source.lengths > 20), (right > SUM) & (left > 0) & differ & (target.lengths > 20)]
-        return swapped, wrong[0], wrong[1]
+        source_wrong = (-left > SUM) & (right < 0) & differ & (source.lengths > SHORT)
+        target_wrong = (right > SUM) & (left > 0) & differ & (target.lengths > SHORT)
+        return swapped, source_wrong, target_wrong
 
     def odd_script(self, text: Text, side: int) -> Flags:
         """Return which lines are mostly in scripts that their side hardly has."""

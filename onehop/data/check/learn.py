@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from onehop.data.check.alignment import Strength, strength
+from onehop.data.check.alignment import FEWEST, Strength, strength
 from onehop.data.check.association import Association, count_words, rarest
 from onehop.data.check.inputs import Chunk
 from onehop.data.check.language import Sides, learn_sides
 from onehop.data.check.lengths import Ratio, learn_ratio
 from onehop.data.check.text import Text
 
+NONE = np.zeros(0, np.int32)
 BLOCK = 128  # lines that follow each other
 MOST = 100_000  # pairs of the sample
 LANGUAGE, JUDGED = 6, 12  # parts of it that teach what the sides look like, and how clear the alignment is
@@ -83,15 +84,15 @@ def learn(sample: Sequence[tuple[list[str], list[str]]], stride: int = 1) -> Les
     sides = learn_sides(pairs)
     lengths = [np.concatenate([pair[side].lengths for pair in pairs] or [np.zeros(0, np.int64)]) for side in (0, 1)]
     del pairs
+    size = sum(len(sources) for sources, _ in sample)
+    if size < FEWEST:
+        return Lessons(Association((NONE, NONE), 0), Strength(0.0, 1.0), sides, learn_ratio(*lengths), stride)
     counts = tuple(count_words(Text(pair[side]) for pair in sample) for side in (0, 1))
     found = [tuple(rarest(Text(pair[side]), counts[side]) for side in (0, 1)) for pair in sample]
-    size = sum(len(sources) for sources, _ in sample)
     association = Association((counts[0], counts[1]), size)
     for source, target in found:
         association.learn(source, target)
     judged = found[:: max(1, -(-len(found) // JUDGED))]
     scores = [association.scores(source, target, np.ones(len(source), bool)) for source, target in judged]
     strong = strength(np.concatenate(scores) if scores else np.zeros((0, 1), np.float32))
-    return Lessons(association, strong, sides, learn_ratio(lengths[0], lengths[1]), stride)
-
-
+    return Lessons(association, strong, sides, learn_ratio(*lengths), stride)

@@ -161,4 +161,4 @@ class Text:
 
     def sums(self, values: npt.NDArray[np.generic], lines: Ints) -> npt.NDArray[np.float64]:
         """Return the sum of the values of each line."""
-        return np.bincount(lines, values, len(self)) if len(lines) else np.zeros(len(self))
+        return np.bincount(lines, values, len(self)).astype(np.float64)
