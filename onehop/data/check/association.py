@@ -103,7 +103,8 @@ class Association:
         values[(together < 2) | (places < 0)] = 0
         np.maximum(values, 0, out=values)
         sizes = [np.maximum((side >= 0).sum(1), 1) for side in (source, target)]
-        return values.max(1).sum(1) / sizes[1] + values.max(2).sum(1) / sizes[0]
+        means = values.max(1).sum(1) / sizes[1] + values.max(2).sum(1) / sizes[0]
+        return means.astype(np.float32)
 
 
 def strips(source: Words, target: Words, offset: int) -> Iterator[tuple[int, Words, Words]]:

@@ -19,6 +19,7 @@ SEEN = 5  # occurrences of a trigram that says anything
 LOUDEST = 4.0  # nats that one trigram may say
 MARGIN = 8.0  # nats by which a line belongs to the other side
 SUM = 24.0  # nats by which both lines of a pair do
+NEIGHBOURS = 3  # lines beside an exchanged pair, in which less evidence is enough
 ABLE = 0.9  # share of lines told apart, below which nothing is told
 OWN = 0.02  # share of a side's letters from which a script is its own
 ODD, LETTERS = 0.5, 4  # share of a line's letters that are of other scripts, and how many, to be odd
@@ -53,6 +54,10 @@ class Sides:
             return nothing, nothing, nothing
         left, right = self.lean(source), self.lean(target)
         swapped = (left < -MARGIN) & (right > MARGIN) & (right - left > SUM)
+        beside = (
+            np.convolve(swapped, np.ones(2 * NEIGHBOURS + 1), "same")[: len(left)] > 0 if swapped.any() else swapped
+        )
+        swapped |= beside & (left < 0) & (right > 0) & (right - left > MARGIN)
         differ = source.hashes != target.hashes
         source_wrong = (-left > SUM) & (right < 0) & differ & (source.lengths > SHORT)
         target_wrong = (right > SUM) & (left > 0) & differ & (target.lengths > SHORT)
