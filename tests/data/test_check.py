@@ -93,7 +93,7 @@ def test_a_stretch_of_lines_that_belong_nowhere_is_found(tmp_path):
     stretch = next(finding for finding in report.findings if finding.name == "unrelated-lines")
     assert stretch.severity == "error"
     assert abs(line(stretch.lines[0]) - first) <= 100
-    assert abs(stretch.count - (last - first)) <= 200
+    assert abs(stretch.count - (last - first)) <= 400  # the end of a stretch is known to some hundred lines
 
 
 def test_exchanged_pairs_are_found_one_by_one(tmp_path):
