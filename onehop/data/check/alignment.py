@@ -7,6 +7,7 @@ then put on the line at which the two offsets' sums part. A further state stands
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from onehop.data.check.association import OFFSETS, REACH, Scores
 
 BLOCK = 16  # lines
+STRIP = 1_024 * BLOCK  # lines at once
 CHANGE = 60.0  # what a change of offset costs, in lines' worth of evidence
 FEWEST = 200  # lines that can be judged
 WEAKEST = 0.25  # margin of the best offset, in standard deviations, below which nothing is told
@@ -77,8 +79,7 @@ def stretches(scores: npt.NDArray[np.generic], strong: Strength) -> list[Stretch
     count = len(scores)
     if not strong.enough or count < FEWEST:
         return [Stretch(0, count, 0)] if count else []
-    blocks = np.add.reduceat(_evidence(scores, strong.margin), np.arange(0, count, BLOCK), 0)
-    course = _course(blocks)
+    course = _course(np.concatenate(list(_blocks(scores, strong.margin))))
     changes = np.flatnonzero(course[1:] != course[:-1]) + 1
     states = [int(course[0]), *(int(course[place]) for place in changes)]
     edges = [0]
@@ -90,6 +91,13 @@ def stretches(scores: npt.NDArray[np.generic], strong: Strength) -> list[Stretch
     edges.append(count)
     offsets = [None if state == NOWHERE else OFFSETS[state] for state in states]
     return [Stretch(*part) for part in zip(edges[:-1], edges[1:], offsets, strict=True)]
+
+
+def _blocks(scores: npt.NDArray[np.generic], margin: float) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield the evidence of the blocks of lines, some thousands at a time: that of all lines would be large."""
+    for start in range(0, len(scores), STRIP):
+        part = _evidence(scores[start : start + STRIP], margin)
+        yield np.add.reduceat(part, np.arange(0, len(part), BLOCK), 0)
 
 
 def _evidence(scores: npt.NDArray[np.generic], margin: float) -> npt.NDArray[np.float32]:

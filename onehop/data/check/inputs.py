@@ -20,7 +20,7 @@ from onehop.data.readers import LINES, numbering, read_table
 from onehop.errors import DataError
 from onehop.files import open_lines
 
-CHUNK_PAIRS, CHUNK_CHARACTERS = 8_192, 500_000
+CHUNK_PAIRS, CHUNK_CHARACTERS = 4_096, 250_000
 
 
 class Tally:
