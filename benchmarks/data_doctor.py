@@ -19,6 +19,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,9 @@ from typing import Any
 import numpy as np
 
 import onehop
-from onehop.data.check import Input, Report, check_pairs
+from onehop.data.check import Input, Report, check_pairs, check_store
 from onehop.data.pair import Pair
+from onehop.data.store import PairStore
 from onehop.data.tatoeba import pairs as tatoeba
 from onehop.data.tatoeba import split
 
@@ -149,6 +151,16 @@ def million(folder: Path, count: int) -> dict[str, Any]:
     return row
 
 
+def before_training(pairs: list[Pair]) -> dict[str, Any]:
+    """Measure what `train` does by itself."""
+    store = PairStore()
+    store.add(pairs, "pairs")
+    began = time.process_time()
+    report = check_store(store, [])
+    seconds = time.process_time() - began
+    return {"pairs": len(store), "looked_at": report.pairs["train"], "cpu_seconds": round(seconds, 2)}
+
+
 def save(path: Path, result: dict[str, Any]) -> None:
     """Write what is known so far: the whole takes an hour on a busy machine."""
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -164,11 +176,14 @@ def main() -> None:
     train, test = split(tatoeba())
     shuffled = random.Random(1).sample(train, len(train))
     versions = {"onehop": onehop.__version__, "numpy": np.__version__, "python": platform.python_version()}
-    result: dict[str, Any] = {"versions": versions, "corrupted": {}, "clean": {}}
+    processor = next((line for line in Path("/proc/cpuinfo").open() if line.startswith("model name")), ":")
+    machine = {"processor": processor.partition(":")[2].strip(), "threads": 1}
+    result: dict[str, Any] = {"versions": versions, "machine": machine, "corrupted": {}, "clean": {}}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         result["million"] = million(folder, arguments.pairs)
         save(arguments.out, result)
+        result["before_training"] = before_training(train)
         result["clean"]["tatoeba deu"] = summary(checked(folder, tatoeba()))
         result["clean"]["tatoeba deu, split"] = summary(checked(folder, train, test))
         corpora = {"tatoeba deu": (train, test), "tatoeba deu, shuffled": (shuffled, test)}
