@@ -176,7 +176,8 @@ def main() -> None:
     train, test = split(tatoeba())
     shuffled = random.Random(1).sample(train, len(train))
     versions = {"onehop": onehop.__version__, "numpy": np.__version__, "python": platform.python_version()}
-    processor = next((line for line in Path("/proc/cpuinfo").open() if line.startswith("model name")), ":")
+    facts = Path("/proc/cpuinfo").read_text().splitlines()
+    processor = next((line for line in facts if line.startswith("model name")), ":")
     machine = {"processor": processor.partition(":")[2].strip(), "threads": 1}
     result: dict[str, Any] = {"versions": versions, "machine": machine, "corrupted": {}, "clean": {}}
     with tempfile.TemporaryDirectory() as name:
