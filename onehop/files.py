@@ -135,10 +135,29 @@ def read_lines(path: str | Path) -> Iterator[str]:
 
 def decode_lines(stream: IO[bytes], name: str) -> Iterator[str]:
     """Yield the lines of a UTF-8 byte stream; `name` is for error messages. See `read_lines`."""
+    for number, raw in enumerate(_undamaged(stream, name), 1):
+        yield _decode(raw, name, number)
+
+
+def open_lines(path: str | Path) -> Iterator[bytes]:
+    """Yield the lines of a file as bytes, without their ends and the byte-order mark; the encoding is not checked.
+
+    Raises:
+        FileError: The file cannot be read.
+        DataError: The compressed data is damaged, or the text is UTF-16.
+    """
+    with os_errors(path, "read"), open_bytes(path) as stream:
+        for number, raw in enumerate(_undamaged(stream, str(path)), 1):
+            yield _bare(raw, str(path), number)
+
+
+def _undamaged(stream: IO[bytes], name: str) -> Iterator[bytes]:
+    """Yield the lines of a stream; damage of the compression is a `DataError`."""
     number = 0
     try:
-        for number, raw in enumerate(stream, 1):
-            yield _decode(raw, name, number)
+        for raw in stream:
+            number += 1
+            yield raw
     except (EOFError, zlib.error) as error:
         raise DataError(
             f"damaged compressed data after line {number}: {error}", "Copy the file again.", name
@@ -153,12 +172,17 @@ def decode_lines(stream: IO[bytes], name: str) -> Iterator[str]:
         raise
 
 
-def _decode(raw: bytes, name: str, number: int) -> str:
+def _bare(raw: bytes, name: str, number: int) -> bytes:
+    """Return a line without its end and, of the first, the byte-order mark."""
     if number == 1:
         if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise DataError("UTF-16 text", f"Convert it: iconv -f UTF-16 -t UTF-8 {name}", f"{name}:1")
         raw = raw.removeprefix(b"\xef\xbb\xbf")
-    raw = raw.removesuffix(b"\n").removesuffix(b"\r")
+    return raw.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _decode(raw: bytes, name: str, number: int) -> str:
+    raw = _bare(raw, name, number)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:

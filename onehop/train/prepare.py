@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from onehop.data import Columns, Pair, PairStore, Sampling, Split, TrainingBatches, hold_out, sample, table_columns
+from onehop.data.check import check_store, paragraph
 from onehop.tasks.settings import TextLimits, TranslationSettings
 from onehop.tasks.translation import Translator
 from onehop.tasks.weights import put, weights
@@ -69,6 +70,8 @@ def prepare(recipe: Recipe, folder: Path, tell: Tell, device: str = "cpu", paren
     """
     asked = recipe.text.vocab_size
     store, split = read_data(recipe, folder, tell)
+    if recipe.data.check:
+        tell(paragraph(check_store(store, [] if len(split.held) else split.validation), len(store)))
     num_pairs = len(store) - len(split.held)
     unseen = {pair.source for pair in split.validation} if len(split.held) else set[str]()
     lines = [pair for pair in sample(store, SAMPLE) if pair.source not in unseen]

@@ -45,6 +45,7 @@ class DataConfig(Table):
     target_language: str = Field(
         default="", description="ISO code; sets how sentences are joined and BLEU counts words."
     )
+    check: bool = Field(default=True, description="Look at some of the pairs first and tell what looks wrong.")
     license: str = Field(default="", description="Licence of the data, for the model card.")
     attribution: str = Field(default="", description="Notice that the licence asks for, for the model card.")
 

@@ -8,14 +8,14 @@ import onehop as package
 from onehop.cli.main import app
 from tests.fixtures.tiny import onehop
 
-VERBS = [command.name for command in app.registered_commands]
+VERBS = [*(command.name for command in app.registered_commands), *(group.name for group in app.registered_groups)]
 
 
 def test_help_names_every_verb():
     result = onehop("--help")
     assert result.status == 0
     assert [verb for verb in VERBS if f" {verb} " not in result.out] == []
-    assert VERBS == ["quickstart", "train", "translate", "evaluate", "info", "verify", "export", "doctor"]
+    assert VERBS == ["quickstart", "train", "translate", "evaluate", "info", "verify", "export", "doctor", "data"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

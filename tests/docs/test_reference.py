@@ -30,7 +30,11 @@ TABLES = {
     "decode": DecodeConfig,
     "evaluate": EvaluateConfig,
 }
-VERBS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+VERBS = {
+    f"{name} {inner}" if inner else name: command
+    for name, verb in typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
+    for inner, command in getattr(verb, "commands", {"": verb}).items()
+}
 
 
 def section(page: Path, heading: str) -> str:
@@ -107,7 +111,7 @@ def test_the_presets_are_those_of_the_family():
 
 
 def test_every_verb_has_a_section():
-    headings = re.findall(r"^## `onehop (\w+)`$", CLI.read_text("utf-8"), re.M)
+    headings = re.findall(r"^## `onehop (\w+(?: \w+)?)`$", CLI.read_text("utf-8"), re.M)
     assert sorted(headings) == sorted(VERBS)
 
 
@@ -143,6 +147,7 @@ def printed(after_tutorial: Path) -> dict[str, Any]:
         "evaluate": ["evaluate", "runs/first", "--source", "one.en", "--reference", "one.de", "--against", "one.de"],
         "info": ["info", "runs/first"],
         "verify": ["verify", "runs/first", "--data", "one.en"],
+        "data check": ["data", "check", "--source", "my.en", "--target", "my.de"],
         "doctor": ["doctor"],
     }
     for language in ("en", "de"):
@@ -163,7 +168,7 @@ def printed(after_tutorial: Path) -> dict[str, Any]:
     return {verb: json.loads(text) for verb, text in zip(calls, done.stdout.split("----\n"), strict=False)}
 
 
-@pytest.mark.parametrize("verb", ["translate", "evaluate", "info", "verify", "doctor"])
+@pytest.mark.parametrize("verb", ["translate", "evaluate", "info", "verify", "data check", "doctor"])
 def test_every_key_that_json_prints_is_explained_and_no_other(verb: str, printed: dict[str, Any]):
     assert sorted(keys(section(FILES, f"`onehop {verb} --json`"))) == sorted(printed[verb])
 

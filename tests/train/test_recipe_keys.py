@@ -17,7 +17,7 @@ from onehop.files import Run
 from onehop.models.transformer import TransformerConfig
 from onehop.tasks import Translator
 from onehop.text import EOS
-from onehop.train import Recipe, fit, make_recipe, recompute, train, validation
+from onehop.train import Recipe, fit, make_recipe, prepare, recompute, train, validation
 from onehop.train.recipe import FILES
 from tests.fixtures.tiny import log_rows, number_pairs, tables, write_pairs
 
@@ -41,6 +41,8 @@ class Outcome:
 
     def __init__(self, folder: Path, tables: Mapping[str, Mapping[str, Any]]) -> None:
         self.folder, self.searches, self.scored, self.recomputed = folder, [], [], 0
+        self.looked_at: list[int] = []
+        look = prepare.check_store
         search, bleu, again = Translator.search, validation.bleu, recompute.checkpoint
 
         def heard(translator: Translator, sources: Any, decode: Any, nbest: int = 1) -> Any:
@@ -56,8 +58,19 @@ class Outcome:
             self.recomputed += 1
             return again(*inputs, **settings)
 
+        def looked(store: Any, validation: Any) -> Any:
+            self.looked_at.append(len(store))
+            return look(store, validation)
+
+        look_patch = patch.object(prepare, "check_store", looked)
         patches = patch.object(Translator, "search", heard), patch.object(validation, "bleu", scored)
-        with patches[0], patches[1], patch.object(fit, "GOLDEN", 2), patch.object(recompute, "checkpoint", recomputed):
+        with (
+            patches[0],
+            patches[1],
+            patch.object(fit, "GOLDEN", 2),
+            patch.object(recompute, "checkpoint", recomputed),
+            look_patch,
+        ):
             train(make_recipe(tables), folder)
 
     @cached_property
@@ -229,6 +242,7 @@ CASES = {
     "data.target_column": Case("other", losses, TABLE),
     "data.source_language": Case("de", translations),
     "data.target_language": Case("ja", translations),
+    "data.check": Case(False, lambda run: run.looked_at),
     "data.license": Case("CC0", card),
     "data.attribution": Case("By me.", card),
     "text.algorithm": Case("unigram", lambda run: run.model.source_tokenizer.algorithm),

@@ -1,0 +1,192 @@
+"""Labelled text: labels that are missing, constant or rare, told by another column or the text, or that contradict."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from onehop.data.check.encoding import faults
+from onehop.data.check.finding import SHOWN, Finding, Report, judge, ordered
+from onehop.data.check.inputs import Chunk, Tally
+from onehop.data.check.text import plain
+from onehop.errors import DataError, nearest
+from onehop.files import read_lines
+
+Table = dict[str, list[str]]
+LABELS = re.compile(r"(.*[_ ])?(label|labels|class|category|target|sentiment|intent|gold|y)", re.IGNORECASE)
+TEXTS = re.compile(r"(.*[_ ])?(text|sentence|review|title|body|document|premise|hypothesis|question)\d?", re.IGNORECASE)
+RARE = 5  # rows of a label
+TOLD = 0.99  # share of the rows whose label a column tells
+MOST_LABELS = 0.2  # labels that are more of the rows than this are values, not classes
+CHECKED = ["encoding", "empty texts", "labels", "leaking columns", "duplicates"]
+
+
+def check_labels(path: str | Path, *, label: str = "", texts: Sequence[str] = ()) -> Report:
+    r"""Look for what would ruin a training on labelled text.
+
+    Args:
+        path: A table, `.csv`, `.tsv` or `.jsonl`, plain or compressed; its first row names the columns.
+        label: The label's column; empty: the one that has such a name.
+        texts: The texts' columns; empty: those that have such names, or the one with the longest values.
+
+    Raises:
+        FileError: The file cannot be read.
+        DataError: It is no such table, or has no such column.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "rooms.csv"
+        >>> _ = file.write_text("text,label\n" + "A quiet room.,good\n" * 10, "utf-8")
+        >>> [finding.name for finding in check_labels(file).findings if finding.severity == "error"]
+        ['label-constant']
+    """
+    table, lines = _read(path)
+    label, texts = _columns(table, str(path), label, texts)
+    values = [value.strip() for value in table[label]]
+    bodies = list(map("\t".join, zip(*(table[name] for name in texts), strict=True)))
+    places = [f"{path}:{line}" for line in lines]
+    tally = Tally()
+    for kind, rows in faults(bodies):
+        tally.rows(kind, Chunk("", 0, bodies, bodies, lambda row, _: places[row]), rows)
+    findings = [*tally.findings("data", len(values)), *_of_labels(values, places), *_of_texts(values, bodies, places)]
+    for name in table:
+        if name != label and name not in texts and (share := _tells(table[name], values)) >= TOLD:
+            findings.append(
+                judge("label-leak", "data", round(share * len(values)), len(values), [], f"column {name!r}")
+            )
+    return Report({"data": len(values)}, CHECKED, ordered(findings))
+
+
+def _of_labels(values: list[str], places: list[str]) -> Iterator[Finding]:
+    counts = Counter(value for value in values if value)
+    missing = [place for place, value in zip(places, values, strict=True) if not value]
+    if missing:
+        yield judge("label-missing", "data", len(missing), len(values), missing[:SHOWN])
+    if len(counts) == 1:
+        yield judge("label-constant", "data", len(values), len(values), places[:1], f"always {next(iter(counts))!r}")
+    rare = {value for value, count in counts.items() if count < RARE}
+    if rare and len(counts) <= MOST_LABELS * len(values) + 2:
+        rows = [place for place, value in zip(places, values, strict=True) if value in rare]
+        names = ", ".join(sorted(rare)[:SHOWN])
+        yield judge("label-rare", "data", len(rows), len(values), rows[:SHOWN], f"{len(rare)} labels: {names}")
+
+
+def _of_texts(values: list[str], bodies: list[str], places: list[str]) -> Iterator[Finding]:
+    keys = [plain(body).lower() for body in bodies]
+    known: defaultdict[str, set[str]] = defaultdict(set)
+    twice: list[str] = []
+    for key, value, place in zip(keys, values, places, strict=True):
+        if value in known[key]:
+            twice.append(place)
+        known[key].add(value)
+    against = [place for key, place in zip(keys, places, strict=True) if len(known[key]) > 1]
+    empty = [place for key, place in zip(keys, places, strict=True) if not key]
+    for name, rows in (("empty-sides", empty), ("duplicates", twice), ("label-conflict", against)):
+        if rows:
+            yield judge(name, "data", len(rows), len(values), rows[:SHOWN])
+    named = [
+        place
+        for key, value, place in zip(keys, values, places, strict=True)
+        if len(value) > 2 and not value.replace(".", "").isdigit() and value.lower() in key
+    ]
+    if named and len(named) >= 0.5 * len(values):
+        yield judge("label-leak", "data", len(named), len(values), named[:SHOWN], "the label's name in the text")
+
+
+def _tells(column: list[str], values: list[str]) -> float:
+    """Return for what share of the rows the usual label of the column's value is right; 0 where that means nothing.
+
+    A column of which nearly every value is another one (a number of the row) tells nothing that could be learnt.
+    """
+    if len(set(column)) > 0.5 * len(values) or len(set(values)) < 2:
+        return 0.0
+    by_value: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for value, label in zip(column, values, strict=True):
+        by_value[value][label] += 1
+    return sum(counts.most_common(1)[0][1] for counts in by_value.values()) / len(values)
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+def _columns(table: Table, where: str, label: str, texts: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the columns of the label and of the texts."""
+    for name in filter(None, (label, *texts)):
+        if name not in table:
+            hint = nearest(name, table) or f"there are: {', '.join(table)}"
+            raise DataError(f"no column {name!r}; {hint}", "Name them with --label and --text.", where)
+    found = [label] if label else [name for name in table if LABELS.fullmatch(name) and name not in texts]
+    if not found:
+        raise DataError(f"no column of labels among: {', '.join(table)}", "Name it with --label.", where)
+    others = [name for name in table if name != found[0]]
+    if not others:
+        raise DataError("one column where two are needed", "Give a text and a label for each row.", where)
+    named = [name for name in others if TEXTS.fullmatch(name)]
+    longest = max(others, key=lambda name: float(np.mean([len(value) for value in table[name]] or [0])))
+    return found[0], list(texts) or named or [longest]
+
+
+def _read(path: str | Path) -> tuple[Table, list[int]]:
+    """Return the columns of a table, and the line of each row."""
+    ending = Path(str(path).removesuffix(".gz").removesuffix(".zst")).suffix
+    if ending == ".jsonl":
+        return _objects(path)
+    if ending not in (".csv", ".tsv"):
+        raise DataError(f"the ending {ending!r} tells no table", "Use .csv, .tsv or .jsonl.", str(path))
+    rows, lines = _fields(path, ending)
+    if len(rows) < 2:
+        raise DataError("a table without rows", "Write the names of the columns, then the rows.", str(path))
+    size = len(rows[0])
+    for row, line in zip(rows, lines, strict=True):
+        if len(row) != size:
+            raise DataError(f"{len(row)} fields where the first row has {size}", "Mend the row.", f"{path}:{line}")
+    if len(set(rows[0])) < size:
+        raise DataError("two columns of one name", "Name each column once, in the first row.", f"{path}:1")
+    return {name: [row[place] for row in rows[1:]] for place, name in enumerate(rows[0])}, lines[1:]
+
+
+def _fields(path: str | Path, ending: str) -> tuple[list[list[str]], list[int]]:
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    if ending == ".tsv":
+        for number, line in enumerate(read_lines(path), 1):
+            if line:
+                rows.append(line.split("\t"))
+                lines.append(number)
+        return rows, lines
+    reader = csv.reader((line + "\n" for line in read_lines(path)), strict=True)
+    line = 1
+    try:
+        for row in reader:
+            if row:
+                rows.append(row)
+                lines.append(line)
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"not CSV: {error}", "Put text with commas or quotes in quotes.", f"{path}:{line}") from error
+    return rows, lines
+
+
+def _objects(path: str | Path) -> tuple[Table, list[int]]:
+    rows: list[dict[str, str]] = []
+    lines: list[int] = []
+    for number, line in enumerate(read_lines(path), 1):
+        if line.strip():
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"not JSON: {error}", "Write an object for each line.", f"{path}:{number}") from error
+            if not isinstance(value, dict):
+                raise DataError("not an object", "Write an object for each line.", f"{path}:{number}")
+            rows.append({str(key): "" if item is None else str(item) for key, item in value.items()})
+            lines.append(number)
+    if not rows:
+        raise DataError("a table without rows", "Write an object for each line.", str(path))
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name, "") for row in rows] for name in names}, lines
