@@ -117,7 +117,17 @@ def _texts(batch: Any, name: str) -> list[str]:
         parent, _, child = name.rpartition(".")
         column = batch.column(parent)
         column = column.flatten()[column.type.get_field_index(child)]  # a row that is missing has no texts
+    _bounded(column)
     return [text or "" for text in column.cast(pa.large_string()).to_pylist()]
+
+
+def _bounded(column: Any) -> None:
+    """Check that a column's texts lie in its memory: pyarrow believes a damaged file's offsets, and reads anywhere."""
+    import pyarrow as pa
+
+    as_bytes = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}  # what is not UTF-8 is told later
+    column = column.view(as_bytes[column.type]) if column.type in as_bytes else column
+    column.validate(full=True)
 
 
 @contextmanager

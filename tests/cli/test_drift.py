@@ -1,4 +1,4 @@
-"""A model that no longer does what it did is refused by every verb, unless that is allowed, which is told and recorded."""
+"""A model that drifted is refused by every verb, unless that is allowed, which is told and recorded."""
 
 import json
 import shutil

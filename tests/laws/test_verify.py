@@ -15,9 +15,10 @@ from onehop.tasks import (
     convert,
     new_package,
 )
+from onehop.tasks.replay import TOLERANCES
 from onehop.text import train_bpe
 from onehop.verify import CHECKS, fixed_lines, verify
-from onehop.verify.stored import GOLDEN, ROUNDED
+from onehop.verify.stored import ROUNDED
 from tests.laws.cases import ENTRIES, Case, every_pair
 
 TEXTS = ["One two three.", "Vier fünf sechs sieben."]
@@ -55,7 +56,7 @@ def test_a_model_of_every_family_passes_every_check(case: Case):
 
 def test_every_precision_has_its_tolerances():
     known = set(get_args(Precision))
-    assert set(GOLDEN) == set(ROUNDED) == known
+    assert set(TOLERANCES) == set(ROUNDED) == known
 
 
 def test_every_precision_is_compared_with_float32():
