@@ -158,6 +158,7 @@ def _told(system: System) -> list[str]:
         (system.empty, "translations are empty"),
         (system.dropped, "lines too long and left out"),
         (system.cut, "lines too long and cut"),
+        (system.windows, "lines too long and translated in windows"),
         (system.incomplete, "lines ended by decode.max_length"),
     )
     return [f"{system.name}: {'; '.join(how)}", *(f"{system.name}: {n} {what}" for n, what in counts if n)]

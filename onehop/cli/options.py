@@ -17,7 +17,8 @@ Threads = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="Where to run, as torch names it: cpu, cuda, cuda:1, mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Long = Annotated[str, typer.Option("--long", help="Lines longer than the model's limit: error, drop or cut.")]
+Long = Annotated[str, typer.Option("--long", help="Lines longer than the model's limit: error, drop, cut or window.")]
+PairLong = Annotated[str, typer.Option("--long", help="Lines longer than the model's limit: error, drop or cut.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Such as decode.max_length=40; may be repeated.")]
 Tag = Annotated[str, typer.Option("--tag", help="Tag of the training data to put before each source; default: none.")]
 Beam = Annotated[int | None, typer.Option("--beam", min=1, help="Beam size; 1 is greedy. Default: the package's.")]
@@ -48,10 +49,15 @@ def use(threads: int | None, device: str) -> str:
     return device
 
 
-def policy(long: str) -> Any:
-    """Return a known policy for long lines."""
-    if long not in ("error", "drop", "cut"):
-        raise ConfigError(f"unknown value {long!r}", "Use error, drop or cut.", "--long")
+def policy(long: str, *, pairs: bool = False) -> Any:
+    """Return a known policy for long lines, or for lines that must stay whole, as those of pairs."""
+    from onehop.text.limit import LINE_POLICIES, NO_WINDOWS, POLICIES
+
+    if pairs and long == "window":
+        raise ConfigError(NO_WINDOWS, "Use error, drop or cut.", "--long window")
+    if long not in LINE_POLICIES:
+        *names, last = POLICIES if pairs else LINE_POLICIES
+        raise ConfigError(f"unknown value {long!r}", f"Use {', '.join(names)} or {last}.", "--long")
     return long
 
 

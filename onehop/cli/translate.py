@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from onehop.cli.options import AllowDrift, Beam, Device, Ensemble, Long, Settings, Tag, Threads
-from onehop.errors import DataError
+from onehop.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from onehop.tasks import DecodeConfig, Translation, Translator
@@ -50,12 +50,15 @@ def translate(
     """Translate text, line by line; blank lines stay blank.
 
     With --nbest, each candidate is a row of the line's number, its score and its text, between tabs, and lines are not
-    split. With --long drop or cut, standard input is translated while it is read.
+    split. With --long drop, cut or window, standard input is translated while it is read.
     """
     from onehop.cli.options import decoding, loaded, policy, use
     from onehop.files import read_lines
 
     chosen, device = policy(long), use(threads, device)
+    if chosen == "window" and nbest > 1:
+        remedy = "Leave out --nbest, or use --long drop or cut."
+        raise ConfigError("candidates of the windows of a line cannot be combined", remedy, "--nbest")
     translator = loaded(model, ensemble, device, allow_drift)
     decode = decoding(translator.settings.decode, beam, settings, sampled=sampled, seed=seed)
     if nbest > decode.beam_size and not decode.sample:
@@ -94,7 +97,7 @@ class _Job:
     ) -> None:
         self.translator, self.decode, self.nbest, self.long, self.split = translator, decode, nbest, long, split
         self.prefixes, self.prefix_file, self.tag = prefixes, prefix_file, tag
-        self.counts = {"dropped": 0, "cut": 0, "incomplete": 0}
+        self.counts = {"dropped": 0, "cut": 0, "divided": 0, "windows": 0, "incomplete": 0}
 
     def check(self, chunks: Iterator[list[str]], name: str) -> None:
         """Find a line that is too long, or a prefix that does not fit, before the first output."""
@@ -125,6 +128,8 @@ class _Job:
             for translation in found:
                 self.counts["dropped"] += translation.dropped
                 self.counts["cut"] += translation.cut > 0
+                self.counts["divided"] += translation.windows > 0
+                self.counts["windows"] += translation.windows
                 self.counts["incomplete"] += not translation.complete
             yield list(enumerate(found, number))
             number += len(chunk)
@@ -137,13 +142,15 @@ class _Job:
         """Say what became of the lines, where it is not what was asked for."""
         from onehop.cli.console import tell
 
-        dropped, cut, incomplete = self.counts.values()
+        dropped, cut, divided, windows, incomplete = self.counts.values()
         if self.prefixes is not None and split and self.translator.settings.text.sentences:
             tell("lines were not split into sentences, since each has one prefix")
         if dropped:
             tell(f"{dropped} lines were too long and left out: their translations are empty")
         if cut:
             tell(f"{cut} lines were too long and cut: their ends were not translated")
+        if divided:
+            tell(f"{divided} lines were too long and translated in {windows} windows")
         if incomplete:
             tell(f"{incomplete} translations were ended by decode.max_length, or by what the model was trained on")
 
@@ -202,7 +209,8 @@ def _line(found: Translation, number: int, nbest: int, as_json: bool, drift: str
         ]
         row = {
             "source": found.source, "translation": found.text, "score": round(found.score, 4),
-            "complete": found.complete, "dropped": found.dropped, "cut": found.cut, "sentences": candidates,
+            "complete": found.complete, "dropped": found.dropped, "cut": found.cut, "windows": found.windows,
+            "sentences": candidates,
             **({"drift": drift} if drift else {}),
         }  # fmt: skip
         return json.dumps(row, ensure_ascii=False) + "\n"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onehop.cli.options import Device, Json, Long, Threads
+from onehop.cli.options import Device, Json, PairLong, Threads
 from onehop.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def verify(
         str | None, typer.Option("--against", help="The float32 model that rounded weights were made of.")
     ] = None,
     as_json: Json = False,
-    long: Long = "error",
+    long: PairLong = "error",
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
@@ -38,7 +38,7 @@ def verify(
 
     if precision not in (None, "float16", "int8"):
         raise ConfigError(f"unknown value {precision!r}", "Use float16 or int8.", "--precision")
-    chosen, device = policy(long), use(threads, device)
+    chosen, device = policy(long, pairs=True), use(threads, device)
     package = load_package(model, allow_drift=True)  # drift is what it is asked to find
     package.translator.to(device)
     full = load_package(against, allow_drift=True) if against else None

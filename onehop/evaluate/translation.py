@@ -36,6 +36,7 @@ class System:
         models: Whose probabilities were averaged; 1 but for an ensemble.
         dropped: Lines too long, left out as asked; they count as empty translations.
         cut: Lines too long, translated only in part, as asked.
+        windows: Lines too long, divided and translated window by window, as asked.
         incomplete: Translations ended by the maximum length.
         seconds: Of translating.
         drift: What the model does otherwise than when it was made, where that was allowed.
@@ -47,6 +48,7 @@ class System:
     models: int | None = None
     dropped: int | None = None
     cut: int | None = None
+    windows: int | None = None
     incomplete: int | None = None
     seconds: float | None = None
     drift: str | None = None
@@ -62,6 +64,7 @@ class System:
             "empty": self.empty,
             "dropped": self.dropped,
             "cut": self.cut,
+            "windows": self.windows,
             "incomplete": self.incomplete,
             "seconds": None if self.seconds is None else round(self.seconds, 2),
             "models": self.models,
@@ -197,6 +200,7 @@ def run(
         models=len(translator.models),
         dropped=sum(translation.dropped for translation in found),
         cut=sum(translation.cut > 0 for translation in found),
+        windows=sum(translation.windows > 0 for translation in found),
         incomplete=sum(not translation.complete for translation in found),
         seconds=time.monotonic() - started,
         drift=translator.drift or None,

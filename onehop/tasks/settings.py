@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 
 from onehop.config import Table
 
-Long = Literal["error", "drop", "cut"]
+Long = Literal["error", "drop", "cut", "window"]
+PairLong = Literal["error", "drop", "cut"]  # the halves of a pair's two sides need not correspond: it has no windows
 Precision = Literal["float32", "float16", "int8"]
 
 FILTERS = ("temperature", "top_k", "top_p", "min_p")  # what `decode.sample` alone uses

@@ -31,7 +31,7 @@ from onehop.models.registry import build
 from onehop.nn.interfaces import Source
 from onehop.nn.loss import linear_cross_entropy, linear_r_drop
 from onehop.tasks.settings import DecodeConfig, Long, TranslationSettings
-from onehop.text import BOS, EOS, PAD, Ledger, Tokenizer, gaps, join_sentences, limit, split_sentences
+from onehop.text import BOS, EOS, PAD, Ledger, Tokenizer, gaps, join_sentences, limit_windows, split_sentences
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,11 @@ class Translation:
     Args:
         source: The line.
         text: Its translation; empty where the line is blank or was dropped.
-        candidates: For each sentence of the line its n best, best first; of sampling n draws, in their order.
+        candidates: For each sentence of the line, or window of one, its n best, best first; of sampling n draws, in
+            their order.
         dropped: Whether the line was too long and was left out, as asked.
         cut: Tokens of the line that were cut off its too long sentences, as asked.
+        windows: Windows that its too long sentences were divided into, as asked; 0 where none was too long.
     """
 
     source: str
@@ -70,6 +72,7 @@ class Translation:
     candidates: list[list[Candidate]]
     dropped: bool = False
     cut: int = 0
+    windows: int = 0
 
     @property
     def score(self) -> float:
@@ -159,7 +162,8 @@ class Translator:
             nbest: Candidates to keep for each sentence, at most the beam size; or samples to draw.
             prefixes: For each line how its translation must begin; blank: as it likes. Lines are then not split.
             split: Split a line into sentences if the model was trained on sentences, and join their translations.
-            long: What to do with a sentence of more than `settings.text.max_length` tokens.
+            long: What to do with a sentence of more than `settings.text.max_length` tokens: "error", "drop" its line,
+                "cut" it, or divide it into windows that are translated one by one and joined as sentences are.
             where: Name of the input, for messages.
             first_line: Number of the first line, for messages; a sample is drawn by the number of its line.
             tag: Put before each sentence: one of the tags of the training data; empty for none.
@@ -167,30 +171,43 @@ class Translator:
         Raises:
             LengthError: A sentence is too long and `long` is "error", or a prefix is; before anything is translated.
             DataError: There are not as many prefixes as lines, or a blank line has one.
-            ConfigError: The model knows no such tag.
+            ConfigError: The model knows no such tag, or `long` is "window" and `nbest` is not 1.
+
+        Example:
+            >>> translation = onehop.load("runs/first").translate(["It rains. " * 40], split=False, long="window")[0]
+            >>> translation.windows == len(translation.candidates) > 1
+            True
         """
+        if long == "window" and nbest > 1:
+            raise ConfigError(
+                "candidates of the windows of a line cannot be combined", "Ask for one, or leave window out.", "nbest"
+            )
         decode = decode or self.settings.decode
         mark = [self.source_tokenizer.tag(tag)] if tag else []
         begins = None if prefixes is None else self.prefix_tokens(lines, prefixes, decode, first_line=first_line)
         sentences = [self.split(line, split and prefixes is None) for line in lines]
         ledger = Ledger(where, self.settings.text.max_length, long)
-        tokens: list[list[int] | None] = []
+        divided: list[list[list[list[int]]]] = []  # of each line, of each sentence, its windows
         lost = [0]  # tokens, up to each line
         for parts in self._limited(sentences, ledger, first_line):
-            tokens += parts
+            divided.append(parts)
             lost.append(ledger.tokens)
-        places = [(line, part) for line, parts in enumerate(sentences) for part in range(len(parts))]
-        kept = [(part, place) for part, place in zip(tokens, places, strict=True) if part is not None]
+        units = [
+            (line, (sentence, window)[: 2 if window else 1], tokens)
+            for line, parts in enumerate(divided)
+            for sentence, of_sentence in enumerate(parts)
+            for window, tokens in enumerate(of_sentence)
+        ]
         results = self.search(
-            [mark + part for part, _ in kept], decode, nbest,
-            prefixes=None if begins is None else [begins[line] for _, (line, _) in kept],
-            places=[(first_line + line, part) for _, (line, part) in kept],
+            [mark + tokens for *_, tokens in units], decode, nbest,
+            prefixes=None if begins is None else [begins[line] if part == (0,) else [] for line, part, _ in units],
+            places=[(first_line + line, *part) for line, part, _ in units],
         )  # fmt: skip
         found = iter(results)
-        each = iter([next(found) if part is not None else None for part in tokens])
+        each = [[[next(found) for _ in of_sentence] for of_sentence in parts] for parts in divided]
         return [
-            self._join(line, parts, [next(each) for _ in parts], after - before)
-            for line, parts, before, after in zip(lines, sentences, lost[:-1], lost[1:], strict=True)
+            self._join(line, parts, candidates, after - before)
+            for line, parts, candidates, before, after in zip(lines, sentences, each, lost[:-1], lost[1:], strict=True)
         ]
 
     def check_lengths(self, lines: Sequence[str], *, split: bool, where: str, first_line: int = 1) -> None:
@@ -233,11 +250,12 @@ class Translator:
 
     def _limited(
         self, sentences: Sequence[list[str]], ledger: Ledger, first_line: int
-    ) -> Iterator[list[list[int] | None]]:
-        """Yield the tokens of every line's sentences, None where one is dropped."""
-        pieces = iter(self.source_tokenizer.encode_batch([part for parts in sentences for part in parts]))
+    ) -> Iterator[list[list[list[int]]]]:
+        """Yield the windows of every line's sentences: mostly one, none where one is dropped."""
+        encoded = iter(self.source_tokenizer.encode_batch([part for parts in sentences for part in parts]))
+        pieces = self.source_tokenizer.pieces
         for number, parts in enumerate(sentences, first_line):
-            yield [limit(next(pieces), ledger, f"{ledger.split}:{number}") for _ in parts]
+            yield [limit_windows(next(encoded), pieces, ledger, f"{ledger.split}:{number}") for _ in parts]
 
     def split(self, line: str, wanted: bool = True) -> list[str]:
         """Return the sentences of a line, or the line itself where the model was trained on more than sentences."""
@@ -247,13 +265,18 @@ class Translator:
             return [line]
         return split_sentences(line, self.settings.source_language or "en")
 
-    def _join(self, line: str, sentences: list[str], found: list[list[Candidate] | None], lost: int) -> Translation:
-        if any(candidates is None for candidates in found):
+    def _join(
+        self, line: str, sentences: list[str], found: Sequence[Sequence[list[Candidate]]], lost: int
+    ) -> Translation:
+        """Put together what was found for each window of each sentence of a line."""
+        if not all(found):
             return Translation(line, "", [], dropped=True)
-        parts = [candidates for candidates in found if candidates is not None]
-        between = gaps(line, sentences) if len(sentences) > 1 else []
-        text = join_sentences([best[0].text for best in parts], between, self.settings.target_language)
-        return Translation(line, text, parts, cut=lost)
+        before = ["", *gaps(line, sentences)] if len(sentences) > 1 else [""] * len(found)  # each sentence
+        between = [gap for n, windows in enumerate(found) for gap in (before[n], *[" "] * (len(windows) - 1))]
+        parts = [candidates for of_sentence in found for candidates in of_sentence]
+        text = join_sentences([best[0].text for best in parts], between[1:], self.settings.target_language)
+        windows = sum(len(of_sentence) for of_sentence in found if len(of_sentence) > 1)
+        return Translation(line, text, parts, cut=lost, windows=windows)
 
     # -------------------------------------------------------------------------------------------- tokens
 

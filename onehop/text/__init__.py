@@ -4,7 +4,7 @@
 shortens text, and `sentences` splits a paragraph for translation and joins it again. Nothing here knows torch.
 """
 
-from onehop.text.limit import POLICIES, Ledger, default_max_length, limit, limit_pair
+from onehop.text.limit import POLICIES, Counts, Ledger, default_max_length, limit, limit_pair, limit_windows
 from onehop.text.sentences import gaps, join_sentences, split_sentences
 from onehop.text.tokenizer import Tokenizer
 from onehop.text.training import ALGORITHMS, train_bpe, train_tokenizer, train_unigram, train_wordpiece
@@ -18,6 +18,7 @@ __all__ = [
     "NORMALIZATIONS",
     "PAD",
     "POLICIES",
+    "Counts",
     "Ledger",
     "Tokenizer",
     "default_max_length",
@@ -25,6 +26,7 @@ __all__ = [
     "join_sentences",
     "limit",
     "limit_pair",
+    "limit_windows",
     "split_sentences",
     "train_bpe",
     "train_tokenizer",

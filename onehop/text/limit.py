@@ -1,4 +1,4 @@
-"""The one place in Onehop that shortens text.
+"""The one place in Onehop that shortens text, or divides it because it is too long.
 
 Nothing is shortened in silence: whoever applies a limit passes a `Ledger`, one for each split (`train`,
 `valid`) or run of `translate`, and tells the user its `summary()`.
@@ -6,14 +6,26 @@ Nothing is shortened in silence: whoever applies a limit passes a `Ledger`, one 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
 from onehop.errors import ConfigError, DataError, LengthError, nearest
+from onehop.text.windows import windows
 
-POLICIES = ("error", "drop", "cut")
+POLICIES = ("error", "drop", "cut")  # for pairs
+LINE_POLICIES = (*POLICIES, "window")  # for lines that are only read
+
+
+class Counts(TypedDict):
+    """The figures of a ledger."""
+
+    lines: int
+    affected: int
+    tokens: int
+    longest: int
 
 
 @dataclass
@@ -23,12 +35,14 @@ class Ledger:
     Attributes:
         split: Name for messages, such as `train`.
         max_length: Most tokens a line may have, without the end mark; at least 1.
-        policy: What happens to a longer line: `error`, `drop` (left out) or `cut` (its first tokens kept).
+        policy: What happens to a longer line: `error`, `drop` (left out), `cut` (its first tokens kept) or `window`
+            (divided into parts; not for pairs).
         lines: Lines seen; a pair counts as one.
-        affected: Lines dropped or cut.
-        tokens: Tokens lost by that.
-        first: Place of the first line affected (`train.en:17`), or empty.
+        affected: Lines dropped, cut or divided.
+        tokens: Tokens lost by that; none by dividing.
+        first: Place of the first line affected (`train.en:17`); empty if there is none, or it is not known.
         longest: Tokens of the longest line seen.
+        windows: Parts that divided lines became.
 
     Raises:
         ConfigError: The policy is unknown or `max_length` is below 1.
@@ -49,26 +63,67 @@ class Ledger:
     tokens: int = 0
     first: str = ""
     longest: int = 0
+    windows: int = 0
 
     def __post_init__(self) -> None:
-        if self.policy not in POLICIES:
-            hint = nearest(self.policy, POLICIES)
+        if self.policy not in LINE_POLICIES:
+            hint = nearest(self.policy, LINE_POLICIES)
             raise ConfigError(
                 f"unknown policy for long lines {self.policy!r}" + (f"; {hint}" if hint else ""),
-                "Use error, drop or cut.",
+                "Use error, drop or cut, or window for lines that are translated.",
             )
         if self.max_length < 1:
             raise ConfigError(f"max_length={self.max_length} must be at least 1", "Give a larger text.max_length.")
+
+    @classmethod
+    def of_pairs(cls, split: str, max_length: int, policy: str) -> Ledger:
+        """Return a ledger for pairs, which cannot be divided.
+
+        Raises:
+            ConfigError: The policy is `window`, or as for any ledger.
+        """
+        if policy == "window":
+            raise ConfigError(NO_WINDOWS, "Use error, drop or cut.", split)
+        return cls(split, max_length, policy)
+
+    def counts(self) -> Counts:
+        """Return the figures, for a record.
+
+        Example:
+            >>> Ledger("train", 3, "cut", lines=2, affected=1, tokens=4, longest=7).counts()
+            {'lines': 2, 'affected': 1, 'tokens': 4, 'longest': 7}
+        """
+        return {"lines": self.lines, "affected": self.affected, "tokens": self.tokens, "longest": self.longest}
+
+    def add(self, other: Ledger) -> None:
+        """Enter all that another ledger of the same limit holds.
+
+        Example:
+            >>> ledger = Ledger("train", 3, "cut", lines=2, longest=3)
+            >>> ledger.add(Ledger("train", 3, "cut", lines=1, affected=1, tokens=4, longest=7, first="f:9"))
+            >>> ledger.summary()
+            'train: 1 of 3 lines longer than 3 tokens cut, 4 tokens lost (first f:9, longest 7)'
+        """
+        self.lines += other.lines
+        self.affected += other.affected
+        self.tokens += other.tokens
+        self.windows += other.windows
+        self.first = self.first or other.first
+        self.longest = max(self.longest, other.longest)
 
     def summary(self) -> str:
         """Return one line for the user, or the empty string where no line was affected."""
         if not self.affected:
             return ""
-        done = {"drop": "dropped", "cut": "cut"}[self.policy]
+        done = {"drop": "dropped", "cut": "cut", "window": f"divided into {self.windows} windows"}[self.policy]
+        first = f"first {self.first}, " if self.first else ""
         return (
             f"{self.split}: {self.affected} of {self.lines} lines longer than {self.max_length} tokens "
-            f"{done}, {self.tokens} tokens lost (first {self.first}, longest {self.longest})"
+            f"{done}, {self.tokens} tokens lost ({first}longest {self.longest})"
         )
+
+
+NO_WINDOWS = "a pair has no windows: the halves of its two sides need not correspond"
 
 
 def limit(tokens: list[int], ledger: Ledger, where: str) -> list[int] | None:
@@ -76,7 +131,7 @@ def limit(tokens: list[int], ledger: Ledger, where: str) -> list[int] | None:
 
     Args:
         tokens: The line, without begin and end marks.
-        ledger: The limit; updated.
+        ledger: The limit, with any policy but `window`; updated.
         where: File and line, for messages: `train.en:17`.
 
     Raises:
@@ -88,6 +143,40 @@ def limit(tokens: list[int], ledger: Ledger, where: str) -> list[int] | None:
     """
     kept = _limit([tokens], ledger, [where])
     return kept[0] if kept else None
+
+
+def limit_windows(
+    tokens: list[int], pieces: Callable[[Sequence[int]], Sequence[str]], ledger: Ledger, where: str
+) -> list[list[int]]:
+    """Return the parts of a line that are used: the line or its beginning, its windows, or none where it is dropped.
+
+    Args:
+        tokens: The line, without begin and end marks.
+        pieces: Gives the pieces of tokens: `Tokenizer.pieces`.
+        ledger: The limit, with any policy; updated.
+        where: File and line, for messages: `test.en:17`.
+
+    Raises:
+        LengthError: The line is too long and the policy is `error`.
+
+    Example:
+        >>> words = [" see", " it", ",", " then", " go"]
+        >>> ledger = Ledger("test", max_length=4, policy="window")
+        >>> limit_windows([0, 1, 2, 3, 4], lambda tokens: [words[token] for token in tokens], ledger, "test.en:1")
+        [[0, 1, 2], [3, 4]]
+        >>> ledger.summary()
+        'test: 1 of 1 lines longer than 4 tokens divided into 2 windows, 0 tokens lost (first test.en:1, longest 5)'
+    """
+    if ledger.policy != "window":
+        return _limit([tokens], ledger, [where], line=True)
+    ledger.lines += 1
+    if not _exceeds(len(tokens), ledger, where):
+        return [tokens]
+    parts = windows(tokens, pieces(tokens), ledger.max_length)
+    ledger.affected += 1
+    ledger.first = ledger.first or where
+    ledger.windows += len(parts)
+    return parts
 
 
 def limit_pair(
@@ -114,25 +203,29 @@ def limit_pair(
     return (kept[0], kept[1]) if kept else None
 
 
-def _limit(sides: list[list[int]], ledger: Ledger, wheres: list[str]) -> list[list[int]] | None:
+def _limit(sides: list[list[int]], ledger: Ledger, wheres: list[str], line: bool = False) -> list[list[int]]:
+    """Return what is kept of a line or of each side of a pair, or nothing; `line`: it could have been divided."""
+    if ledger.policy == "window":
+        raise ConfigError(NO_WINDOWS, "Use error, drop or cut.", wheres[0])
     ledger.lines += 1
-    long = [where for side, where in zip(sides, wheres, strict=True) if _exceeds(len(side), ledger, where)]
+    long = [where for side, where in zip(sides, wheres, strict=True) if _exceeds(len(side), ledger, where, line)]
     if not long:
         return sides
     kept = [side[: ledger.max_length] for side in sides] if ledger.policy == "cut" else []
     ledger.affected += 1
     ledger.first = ledger.first or long[0]
     ledger.tokens += sum(map(len, sides)) - sum(map(len, kept))
-    return kept or None
+    return kept
 
 
-def _exceeds(length: int, ledger: Ledger, where: str) -> bool:
+def _exceeds(length: int, ledger: Ledger, where: str, line: bool = False) -> bool:
     ledger.longest = max(ledger.longest, length)
     long = length > ledger.max_length
     if long and ledger.policy == "error":
+        choices = "`--long window`, `--long cut` or `--long drop`" if line else "`--long drop` or `--long cut`"
         raise LengthError(
             f"a line of {length} tokens is longer than the model's limit of {ledger.max_length}",
-            "Use `--long drop` or `--long cut`, or train with a larger text.max_length.",
+            f"Use {choices}, or train with a larger text.max_length.",
             where,
         )
     return long

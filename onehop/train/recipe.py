@@ -15,7 +15,8 @@ from onehop.data.columns import Columns
 from onehop.errors import ConfigError
 from onehop.models.registry import configure
 from onehop.tasks.folders import bundled
-from onehop.tasks.settings import DecodeConfig, Long
+from onehop.tasks.settings import DecodeConfig, PairLong
+from onehop.text.limit import NO_WINDOWS
 
 
 class DataConfig(Table):
@@ -95,10 +96,17 @@ class TextConfig(Table):
     bpe_dropout: float = Field(
         default=0.0, ge=0, le=1, description="Probability of leaving out each merge of pieces, drawn in each epoch."
     )
-    long: Long | None = Field(
+    long: PairLong | None = Field(
         default=None,
         description="Longer training lines; default: error if max_length was given, drop if it was chosen.",
     )
+
+    @field_validator("long", mode="before")
+    @classmethod
+    def _not_window(cls, long: object) -> object:
+        if long == "window":
+            raise ValueError(f"{NO_WINDOWS}; use error, drop or cut")
+        return long
 
     @model_validator(mode="after")
     def _fits(self) -> TextConfig:

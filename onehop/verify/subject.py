@@ -11,7 +11,7 @@ from onehop.data import Batch, evaluation_batches, read_table
 from onehop.errors import DataError
 from onehop.files import read_lines
 from onehop.tasks import Candidate, DecodeConfig, Package, Translator
-from onehop.tasks.settings import Long
+from onehop.tasks.settings import PairLong
 from onehop.text import Ledger, limit
 from onehop.verify.margins import neutral
 
@@ -69,7 +69,7 @@ def fixed_lines(package: Package) -> Lines:
     return _lines(package.translator, "", texts, None, "drop")
 
 
-def read_data(translator: Translator, path: str | Path, long: Long = "error") -> Lines:
+def read_data(translator: Translator, path: str | Path, long: PairLong = "error") -> Lines:
     """Return the lines of a file: sources, or sources with references.
 
     Args:
@@ -94,7 +94,7 @@ def read_data(translator: Translator, path: str | Path, long: Long = "error") ->
 
 
 def _lines(
-    translator: Translator, name: str, texts: Sequence[str], references: Sequence[str] | None, long: Long
+    translator: Translator, name: str, texts: Sequence[str], references: Sequence[str] | None, long: PairLong
 ) -> Lines:
     """Tokenise, and limit by what the model was trained on."""
     ledger = Ledger(name or "fixed lines", translator.settings.text.max_length, long)

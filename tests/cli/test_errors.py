@@ -331,7 +331,8 @@ def test_a_line_that_is_too_long_is_told_before_the_first_output(trained, here):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--long", "shorten"], ("--long: unknown value 'shorten'", "Use error, drop or cut")),
+        (["--long", "shorten"], ("--long: unknown value 'shorten'", "Use error, drop, cut or window")),
+        (["--long", "window", "--nbest", "2"], ("--nbest: candidates of the windows", "Leave out --nbest")),
         (["--device", "tpu9"], ("no such device: 'tpu9'", "--device cpu")),
         (["--beam", "65"], ("beam_size", "less than or equal to 64")),
         (["--nbest", "65"], ("beam_size", "less than or equal to 64")),

@@ -9,7 +9,8 @@ from tests.fixtures.tiny import number_pairs, onehop, write_pairs
 
 KEYS = {
     "bleu", "bleu_interval", "chrf", "chrf_interval", "ter", "ter_interval", "signature", "chrf_signature",
-    "ter_signature", "lines", "empty", "dropped", "cut", "incomplete", "seconds", "models", "decode", "drift",
+    "ter_signature", "lines", "empty", "dropped", "cut", "windows", "incomplete", "seconds", "models", "decode",
+    "drift",
     "by_length",
 }  # fmt: skip
 
@@ -78,7 +79,7 @@ def test_the_report_says_how_the_other_system_translated_and_what_went_wrong(tra
     Path("some.de").write_text("Hallo.\n" * 28 + "\n \n")
     other = json.loads(onehop(*options, "--against", "some.de", "--json").out)["against"]
     assert other["empty"] == 2
-    assert {other[key] for key in ("decode", "models", "dropped", "cut", "incomplete", "seconds")} == {None}
+    assert {other[key] for key in ("decode", "models", "dropped", "cut", "windows", "incomplete", "seconds")} == {None}
     shown = onehop(*options, "--against", "some.de").out
     assert "some.de: a file of translations; how they were made is not known" in shown
     assert "some.de: 2 translations are empty" in shown
@@ -119,13 +120,14 @@ def test_options_of_the_search_and_of_the_metric_are_used_and_named(trained, dat
     assert Path("greedy").read_text("utf-8").splitlines() == greedy
 
 
-@pytest.mark.parametrize(("policy", "key"), [("drop", "dropped"), ("cut", "cut")])
+@pytest.mark.parametrize(("policy", "key"), [("drop", "dropped"), ("cut", "cut"), ("window", "windows")])
 def test_lines_that_are_too_long_are_counted_and_still_have_their_reference(trained, data, policy, key):
     write_pairs(Path("long.tsv"), [("One " * 60, "Eins"), *data])
     result = onehop("evaluate", trained, "--data", "long.tsv", "--long", policy, "--json", "-o", "out")
     report = json.loads(result.out)
     assert (report["lines"], report[key]) == (31, 1)
-    assert bool(Path("out").read_text("utf-8").splitlines()[0]) == (policy == "cut")
+    assert [report[each] for each in ("dropped", "cut", "windows")].count(0) == 2
+    assert bool(Path("out").read_text("utf-8").splitlines()[0]) == (policy != "drop")
     assert "model: 1 lines too long" in onehop("evaluate", trained, "--data", "long.tsv", "--long", policy).out
 
 

@@ -11,7 +11,7 @@ import zstandard
 import onehop as package
 from onehop.cli.translate import CHUNK
 from onehop.text import Tokenizer
-from tests.fixtures.tiny import onehop, refused
+from tests.fixtures.tiny import ENGLISH, onehop, refused
 
 TEXT = "One Two.\n\nThree.\n"
 GERMAN = "Eins Zwei.\n\nDrei.\n"
@@ -137,7 +137,7 @@ def test_json_tells_everything_about_a_line(trained, translator):
     best = translator.translate(["One."], translator.settings.decode.model_copy(update={"beam_size": 1}))[0]
     assert one == {
         "source": "One.", "translation": best.text, "score": round(best.score, 4), "complete": True,
-        "dropped": False, "cut": 0,
+        "dropped": False, "cut": 0, "windows": 0,
         "sentences": [[{
             "text": best.text, "score": round(best.score, 4), "log_prob": round(best.candidates[0][0].log_prob, 4),
         }]],
@@ -161,6 +161,19 @@ def test_long_lines_are_dropped_or_cut_when_asked_and_counted(trained, policy, t
     rows = [json.loads(line) for line in told_in_json.splitlines()]
     assert [row["dropped"] for row in rows] == [False, policy == "drop", False]
     assert [row["cut"] > 0 for row in rows] == [False, policy == "cut", False]
+
+
+def test_a_long_line_is_translated_whole_in_windows_when_asked_and_counted(trained):
+    numbers = [1, 5, 2, 8, 3, 9, 4, 7, 6, 0] * 4
+    data = ("One.\n" + " ".join(ENGLISH[n] for n in numbers) + ".\nThree.\n").encode()
+    result = onehop("translate", trained, "--long", "window", "--no-split", "--json", stdin=data)
+    first, long, third = map(json.loads, result.out.splitlines())
+    assert (result.status, first["translation"], third["translation"]) == (0, "Eins.", "Drei.")
+    assert (first["windows"], third["windows"], long["cut"], long["dropped"]) == (0, 0, 0, False)
+    assert long["windows"] == len(long["sentences"]) > 1
+    assert long["translation"] == " ".join(sentence[0]["text"] for sentence in long["sentences"])
+    assert f"1 lines were too long and translated in {long['windows']} windows" in result.err
+    refused(onehop("translate", trained, stdin=data), "standard input:2", "--long window")
 
 
 def test_a_translation_that_was_ended_by_the_maximum_length_is_told(trained):
@@ -285,7 +298,7 @@ def test_an_ensemble_of_the_same_models_is_the_model_and_a_model_that_does_not_f
 # ------------------------------------------------------------------------------------------------ streaming
 
 
-@pytest.mark.parametrize("long", ["drop", "cut"])
+@pytest.mark.parametrize("long", ["drop", "cut", "window"])
 def test_a_line_is_answered_before_the_next_one_is_there_unless_all_must_be_checked_first(trained, long):
     command = "from onehop.cli.main import main; main()"
     options = ["translate", trained, "--long", long, "--chunk-size", "1", "--beam", "1", "--threads", "1"]
@@ -310,7 +323,7 @@ def test_an_error_in_a_late_line_comes_before_the_first_output(trained):
 
 def test_the_size_of_chunks_changes_nothing(trained):
     data = TEXT.encode() * 3
-    for long in ("error", "cut"):
+    for long in ("error", "cut", "window"):
         outs = {
             onehop("translate", trained, "--long", long, "--chunk-size", size, stdin=data).out for size in ("1", "4")
         }

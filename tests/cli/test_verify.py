@@ -78,6 +78,7 @@ def test_what_cannot_be_used_is_one_message_with_status_2(trained, lines, tmp_pa
     refused(onehop("verify", trained, "--precision", "int4"), "unknown value 'int4'", "Use float16 or int8")
     lines.write_text(FEW + "One " * 500)
     refused(onehop("verify", trained, "--data", lines), f"{lines}:5: a line of", "--long")
+    refused(onehop("verify", trained, "--data", lines, "--long", "window"), "a pair has no windows", "drop or cut")
     dropped = onehop("verify", trained, "--data", lines, "--long", "drop")
     assert (dropped.status, "1 lines longer than the model's limit left out" in dropped.out) == (0, True)
     lines.write_text("\n")

@@ -10,6 +10,7 @@ from onehop.data import evaluation_batches
 from onehop.errors import ConfigError, DataError, LengthError, ModelError
 from onehop.tasks import Candidate, DecodeConfig, TextLimits, Translator, load_ensemble, new_package, save_package
 from onehop.text import EOS, train_bpe
+from onehop.text.windows import windows
 from tests.fixtures.tiny import number_pairs
 
 LINES = [source for source, _ in number_pairs(20, seed=3, longest=5)]
@@ -151,6 +152,77 @@ def test_a_sentence_that_is_too_long_is_an_error_with_its_line_or_dropped_or_cut
     tokens = len(trained_model.source_tokenizer.encode("Three " * most)) - 1
     assert [(t.dropped, t.cut) for t in cut] == [(False, 0), (False, pytest.approx(tokens - most, abs=1)), (False, 0)]
     assert cut[1].text.startswith("Zwei. ")
+
+
+def parts_of(model, line: str) -> list[list[int]]:
+    tokens = model.source_tokenizer.encode(line)
+    return windows(tokens, model.source_tokenizer.pieces(tokens), model.settings.text.max_length)
+
+
+def test_windows_are_translated_alone_and_joined_and_lines_beside_them_stay(trained_model):
+    most = trained_model.settings.text.max_length
+    long = "Two Five Nine, " * most + "One."
+    lines = ["One. Two.", f"Three. {long} Four.", "Six."]
+    found = trained_model.translate(lines, decode(2), long="window")
+    assert [translation.text for translation in found[::2]] == ["Eins. Zwei.", "Sechs."]
+    parts = parts_of(trained_model, long)
+    alone = [best[0].text for best in trained_model.search(parts, decode(2))]
+    assert len(parts) > 2
+    assert found[1].text == " ".join(["Drei.", *alone, "Vier."])
+    assert [(t.windows, t.cut, t.dropped) for t in found] == [(0, 0, False), (len(parts), 0, False), (0, 0, False)]
+    assert [len(translation.candidates) for translation in found] == [2, len(parts) + 2, 1]
+
+
+def test_windows_are_joined_without_spaces_where_the_language_has_none(trained_model):
+    settings = trained_model.settings.model_copy(update={"target_language": "ja"})
+    tokenizers = trained_model.source_tokenizer, trained_model.target_tokenizer
+    japanese = Translator(trained_model.model, *tokenizers, settings)
+    found = japanese.translate(["Two " * 60], decode(2), long="window")[0]
+    assert found.text == "".join(best[0].text for best in found.candidates)
+
+
+def test_the_prefix_of_a_line_begins_its_first_window_alone_and_a_tag_each(trained_model, monkeypatch):
+    line = "Two Nine " * trained_model.settings.text.max_length
+    asked: list[tuple[list[list[int]], list[list[int]]]] = []
+    search = trained_model.search
+
+    def heard(sources, *args, prefixes=None, **others):
+        asked.append((sources, prefixes))
+        return search(sources, *args, prefixes=prefixes, **others)
+
+    monkeypatch.setattr(trained_model, "search", heard)
+    monkeypatch.setattr(trained_model.source_tokenizer, "tag", lambda name: 7, raising=False)
+    found = trained_model.translate(["One.", line], decode(2), prefixes=["Vier", "Sieben"], long="window", tag="news")
+    begins = [trained_model.target_tokenizer.encode(prefix) for prefix in ("Vier", "Sieben")]
+    parts = [trained_model.source_tokenizer.encode("One."), *parts_of(trained_model, line)]
+    assert asked == [([[7, *part] for part in parts], [*begins, *[[]] * (len(parts) - 2)])]
+    assert found[1].text.startswith("Sieben")
+
+
+def drawn(translation) -> list[list[int]]:
+    return [best[0].tokens for best in translation.candidates]
+
+
+def test_samples_of_lines_without_windows_do_not_change_beside_windows(translator):
+    line = "Two Nine " * translator.settings.text.max_length
+    usual = translator.translate(["One. Two.", "Six."], sampling(), first_line=5)
+    beside = translator.translate(["One. Two.", "Six.", line], sampling(), first_line=5, long="window")
+    again = translator.translate([line], sampling(), first_line=7, long="window")
+    assert [drawn(translation) for translation in beside] == [drawn(translation) for translation in [*usual, *again]]
+    assert len({tuple(best) for best in drawn(again[0])}) > 1  # each window has draws of its own
+
+
+def test_candidates_of_windows_are_refused_even_if_no_line_is_long(trained_model):
+    with pytest.raises(ConfigError, match="candidates of the windows of a line cannot be combined"):
+        trained_model.translate(["One."], decode(2), nbest=2, long="window")
+
+
+def test_an_ensemble_translates_windows_as_its_models_do(trained, trained_model):
+    line = "Two Nine " * trained_model.settings.text.max_length
+    alone, both = (
+        model.translate([line], decode(2), long="window")[0] for model in (trained_model, load_ensemble([trained] * 2))
+    )
+    assert (both.text, both.windows) == (alone.text, alone.windows)
 
 
 # ------------------------------------------------------------------------------------------------ sampling

@@ -36,6 +36,11 @@ def test_a_recipe_that_was_written_reads_as_the_same_recipe(text, files, rate, m
     assert to_toml(make_recipe(tomllib.loads(written))) == written
 
 
+def test_training_pairs_cannot_be_divided_into_windows_and_the_error_says_why():
+    with pytest.raises(ConfigError, match="text.long: a pair has no windows: .* use error, drop or cut"):
+        make_recipe({"data": DATA, "text": {"long": "window"}})
+
+
 def test_files_of_a_recipe_are_sought_beside_it_wherever_one_stands(tmp_path, monkeypatch):
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes/r.toml").write_text('[data]\npairs = ["../a.tsv", "/b.tsv"]\nvalid_pairs = ["c.tsv"]\n')
