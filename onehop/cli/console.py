@@ -98,7 +98,10 @@ class TrainingView:
     def evaluated(self, evaluation: Evaluation) -> None:
         """Print the figures."""
         best = "  best so far" if evaluation.best else ""
-        tell(f"update {evaluation.update:,}: validation loss {evaluation.loss:.3f}, BLEU {evaluation.bleu:.1f}{best}")
+        many = 20 * evaluation.incomplete > evaluation.sentences
+        cut = f", {evaluation.incomplete} of {evaluation.sentences} ended by the maximum length" if many else ""
+        figures = f"validation loss {evaluation.loss:.3f}, BLEU {evaluation.bleu:.1f}{cut}"
+        tell(f"update {evaluation.update:,}: {figures}{best}")
 
 
 def flat(text: str) -> str:

@@ -7,7 +7,7 @@ little of the work goes into padding.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from typing import final
@@ -22,7 +22,7 @@ from onehop.data.store import PairStore
 from onehop.data.tokens import BatchEncoder, TokenBlocks
 from onehop.data.windows import Sampling, Window, Windows, order_by_length
 from onehop.errors import DataError
-from onehop.text.limit import Ledger
+from onehop.text.limit import Counts, Ledger
 
 EVERYTHING = Sampling()
 
@@ -119,7 +119,8 @@ class TrainingBatches:
 
     Attributes:
         position: The place of the batch that comes next; to be saved, and restored with `seek`.
-        ledger: What the length limit did, so far, to the pairs read since this object was made.
+        ledgers: For each file of the store, what the length limit did, so far, to the pairs of the windows that batches
+            were given out of, each pair once; to be saved and restored likewise.
 
     Raises:
         ConfigError: `long_policy`, `max_length` or `sampling` cannot be used.
@@ -153,18 +154,38 @@ class TrainingBatches:
         sampling: Sampling = EVERYTHING,
         packing: bool = False,
     ) -> None:
-        self.ledger = Ledger("train", max_length, long_policy)
+        self._limit = Ledger.of_pairs("train", max_length, long_policy)
+        self.ledgers = [replace(self._limit) for _ in range(store.num_files)]
+        self._looked: set[int] = set()  # blocks that are entered in the ledgers
+        self._at = (-1, -1)  # the window whose blocks were entered last
         self.position = Position()
         held = np.empty(0, np.int64) if held is None else held
         sampling.check(store.num_files)
-        blocks = TokenBlocks(store, source_tokenizer, target_tokenizer, self.ledger, held, sampling.tags)
+        blocks = TokenBlocks(store, source_tokenizer, target_tokenizer, self._limit, held, sampling.tags)
         self._windows = Windows(blocks, batch_tokens, seed, sampling, packing)
         self._worker = ThreadPoolExecutor(1, "batches")
         self._futures: dict[tuple[int, int], Future[Window]] = {}
         weakref.finalize(self, self._windows.stop.set)  # an iterator that is dropped stops its thread
 
-    def seek(self, position: Position) -> None:
+    @property
+    def ledger(self) -> Ledger:
+        """What the length limit did, so far, to all files together."""
+        total = replace(self._limit)
+        for ledger in self.ledgers:
+            total.add(ledger)
+        return total
+
+    @property
+    def whole(self) -> bool:
+        """Whether the ledgers hold every pair that an epoch sees."""
+        return len(self._looked) >= len({index for index, _, _ in self._windows.visits})
+
+    def seek(self, position: Position, counts: Sequence[Counts] = ()) -> None:
         """Go on from a position, as if all batches before it had just been given out.
+
+        Args:
+            position: Where.
+            counts: The figures of `ledgers` there; without them, counting goes on from what this object has seen.
 
         Raises:
             DataError: The corpus has no such window.
@@ -175,6 +196,10 @@ class TrainingBatches:
                 "The data is not what the run was started with; restore it or start a new run.",
             )
         self.position = position
+        if counts and not self._looked:
+            self.ledgers = [replace(self._limit, **figures) for figures in counts]
+            past = len(self._windows) if position.epoch else position.window + (position.batch > 0)
+            self._looked = {index for window in range(past) for index in self._windows.indices(0, window)}
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -204,12 +229,24 @@ class TrainingBatches:
             future = self._futures.get(here) or self._worker.submit(self._windows.prepare, *here)
             self._futures = {here: future}
             if not future.result().batches and self._windows.blocks.barren:
+                self._look(range(self._windows.blocks.store.num_blocks))
                 raise DataError(
                     f"no pair is left to train on; {self.ledger.summary()}",
                     "Give a larger text.max_length, or cut long lines instead of dropping them.",
                 )
             self._futures[ahead] = self._worker.submit(self._windows.prepare, *ahead)
-        return self._futures[here].result()
+        found = self._futures[here].result()
+        if here != self._at:
+            self._look(self._windows.indices(*here))
+            self._at = here
+        return found
+
+    def _look(self, blocks: Iterable[int]) -> None:
+        """Enter blocks, which have been read, in the ledgers; not those that were before."""
+        for index in blocks:
+            if index not in self._looked:
+                self._looked.add(index)
+                self.ledgers[self._windows.blocks.store.file(index)].add(self._windows.blocks.ledger_of(index))
 
     def _after(self, epoch: int, window: int) -> tuple[int, int]:
         return (epoch, window + 1) if window + 1 < len(self._windows) else (epoch + 1, 0)
@@ -220,8 +257,10 @@ class TrainingBatches:
         Raises:
             LengthError: A pair is too long and the policy is `error`.
         """
-        for index in range(self._windows.blocks.store.num_blocks):
+        blocks = range(self._windows.blocks.store.num_blocks)
+        for index in blocks:
             self._windows.blocks.block(index)
+        self._look(blocks)
 
     def close(self) -> None:
         """Stop the thread that prepares windows; no batch may be asked for after that."""

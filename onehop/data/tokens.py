@@ -7,7 +7,7 @@ keeps depends on the text alone. A line whose drawn pieces are too many keeps it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -65,7 +65,7 @@ class TokenBlocks:
         store: The pairs.
         source_tokenizer: For the sources.
         target_tokenizer: For the targets.
-        ledger: The length limit; each pair is entered once, when it is first read.
+        ledger: The length limit; each block gets a ledger of its own like it.
         held: Numbers of the pairs that do not train, ascending.
         tags: For each file of the store, the token put before its sources, or None; the limit does not count it.
     """
@@ -84,13 +84,17 @@ class TokenBlocks:
         self._held, self._tags = held, tags
         self._cache: dict[int, TokenBlock] = {}
         self._room = CACHE_BYTES
-        self._seen = np.zeros(store.num_blocks, bool)
+        self._ledgers: dict[int, Ledger] = {}
         self._num_kept = 0
 
     @property
     def barren(self) -> bool:
         """Whether all blocks have been read and no pair was left."""
-        return not self._num_kept and bool(self._seen.all())
+        return not self._num_kept and len(self._ledgers) == self.store.num_blocks
+
+    def ledger_of(self, index: int) -> Ledger:
+        """Return what the limit did to a block, which has been read."""
+        return self._ledgers[index]
 
     def block(self, index: int) -> TokenBlock:
         """Return the tokens of a block.
@@ -139,9 +143,10 @@ class TokenBlocks:
             encoder.encode_batch([column[place] for place in places.tolist()])
             for encoder, column in zip(self._encoders, self.store.columns(index), strict=True)
         )
-        rows = self._limit(sources, targets, (numbers.start + places).tolist(), self._ledger_of(index))
-        if not self._seen[index]:
-            self._seen[index] = True
+        ledger = replace(self.ledger)
+        rows = self._limit(sources, targets, (numbers.start + places).tolist(), ledger)
+        if index not in self._ledgers:
+            self._ledgers[index] = ledger
             self._num_kept += len(rows)
         tag = self._tag(index)
         return TokenBlock(
@@ -149,11 +154,6 @@ class TokenBlocks:
             Ragged.from_rows([tag + sources[row] for row in rows]),
             Ragged.from_rows([targets[row] for row in rows]),
         )
-
-    def _ledger_of(self, index: int) -> Ledger:
-        if self._seen[index]:
-            return Ledger(self.ledger.split, self.ledger.max_length, self.ledger.policy)
-        return self.ledger
 
     def _limit(
         self, sources: list[list[int]], targets: list[list[int]], numbers: list[int], ledger: Ledger

@@ -116,14 +116,22 @@ class Windows:
         Raises:
             CancelledError: `stop` was set.
         """
-        order = np.argsort(_draw(len(self.visits), self.seed, epoch, 0), kind="stable")
-        visits = [self.visits[place] for place in order[window * WINDOW_BLOCKS : (window + 1) * WINDOW_BLOCKS].tolist()]
+        visits = self._visits_of(epoch, window)
         blocks = [self._block(epoch, *visit) for visit in visits]
         starts = [self.blocks.store.numbers(index).start for index, _, _ in visits]
         numbers = [start + block.kept.astype(np.int64) for start, block in zip(starts, blocks, strict=True)]
         source = Ragged.concatenate([block.source for block in blocks])
         target = Ragged.concatenate([block.target for block in blocks])
         return Window(np.concatenate(numbers), source, target, self._batches(source, target, epoch, window))
+
+    def indices(self, epoch: int, window: int) -> list[int]:
+        """Return the blocks that a window of an epoch visits, in order; one may come twice."""
+        return [index for index, _, _ in self._visits_of(epoch, window)]
+
+    def _visits_of(self, epoch: int, window: int) -> list[tuple[int, int, float]]:
+        order = np.argsort(_draw(len(self.visits), self.seed, epoch, 0), kind="stable")
+        places = order[window * WINDOW_BLOCKS : (window + 1) * WINDOW_BLOCKS]
+        return [self.visits[place] for place in places.tolist()]
 
     def _block(self, epoch: int, index: int, time: int, share: float) -> TokenBlock:
         """Return what one visit takes of a block; each draw depends on the seed, the epoch and the pair's number."""

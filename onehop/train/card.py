@@ -5,9 +5,10 @@ from __future__ import annotations
 from onehop.tasks.translation import Translator
 from onehop.train.prepare import Prepared
 from onehop.train.progress import Progress
+from onehop.train.validation import Translated
 
 
-def model_card(translator: Translator, prepared: Prepared, progress: Progress, loss: float, score: float) -> str:
+def model_card(translator: Translator, prepared: Prepared, progress: Progress, loss: float, found: Translated) -> str:
     """Return the card as Markdown."""
     settings, recipe = translator.settings, prepared.recipe
     sides = f"{settings.source_language or 'source'} to {settings.target_language or 'target'}"
@@ -20,10 +21,12 @@ def model_card(translator: Translator, prepared: Prepared, progress: Progress, l
         f"A {settings.architecture} of {parameters:,} parameters, trained with Onehop on {prepared.num_pairs:,} pairs.",
         "",
         f"- updates: {progress.update:,} of the run, {progress.targets:,} target tokens",
-        f"- validation, {len(prepared.validation):,} pairs: loss {loss:.3f} nats a token, BLEU {score:.1f}"
-        f" on {min(len(prepared.validation), recipe.evaluate.sentences)} of them (beam {recipe.evaluate.beam_size})",
+        f"- validation, {len(prepared.validation):,} pairs: loss {loss:.3f} nats a token, BLEU {found.bleu:.1f}"
+        f" on {found.sentences} of them (beam {recipe.evaluate.beam_size}),"
+        f" {found.incomplete} of the translations ended by the maximum length",
         f"- longest line: {settings.text.max_length} tokens; "
         + ("trained on single sentences" if settings.text.sentences else "trained on lines of several sentences"),
+        f"- longer lines: {'; '.join(_longer(prepared))}",
         f"- vocabulary: {translator.source_tokenizer.vocab_size:,} pieces"
         + (", shared" if translator.joint else f" and {translator.target_tokenizer.vocab_size:,}"),
         *continued,
@@ -38,3 +41,14 @@ def model_card(translator: Translator, prepared: Prepared, progress: Progress, l
         "",
     ]
     return "\n".join(lines)
+
+
+def _longer(prepared: Prepared) -> list[str]:
+    """Return what became of lines longer than the limit, for each split."""
+    told: list[str] = []
+    for ledger in (prepared.batches.ledger, prepared.limited):
+        done = {"error": "", "drop": " dropped", "cut": " cut"}[ledger.policy]
+        told.append(f"{ledger.split} {ledger.affected:,} of {ledger.lines:,}{done}")
+    if prepared.batches.ledger.lines < prepared.num_pairs:
+        told.append(f"{prepared.num_pairs:,} training pairs in all, not all of them read when this model was saved")
+    return told

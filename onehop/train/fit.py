@@ -30,9 +30,10 @@ from onehop.train.prepare import Prepared
 from onehop.train.progress import Progress, averaged, load_checkpoint, prune, save_checkpoint
 from onehop.train.recipe import TrainConfig
 from onehop.train.recompute import recompute
+from onehop.train.record import truncations
 from onehop.train.schedule import schedule
 from onehop.train.stability import LOWER, Alarm
-from onehop.train.validation import Validation
+from onehop.train.validation import Translated, Validation
 
 EVALUATIONS = 10  # in a run, where the recipe does not say how many updates lie between two
 GOLDEN = 8
@@ -98,6 +99,9 @@ class Fit:
         )  # fmt: skip
         with os_errors(self.run.log, "write"), self.run.open_log() as log:
             self._log = log
+            if not self.progress.rows:
+                self._write("truncation", truncations(self.prepared)["valid"])
+                self._write_whole()
             if self.progress.due:
                 self._evaluate()
             clock = Clock()
@@ -119,11 +123,13 @@ class Fit:
                     self._save()
             if self.progress.evaluated != self.progress.update:
                 self._evaluate()
+            if not self._whole:
+                self._write("truncation", truncations(self.prepared)["train"])
             self._save()
         if self.progress.best is None:
             raise TrainingError("no evaluation was finite, so there is no model", f"Begin anew, and {LOWER}.")
         if summary := self.prepared.batches.ledger.summary():
-            self.listener.tell(summary)
+            self.listener.tell(summary if self._whole else f"{summary}, of {self.prepared.num_pairs} in all")
         return self.progress
 
     def _after(self, update: Update, clock: Clock) -> Alarm | None:
@@ -151,6 +157,8 @@ class Fit:
         speeds = {"tokens_per_second": round(speed), "gflops": round(self._flops * cells / 1e9, 1)}
         row = {**asdict(update), "padding": padding, **speeds, "seconds": round(progress.seconds, 2)}
         self._write("update", row)
+        if not self._whole:
+            self._write_whole()
         return alarm
 
     def _lines(self, most: int | None = None) -> str:
@@ -176,7 +184,6 @@ class Fit:
     def _batches(self) -> Iterator[Batch]:
         """Yield training batches from where the run stands; `_position` is that behind the last one."""
         source = self.prepared.batches
-        source.seek(self.progress.position)
         for batch in source:
             self._position = source.position
             self._cells += batch.num_cells
@@ -216,10 +223,10 @@ class Fit:
         """Measure validation, and write the package where it is the best so far."""
         progress, started = self.progress, time.monotonic()
         with lent(self.model, self.average.weights(progress.update)), memory_errors(progress.update, lambda: None):
-            loss, score, best = self._judge()
+            loss, found, best = self._judge()
         progress.due = False
         seconds = time.monotonic() - started
-        evaluation = Evaluation(progress.update, loss, score, seconds, best)
+        evaluation = Evaluation(progress.update, loss, found.bleu, found.sentences, found.incomplete, seconds, best)
         progress.evaluated = progress.update
         progress.seconds = time.monotonic() - self._began
         self._rest = time.monotonic() + 4 * seconds  # where minutes are short, most of them are for training
@@ -229,37 +236,39 @@ class Fit:
             self._save()
             raise self._ended(Alarm("the validation loss is not finite", ends=True))
 
-    def _judge(self) -> tuple[float, float, bool]:
+    def _judge(self) -> tuple[float, Translated, bool]:
         """Return loss and BLEU of the weights to be shipped, and whether they are the best so far; if so, ship them."""
         progress = self.progress
         loss = self.validation.loss()
         if not isfinite(loss):
             self._note(f"update {progress.update}: the validation loss is not finite; {LOWER}")
             progress.stale += 1
-            return loss, nan, False
-        score = self.validation.bleu()
-        figure = -loss if self.recipe.train.best == "loss" else score
+            return loss, Translated(nan), False
+        found = self.validation.translate()
+        figure = -loss if self.recipe.train.best == "loss" else found.bleu
         before = None if progress.best is None else (progress.best, -progress.best_loss)
         best = before is None or (figure, -loss) > before or not self.validation.pairs
         if best:
             progress.best, progress.best_loss = figure, loss
             progress.best_update, progress.stale = progress.update, 0
-            self._save_package(loss, score)
+            self._save_package(loss, found)
         else:
             progress.stale += 1
-        return loss, score, best
+        return loss, found, best
 
     # -------------------------------------------------------------------------------------------- files
 
-    def _save_package(self, loss: float, score: float) -> None:
+    def _save_package(self, loss: float, found: Translated) -> None:
         sources = self.validation.sources(GOLDEN)
-        card = model_card(self.translator, self.prepared, self.progress, loss, score)
-        save_package(new_package(self.translator, sources, card, self.record), self.run.model)
+        card = model_card(self.translator, self.prepared, self.progress, loss, found)
+        record = {**self.record, "truncation": truncations(self.prepared)}
+        save_package(new_package(self.translator, sources, card, record), self.run.model)
 
     def _save(self) -> None:
         train = self.recipe.train
         if self.run.log.is_file():
             os.fsync(self._log.fileno())
+        self.progress.truncation = [ledger.counts() for ledger in self.prepared.batches.ledgers]
         save_checkpoint(self.run, self.model, self.optimizer, self.progress, self.average.tensors())
         later = averaged(self.run, self.progress.update, train.save_every, train.average) if train.average > 1 else []
         prune(self.run, train.keep, later)
@@ -273,7 +282,15 @@ class Fit:
             self._part = int(self._fraction() * EVALUATIONS)
             self._position = self.progress.position
             self.listener.tell(f"resumed after update {self.progress.update:,}")
+        self.prepared.batches.seek(self.progress.position, self.progress.truncation)
         self.progress.rows = _cut_log(self.run.log, self.progress.rows)
+        self._whole = self.progress.rows > 0 and self.prepared.batches.whole
+
+    def _write_whole(self) -> None:
+        """Log what the length limit did to the training pairs, once all have been read."""
+        self._whole = self.prepared.batches.whole
+        if self._whole:
+            self._write("truncation", truncations(self.prepared)["train"])
 
     def _note(self, text: str, logged: str = "") -> None:
         self.listener.tell(text)
@@ -288,6 +305,7 @@ class Fit:
 
     _log: IO[str]
     _part: int
+    _whole: bool  # whether the log says what the length limit did to the training pairs
     _position: Any
 
 

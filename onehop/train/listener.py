@@ -39,6 +39,8 @@ class Evaluation:
         update: After which update.
         loss: Nats for each target token, without smoothing.
         bleu: sacreBLEU of validation sentences, greedy unless the recipe says otherwise.
+        sentences: How many these are.
+        incomplete: How many of their translations were ended by the maximum length.
         seconds: That it took.
         best: Whether it is the best so far, so that the package was written.
     """
@@ -46,6 +48,8 @@ class Evaluation:
     update: int
     loss: float
     bleu: float
+    sentences: int
+    incomplete: int
     seconds: float
     best: bool
 

@@ -46,6 +46,7 @@ class Prepared:
         validation: Held-out pairs; may be empty for a handful of pairs.
         num_pairs: Training pairs.
         store: The text that the numbers of a batch's pairs refer to.
+        limited: What the length limit did to the validation pairs.
         parent: The model that the run continues, if it does.
     """
 
@@ -55,6 +56,7 @@ class Prepared:
     validation: list[Pair]
     num_pairs: int
     store: PairStore
+    limited: Ledger
     parent: Parent | None = None
 
 
@@ -110,9 +112,9 @@ def prepare(recipe: Recipe, folder: Path, tell: Tell, device: str = "cpu", paren
     )  # fmt: skip
     if policy == "error":
         batches.check_lengths()
-    ledger = Ledger("valid", limits.max_length, "error" if policy == "error" else "drop")
+    ledger = Ledger.of_pairs("valid", limits.max_length, "error" if policy == "error" else "drop")
     validation = within(split.validation, (source, target), ledger, tell)
-    return Prepared(recipe, translator, batches, validation, num_pairs, store, parent)
+    return Prepared(recipe, translator, batches, validation, num_pairs, store, ledger, parent)
 
 
 def new_model(

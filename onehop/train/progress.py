@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from onehop.data import Position
 from onehop.errors import FileError
 from onehop.files import Run, file_error, new_folder, to_json
+from onehop.text import Counts
 from onehop.train.optimizer import load_optimizer_tensors, optimizer_tensors
 from onehop.train.stability import Stability
 
@@ -44,6 +45,7 @@ class Progress:
         due: Whether an evaluation was due when a signal ended the sitting; it comes first in the next.
         evaluated: After which update the last evaluation was; -1 before the first.
         rows: Lines of the log so far; what a resumed run finds behind them is written again.
+        truncation: For each file of the training data, the figures of its ledger so far; empty before the first batch.
         stability: How steady training was.
         finished: Why the run ended; empty while it has not.
     """
@@ -59,6 +61,7 @@ class Progress:
     due: bool = False
     evaluated: int = -1
     rows: int = 0
+    truncation: list[Counts] = field(default_factory=list[Counts])
     stability: Stability = field(default_factory=Stability)
     finished: str = ""
 

@@ -18,6 +18,7 @@ from onehop.tasks.manifest import read_manifest
 from onehop.tasks.names import MANIFEST
 from onehop.tasks.package import versions
 from onehop.tasks.translation import Translator
+from onehop.text import Ledger
 from onehop.train.prepare import Prepared
 from onehop.train.recipe import FILES, Recipe, found_from, make_recipe, relative_to
 
@@ -46,6 +47,28 @@ def run_record(given: Recipe, prepared: Prepared, run: Run, hashes: Mapping[str,
 def package_record(prepared: Prepared, run: Run, hashes: Mapping[str, str]) -> dict[str, Any]:
     """Return what a package holds of its run; paths are from the package."""
     return {**_trained(prepared, run.model, hashes), "threads": torch.get_num_threads()}
+
+
+def truncation(ledger: Ledger, pairs: int, corpora: Sequence[Ledger] = ()) -> dict[str, Any]:
+    """Return what the length limit did to a split.
+
+    Args:
+        ledger: Of the whole split.
+        pairs: Pairs of the split, of which the ledger may have seen fewer.
+        corpora: Ledgers of its files, if it has several that are told apart.
+    """
+    record = {"split": ledger.split, "max_length": ledger.max_length, "policy": ledger.policy, "pairs": pairs}
+    several = {"corpora": [each.counts() for each in corpora]} if len(corpora) > 1 else {}
+    return {**record, **ledger.counts(), **several}
+
+
+def truncations(prepared: Prepared) -> dict[str, dict[str, Any]]:
+    """Return what the length limit did to each split, to the training pairs as far as they were read."""
+    batches, valid = prepared.batches, prepared.limited
+    return {
+        "train": truncation(batches.ledger, prepared.num_pairs, batches.ledgers),
+        "valid": truncation(valid, valid.lines),
+    }
 
 
 def _trained(prepared: Prepared, folder: Path, hashes: Mapping[str, str]) -> dict[str, Any]:

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from onehop.data import Pair, evaluation_batches
 from onehop.metrics import bleu, tokenizer_for
 from onehop.tasks.translation import Translator, loss_sum
 from onehop.train.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Translated:
+    """What became of the sentences that are translated.
+
+    Args:
+        bleu: sacreBLEU.
+        sentences: How many they are.
+        incomplete: How many translations were ended by the maximum length: many, if the model repeats itself.
+    """
+
+    bleu: float
+    sentences: int = 0
+    incomplete: int = 0
 
 
 class Validation:
@@ -39,14 +56,15 @@ class Validation:
             count += batch.num_targets
         return total / max(count, 1)
 
-    def bleu(self) -> float:
-        """Return sacreBLEU of the chosen sentences."""
+    def translate(self) -> Translated:
+        """Translate the chosen sentences."""
         if not self._some:
-            return 0.0
+            return Translated(0.0)
         decode = self.recipe.decode.searched(self.recipe.evaluate.beam_size)
-        found = self.translator.search([self._sources[i] for i in self._some], decode)
+        found = [best[0] for best in self.translator.search([self._sources[i] for i in self._some], decode)]
         tokenize = self.recipe.evaluate.tokenize or tokenizer_for(self.recipe.data.target_language)
-        return bleu([best[0].text for best in found], [self.pairs[i].target for i in self._some], tokenize).value
+        score = bleu([best.text for best in found], [self.pairs[i].target for i in self._some], tokenize).value
+        return Translated(score, len(found), sum(not best.complete for best in found))
 
 
 def spread(size: int, count: int) -> list[int]:

@@ -37,7 +37,7 @@ def test_a_recipe_that_was_written_reads_as_the_same_recipe(text, files, rate, m
 
 
 def test_training_pairs_cannot_be_divided_into_windows_and_the_error_says_why():
-    with pytest.raises(ConfigError, match="text.long: a pair has no windows: .* use error, drop or cut"):
+    with pytest.raises(ConfigError, match=r"text.long: a pair has no windows: .* use error, drop or cut"):
         make_recipe({"data": DATA, "text": {"long": "window"}})
 
 
