@@ -2,9 +2,9 @@
 
     python benchmarks/ledger_cost.py [--minutes 2] [-o benchmarks/results/ledger_cost.json]
 
-The training is that of the quickstart (bundled Tatoeba, English to German), shorter: both costs come once, while the text
-is read for the first time, and do not grow with the minutes. So the share of the default quickstart is told too. Seconds
-are of the processor, of one thread: of the whole training, and of each part in the thread that does it.
+The training is that of the quickstart (bundled Tatoeba, English to German), shorter: both costs come once, while the
+text is read for the first time, and do not grow with the minutes. So the share of the default quickstart is told too.
+Seconds are of the processor, of one thread: of the whole training, and of each part in the thread that does it.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ import onehop.train.fit
 import onehop.train.prepare
 from onehop.config import read_toml
 from onehop.data.tatoeba import prepare
+from onehop.tasks import load_package
 from onehop.train import Silent, make_recipe, train
 
 LEDGER: tuple[tuple[Any, str], ...] = (
@@ -97,7 +98,8 @@ def measure(minutes: float, folder: Path) -> dict[str, Any]:
         "share_of_this_training": {name: round(part / whole, 5) for name, part in parts.items()},
         "share_of_default_quickstart": {name: round(part / (60 * default), 5) for name, part in parts.items()},
         "default_quickstart_minutes": default,
-        "told": [line for line in told.lines if line.startswith(("train:", "valid:", "check:"))],
+        "truncation": (load_package(trained.model).record or {})["truncation"],
+        "told": [line for line in told.lines if "sound" in line],
     }
 
 
@@ -112,8 +114,9 @@ def main() -> None:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     with tempfile.TemporaryDirectory() as name:
         result = measure(options.minutes, Path(name))
+    variables = "OMP_NUM_THREADS=1 RAYON_NUM_THREADS=1"
     result |= {
-        "command": f"OMP_NUM_THREADS=1 RAYON_NUM_THREADS=1 python benchmarks/ledger_cost.py --minutes {options.minutes:g}",
+        "command": f"{variables} python benchmarks/ledger_cost.py --minutes {options.minutes:g}",
         "commit": commit.stdout.strip(),
         "date": date.today().isoformat(),
         "machine": platform.machine(),

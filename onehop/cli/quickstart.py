@@ -56,6 +56,7 @@ def quickstart(
         "chrf_all": round(everything.chrf.value, 2),
         "lines": len(short),
         "lines_all": len(text.held_out),
+        "incomplete": everything.system.incomplete,
         "train_pairs": trained.num_pairs,
         "updates": trained.progress.update,
         "minutes": minutes,

@@ -214,8 +214,10 @@ def test_every_key_of_the_log_is_explained(after_tutorial: Path):
     first = {row["kind"]: row for row in reversed(log)}
     text = section(FILES, "`log.jsonl`")
     updates, evaluations = text.split("Rows of the kind `evaluation`")
+    evaluations, truncations = evaluations.split("Rows of the kind `truncation`")
     assert sorted(keys(updates)) == sorted(first["update"])
     assert sorted(keys(evaluations)) == sorted(first["evaluation"])
+    assert sorted(keys(truncations)) == sorted({*first["truncation"], "corpora"})  # of several files
 
 
 def test_every_key_of_the_quickstarts_report_is_explained():
