@@ -102,6 +102,8 @@ def main() -> None:
             train(make_recipe(tables, arguments.set), calibration, overwrite=True, listener=clock)
             recipe = load_recipe(calibration / "recipe.toml")  # with everything that was chosen for those minutes
             limits = {"max_minutes": None, "max_updates": round(60 * arguments.minutes / clock.seconds)}
+            if recipe.model["norm"] == "post":
+                limits["warmup"] = None  # depends on the number of updates, and was chosen for sixteen
             recipe = recipe.model_copy(
                 update={"train": recipe.train.model_copy(update={**limits, "evaluate_every": None})}
             )

@@ -134,7 +134,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("number", "how", "remedy"), FAILURES)
-@pytest.mark.parametrize(("place", "good"), [("/checkpoints/", 4), ("/.model.", 11)])
+@pytest.mark.parametrize(("place", "good"), [("/checkpoints/", 4), ("/.model.", 14)])
 def test_a_disk_that_fails_ends_a_run_with_one_message_and_it_goes_on_from_the_last_checkpoint(
     unharmed, tmp_path, monkeypatch, place, good, number, remedy, how
 ):
