@@ -41,7 +41,10 @@ class Sinusoidal(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.dim = dim
-        self.register_buffer("table", sinusoidal(torch.arange(self.TABLE), dim), persistent=False)
+        table = torch.empty(self.TABLE, dim)
+        if not table.is_meta:  # where only shapes are wanted, torch would load its compiler to tell that of a power
+            table = sinusoidal(torch.arange(self.TABLE), dim)
+        self.register_buffer("table", table, persistent=False)
 
     table: Tensor
 

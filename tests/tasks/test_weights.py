@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -117,3 +119,10 @@ def test_without_draws_a_model_still_has_its_tables_and_constants():
     norms = [module.weight for module in model.modules() if isinstance(module, nn.LayerNorm)]
     assert norms
     assert all(bool((weight == 1).all()) for weight in norms)
+
+
+def test_loading_a_package_does_not_load_torchs_compiler(trained):
+    """It would take as long as all the rest: torch imports it for some calls on the device without memory."""
+    code = "import sys, onehop; onehop.load(sys.argv[1]); print('torch._dynamo' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code, trained], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
