@@ -3,9 +3,11 @@
     python benchmarks/data_doctor.py [--data DATA] [--pairs 1000000] [--out benchmarks/results/data_doctor.json]
 
 Bundled Tatoeba, in its order (sorted by length, an English sentence several times in a row) and shuffled, is corrupted
-in four ways: a target line deleted, 50 pairs in a row exchanged, 1 % of the test pairs trained on, 0.5 % of the targets
-in mojibake; with `--data` (or ONEHOP_DATA) Multi30k as well, and more clean corpora. The million pairs are recombined
-from Tatoeba; each check of them runs in a process of its own, with one thread; seconds are of the processor.
+in six ways: a target line deleted, 50 pairs in a row exchanged, 1 % of the test pairs trained on, 0.5 % of the targets
+in mojibake, all targets in another order, all of them 40 lines too late; and given quotes and dashes that are right,
+of which nothing may be found. With `--data` (or ONEHOP_DATA) Multi30k as well, and more clean corpora. The million
+pairs are recombined from Tatoeba; each check of them runs in a process of its own, with one thread; seconds are of the
+processor.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from onehop.data.store import PairStore
 from onehop.data.tatoeba import pairs as tatoeba
 from onehop.data.tatoeba import split
 
+TYPOGRAPHY = ("„{}“ Viel Spaß“", "{} groß…", "«\u00a0{} désolé\u00a0»", "“{} NO SÉ…”", "{}")  # all of it correct
 SEEDS = range(2)
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the corpus before the deleted line
 CHILD = """
@@ -94,10 +97,16 @@ def corruptions(folder: Path, corpus: list[Pair], test: list[Pair]) -> dict[str,
         Pair(pair.source, pair.target.encode().decode("cp1252", "replace")) if n in broken else pair
         for n, pair in enumerate(corpus)
     ]
+    sources, targets = [pair.source for pair in corpus], [pair.target for pair in corpus]
+    mixed = draw.sample(targets, len(targets))
+    quoted = [TYPOGRAPHY[n % len(TYPOGRAPHY)].format(target) for n, target in enumerate(targets)]
     leaked = [*corpus, *draw.sample(test, max(1, len(test) // 100))]
     draw.shuffle(leaked)
     return {
         "deleted_line": deleted(folder, corpus),
+        "targets_mixed": found(checked(folder, [*map(Pair, sources, mixed)]), "unrelated-lines"),
+        "all_shifted_by_40": found(checked(folder, [*map(Pair, sources[40:], targets)]), "shifted-lines"),
+        "typography": found(checked(folder, [*map(Pair, sources, quoted)]), "mojibake"),
         "swapped_50": found(checked(folder, swapped), "swapped-sides"),
         "mojibake": {"corrupted": len(broken), **found(checked(folder, mojibake), "mojibake")},
         "leaked": {"corrupted": max(1, len(test) // 100), **found(checked(folder, leaked, test), "overlap")},

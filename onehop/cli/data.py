@@ -108,6 +108,8 @@ def _show(report: Report, written: dict[str, dict[str, int]] | None) -> None:
     from rich.text import Text
 
     out = Console(markup=False)
+    for name, columns in report.columns.items():
+        out.print(f"{name}: {', '.join(map(repr, columns))}", soft_wrap=True)
     sizes = ", ".join(f"{size:,} {split}" for split, size in report.pairs.items())
     table = Table(title=f"lines: {sizes}", title_justify="left")
     for column in ("finding", "split", "lines", "share", "what, where, and what to do"):

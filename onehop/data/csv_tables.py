@@ -13,6 +13,7 @@ from onehop.errors import DataError
 from onehop.files import read_lines
 
 Row = tuple[int, list[str]]  # the line it begins on, and its fields
+LONGEST = 1 << 30  # characters of a field; Python's own limit is 131,072
 QUOTES = 'Put text with commas or quotes in double quotes, and double those inside: "Yes, ""sir""."'
 
 
@@ -22,7 +23,7 @@ def read_csv(path: str | Path, columns: Columns) -> Iterator[Pair]:
     The first row is a header if its fields are names that tell which column is which, or if `columns` names some. An
     unquoted blank line gives an empty pair.
     """
-    rows = _rows(path)
+    rows = csv_rows(path)
     first = next(rows, None)
     if first is None:
         return
@@ -44,11 +45,17 @@ def read_csv(path: str | Path, columns: Columns) -> Iterator[Pair]:
 
 def csv_header(path: str | Path, columns: Columns) -> tuple[str, str] | None:
     """Return the names of the two columns, or None where there is no header."""
-    first = next(_rows(path), None)
+    first = next(csv_rows(path), None)
     return columns.find(first[1], f"{path}:1") if first else None
 
 
-def _rows(path: str | Path) -> Iterator[Row]:
+def csv_rows(path: str | Path) -> Iterator[Row]:
+    """Yield the rows of a CSV file, each with the line that it begins on.
+
+    Raises:
+        DataError: It is not CSV.
+    """
+    csv.field_size_limit(LONGEST)
     reader = csv.reader((line + "\n" for line in read_lines(path)), strict=True)
     while True:
         line = reader.line_num + 1

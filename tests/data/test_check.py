@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from onehop.data import Pair, PairStore
 from onehop.data.check import Input, Report, check_labels, check_pairs, check_store, clean, paragraph
-from onehop.data.check.encoding import mended
+from onehop.data.check.mojibake import Mojibake
 from onehop.data.check.text import STEM, Text
 from onehop.data.tatoeba import pairs, split
 from onehop.errors import DataError, FileError, OnehopError
@@ -50,9 +50,6 @@ def errors(report: Report) -> list[str]:
 
 def line(place: str) -> int:
     return int(place.rpartition(":")[2])
-
-
-# ------------------------------------------------------------------------------------------------ parallel text
 
 
 def test_sound_text_gives_no_error(tmp_path):
@@ -126,12 +123,124 @@ def test_mojibake_is_found_and_mended(tmp_path):
     assert "mojibake" in errors(report)
 
 
-@given(st.text(st.characters(codec="latin-1", min_codepoint=32), max_size=30))
-def test_what_was_read_as_latin_1_is_mended_and_what_was_not_is_left(text):
+TYPOGRAPHY = {
+    "German": ["„Viel Spaß“, sagte er", "Das war groß…", "Gruß – und Kuß", "‚Maß‘", "Er hieß Groß«", "Übung ist alles"],
+    "French": [
+        "Il dit\u00a0: «\u00a0désolé\u00a0»",
+        "voilà\u00a0!",
+        "l'amitié\u00a0»",
+        "À l’été…",
+        "« Ça va »",
+        "CAFÉ’S",
+    ],
+    "Spanish": ["¡NO SÉ…!", "¿Qué?», dijo", "Él respondió: «Sí»", "NIÑO”", "año 2°"],
+    "Portuguese": ["MAÇÃ”, disse", "NÃO…", "SÃO PAULO –", "irmã»", "ação"],
+}
+
+
+@pytest.mark.parametrize("language", TYPOGRAPHY)
+def test_good_typography_is_no_mojibake(language):
+    lines = TYPOGRAPHY[language]
+    for few in (lines, lines[:1], lines * 20):
+        known = Mojibake(few)
+        assert [known.mended(line) for line in few] == few
+
+
+@pytest.mark.parametrize("language", TYPOGRAPHY)
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
+def test_what_was_read_wrongly_is_mended_among_good_typography(language, encoding):
+    lines = [line for line in TYPOGRAPHY[language] for _ in range(20)]
+    broken = [line.encode().decode(encoding, "replace") for line in lines[::20]]
+    known = Mojibake([*lines, *broken])
+    right = sum(known.mended(wrong) == line for wrong, line in zip(broken, lines[::20], strict=True))
+    assert right >= sum("\ufffd" not in wrong for wrong in broken) - 1
+    assert [known.mended(line) for line in lines] == lines
+
+
+@given(st.text(st.sampled_from("abc .äöüßéèçñåøÉÖ"), max_size=30))
+def test_a_text_that_was_read_as_latin_1_is_mended(text):
     wrong = text.encode().decode("latin-1")
-    if mended(text) == text:
-        assert mended(wrong) == text or not text.isprintable()
-    assert mended(text.encode("ascii", "ignore").decode()) == text.encode("ascii", "ignore").decode()
+    assert Mojibake([wrong] * 20).mended(wrong) == text
+
+
+def test_mojibake_of_other_scripts_and_of_what_was_read_wrongly_twice_is_mended():
+    for text in (
+        "Где находится вокзал?",
+        "今日は天気がいい。",
+        "Πού είναι ο σταθμός;",
+        "Schöne Grüße",
+        "It’s “fine” – €5",
+    ):
+        once = text.encode().decode("latin-1")
+        twice = once.encode().decode("latin-1")
+        assert Mojibake([once] * 10).mended(once) == text
+        assert Mojibake([twice] * 10).mended(twice) == text
+
+
+def test_a_cleaned_copy_leaves_good_typography_alone(tmp_path):
+    rows = [
+        Pair(f"{pair.source} {n}", f"„{pair.target}“ Viel Spaß… {n} groß“") for n, pair in enumerate(corpus()[:2_000])
+    ]
+    diagnosis = check_pairs({"train": [written(tmp_path, "a", rows)]})
+    assert "mojibake" not in found(diagnosis.report)
+    assert clean(diagnosis, tmp_path / "clean")["train"]["repaired"] == 0
+    assert (tmp_path / "clean" / "a.de").read_text("utf-8") == (tmp_path / "a.de").read_text("utf-8")
+
+
+@pytest.mark.parametrize("offset", [4, 40, -7])
+def test_a_file_that_is_shifted_as_a_whole_is_found_however_far(tmp_path, offset):
+    rows = random.Random(0).sample(tatoeba(), 3_000)
+    targets = [pair.target for pair in rows]
+    targets = targets[-offset:] + targets[:-offset]
+    report = check_pairs({"train": [written(tmp_path, "a", [*map(Pair, [p.source for p in rows], targets)])]}).report
+    shifted = next(finding for finding in report.findings if finding.name == "shifted-lines")
+    assert shifted.severity == "error"
+    assert shifted.detail.endswith(f"n{offset:+d}")
+
+
+def test_targets_in_another_order_are_found(tmp_path):
+    rows = random.Random(0).sample(tatoeba(), 3_000)
+    targets = random.Random(1).sample([pair.target for pair in rows], len(rows))
+    mixed = [*map(Pair, [pair.source for pair in rows], targets)]
+    report = check_pairs({"train": [written(tmp_path, "a", mixed)]}).report
+    assert errors(report) == ["unrelated-lines"]
+    store = PairStore()
+    store.add(mixed, "a.tsv")
+    assert "does not look sound" in paragraph(check_store(store, []), len(mixed))
+
+
+def test_the_line_after_which_a_block_is_missing_is_named_and_by_how_many_lines(tmp_path):
+    rows = random.Random(0).sample(tatoeba(), 12_000)
+    targets = [pair.target for pair in rows]
+    del targets[5_000:5_010]
+    short = [*map(Pair, [pair.source for pair in rows[:-10]], targets)]
+    report = check_pairs({"train": [written(tmp_path, "a", short)]}).report
+    finding = next(finding for finding in report.findings if finding.name == "unrelated-lines")
+    assert abs(line(finding.lines[0]) - 5_001) <= 20
+    assert finding.detail.endswith("n-10")
+
+
+def test_single_words_and_labels_are_not_taken_for_strangers(tmp_path):
+    draw = random.Random(0)
+    words = ["".join(draw.choices("abcdefghijklmnop", k=draw.randrange(4, 12))) for _ in range(2_000)]
+    names = [Pair(word, " ".join(word.upper())) for word in words]
+    labels = [Pair(pair.source, draw.choice(("good", "bad"))) for pair in corpus()[:2_000]]
+    for rows in (names, labels):
+        report = check_pairs({"train": [written(tmp_path, "a", rows)]}).report
+        assert not {"unrelated-lines", "shifted-lines"} & set(found(report))
+
+
+def test_files_without_a_pair_are_an_error(tmp_path):
+    for name in ("a.en", "a.de"):
+        (tmp_path / name).write_text("", "utf-8")
+    report = check_pairs({"train": [Input(str(tmp_path / "a.en"), str(tmp_path / "a.de"))]}).report
+    assert errors(report) == ["no-pairs"]
+
+
+def test_a_cleaned_copy_counts_the_lines_whose_encoding_was_guessed(tmp_path):
+    (tmp_path / "a.tsv").write_bytes(b"A room.\tEin R\xe4um.\nA door.\tEine T\xc3\xbcr.\n")
+    diagnosis = check_pairs({"train": [Input(str(tmp_path / "a.tsv"))]})
+    assert clean(diagnosis, tmp_path / "clean")["train"]["converted"] == 1
 
 
 SPOILED = {
@@ -264,9 +373,6 @@ def test_words_are_runs_of_letters_or_single_characters_of_scripts_without_space
     assert len("character") > STEM
 
 
-# ------------------------------------------------------------------------------------------------ before a training
-
-
 def test_the_fast_part_finds_a_shift_in_a_sample(tmp_path):
     rows = tatoeba()[:40_000]
     targets = [pair.target for pair in rows]
@@ -295,9 +401,6 @@ def test_a_corpus_too_small_to_learn_from_is_not_judged_by_what_it_taught():
     report = check_store(store, [])
     assert errors(report) == []
     assert len(report.unchecked) == 2
-
-
-# ------------------------------------------------------------------------------------------------ labels
 
 
 def table(path: Path, rows: list[tuple[str, ...]]) -> Path:
@@ -351,9 +454,6 @@ def test_columns_are_named_or_found_and_others_are_an_error(tmp_path):
         check_labels(path)
     with pytest.raises(DataError, match="no column 'c'"):
         check_labels(path, label="c")
-
-
-# ------------------------------------------------------------------------------------------------ command line
 
 
 def test_the_command_exits_1_where_something_ruins_a_run_and_writes_a_copy(tmp_path):

@@ -18,6 +18,7 @@ from onehop.data.check.association import OFFSETS, REACH, Scores
 BLOCK = 16  # lines
 STRIP = 1_024 * BLOCK  # lines at once
 CHANGE = 60.0  # what a change of offset costs, in lines' worth of evidence
+NEAR = 3  # blocks on either side in which the line of a change is looked for
 FEWEST = 200  # lines that can be judged
 WEAKEST = 0.25  # margin of the best offset, in standard deviations, below which nothing is told
 NOWHERE = len(OFFSETS)
@@ -84,8 +85,10 @@ def stretches(scores: npt.NDArray[np.generic], strong: Strength) -> list[Stretch
     states = [int(course[0]), *(int(course[place]) for place in changes)]
     edges = [0]
     for place, before, after in zip(changes, states[:-1], states[1:], strict=True):
-        low, high = max(edges[-1], (int(place) - 3) * BLOCK), min(count, (int(place) + 3) * BLOCK)
+        near = NEAR * (8 if NOWHERE in (before, after) else 1)
+        low, high = max(edges[-1], (int(place) - near) * BLOCK), min(count, (int(place) + near) * BLOCK)
         part = _evidence(scores[low:high], strong.margin)
+        part[:, NOWHERE] += 0.25  # half way between lines that go together, 0.75, and those that do not, -0.25
         gain = np.concatenate([np.zeros(1), np.cumsum(part[:, before] - part[:, after])])
         edges.append(low + int(gain.argmax()))
     edges.append(count)

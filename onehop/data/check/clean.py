@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -14,11 +15,12 @@ from onehop.data.check.doctor import Diagnosis
 from onehop.data.check.encoding import repaired
 from onehop.data.check.examine import DROP, SWAP
 from onehop.data.check.inputs import Input, Tally
+from onehop.data.check.mojibake import Mojibake
 from onehop.data.pair import Pair
 from onehop.errors import FileError
 from onehop.files import new_folder, new_text
 
-COUNTS: tuple[str, ...] = ("kept", "dropped", "swapped", "repaired", "realigned")
+COUNTS: tuple[str, ...] = ("kept", "dropped", "swapped", "repaired", "realigned", "converted")
 MARGIN = 8  # lines on either side of where a shift begins or ends that are left out
 Row = tuple[int, Pair]  # number in the file, and the pair
 
@@ -47,11 +49,13 @@ def clean(diagnosis: Diagnosis, folder: str | Path) -> dict[str, dict[str, int]]
             counts: dict[str, int] = dict.fromkeys(COUNTS, 0)
             courses = diagnosis.splits[split].courses()
             verdicts, first = diagnosis.splits[split].verdicts, 0
+            spoilt = diagnosis.splits[split].lessons.spoilt
             for entry in inputs:
                 course = next((course for start, course in courses if start == first), [])
                 with ExitStack() as files:
                     outs = [files.enter_context(new_text(made / name)) for name in _names(entry, split, names)]
-                    first += _write(entry, course, verdicts[first:].tobytes(), outs, counts)
+                    own = Rows(verdicts[first:].tobytes(), course, spoilt)
+                    first += _write(entry, own, outs, counts)
             done[split] = counts
     return done
 
@@ -69,20 +73,35 @@ def _names(entry: Input, split: str, taken: set[str]) -> list[str]:
     return found
 
 
-def _write(entry: Input, course: list[Stretch], verdicts: bytes, outs: list[IO[str]], counts: dict[str, int]) -> int:
+@dataclass(frozen=True)
+class Rows:
+    """What was found out about the rows of a file.
+
+    Args:
+        verdicts: A byte for each.
+        course: How they are aligned.
+        spoilt: What of each side was read as another encoding.
+    """
+
+    verdicts: bytes
+    course: list[Stretch]
+    spoilt: tuple[Mojibake, Mojibake]
+
+
+def _write(entry: Input, known: Rows, outs: list[IO[str]], counts: dict[str, int]) -> int:
     """Write what is kept of a file; return how many pairs it has."""
-    size = 0
+    size, converted = 0, Tally()
 
     def numbered() -> Iterator[Row]:
         nonlocal size
-        for size, pair in enumerate(entry.pairs(Tally()), 1):
+        for size, pair in enumerate(entry.pairs(converted), 1):
             yield size - 1, pair
 
-    moved = any(part.offset != 0 for part in course)
+    moved = any(part.offset != 0 for part in known.course)
     kept = 0
-    for number, pair in _realigned(numbered(), course, counts) if moved else numbered():
-        verdict = verdicts[number]
-        new = Pair(*(repaired(side).replace("\n", " ") for side in pair))
+    for number, pair in _realigned(numbered(), known.course, counts) if moved else numbered():
+        verdict = known.verdicts[number]
+        new = Pair(*(repaired(*side).replace("\n", " ") for side in zip(pair, known.spoilt, strict=True)))
         if verdict & DROP or not (new.source.strip() and new.target.strip()):
             continue
         if verdict & SWAP:
@@ -96,6 +115,7 @@ def _write(entry: Input, course: list[Stretch], verdicts: bytes, outs: list[IO[s
             outs[0].write("\t".join(side.replace("\t", " ") for side in new) + "\n")
         kept += 1
     counts["kept"] += kept
+    counts["converted"] += converted.counts.get("not-utf-8", 0)
     counts["dropped"] += size - kept
     return size
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from onehop.data.check.beside import FEWEST
 from onehop.data.check.coverage import Coverage
 from onehop.data.check.examine import DROP, Examination
 from onehop.data.check.finding import Finding, Report, judge, ordered
@@ -95,7 +96,7 @@ def examined(parts: Sequence[Chunk]) -> Report:
 
 def _report(sizes: dict[str, int], findings: list[Finding], lessons: Lessons, more: list[str]) -> Report:
     checked, unchecked = [*CHECKED, *more], list[str]()
-    if not lessons.strong.enough:
+    if not (lessons.strong.enough or (lessons.sentences and sizes["train"] >= FEWEST)):
         checked.remove("alignment")
         unchecked.append("alignment: too few pairs, or no words that go together")
     if not lessons.sides.able:
@@ -114,6 +115,8 @@ def _learn(files: Sequence[Input]) -> Lessons:
 def _of_split(seen: Examination, near: bool) -> Iterator[Finding]:
     """Yield what was found inside of a split."""
     yield from seen.found.findings(seen.split, seen.size)
+    if not seen.size:
+        yield judge("no-pairs", seen.split, 0, 0, [])
     yield from seen.shifts()
     if seen.size and seen.split == "train":
         twice = repeats(seen.hashed.pairs())

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from onehop.data.check.alignment import Stretch, stretches
 from onehop.data.check.association import REACH, Words, rarest
+from onehop.data.check.beside import FEWEST, log_lengths, place_of
 from onehop.data.check.encoding import faults
 from onehop.data.check.finding import SHOWN, Finding, judge
 from onehop.data.check.inputs import Chunk, Places, Tally
@@ -37,6 +38,7 @@ class Examination:
         self._verdicts: list[npt.NDArray[np.uint8]] = []
         self._signatures: list[Signatures] = []
         self._scores: list[npt.NDArray[np.float16]] = []
+        self._lengths: list[npt.NDArray[np.uint8]] = []
         self._files: list[int] = []  # the number of each file's first pair
         self._file = ""
         self._tail: tuple[Words, Words] | None = None
@@ -63,7 +65,7 @@ class Examination:
         empty = (source.lengths == 0) | (target.lengths == 0)
         yield "empty-sides", empty, 0, DROP
         for side, lines in enumerate((chunk.sources, chunk.targets)):
-            for name, rows in faults(lines):
+            for name, rows in faults(lines, lessons.spoilt[side]):
                 yield name, rows, side, DROP * (name in ("replacement-characters", "lone-surrogates"))
         copied = (source.hashes == target.hashes) & (source.lengths > 0)
         letters = source.sums(source.scripts > 0, source.line_of) > 1
@@ -80,16 +82,18 @@ class Examination:
 
     def _align(self, chunk: Chunk) -> None:
         """Score the lines of which all neighbours are there."""
+        self._lengths.append(np.stack([log_lengths(text.lengths) for text in chunk.texts], 1))
+        if chunk.file != self._file:
+            self._files.append(chunk.first)
+            self._file, self._tail = chunk.file, None
         if not self.lessons.strong.enough:
             return
         counts = self.lessons.association.counts
         words = rarest(chunk.texts[0], counts[0]), rarest(chunk.texts[1], counts[1])
-        if chunk.file == self._file and self._tail:
+        context, both = 0, words
+        if self._tail:
             context = len(self._tail[0])
             both = tuple(np.concatenate([old, new]) for old, new in zip(self._tail, words, strict=True))
-        else:
-            self._files.append(chunk.first)
-            self._file, context, both = chunk.file, 0, words
         seen = self.lessons.seen(chunk.first - context, len(both[0])) & self._learnt
         found = self.lessons.association.scores(both[0], both[1], seen).astype(np.float16)
         # the last lines of the chunk before were scored without their neighbours in this one
@@ -99,29 +103,48 @@ class Examination:
         self._tail = both[0][-2 * REACH :], both[1][-2 * REACH :]
 
     def courses(self) -> list[tuple[int, list[Stretch]]]:
-        """Return, for each file, the number of its first pair and its stretches."""
+        """Return, for each file, the number of its first pair and its stretches, as the words tell them."""
         if not self._scores:
             return []
         self._scores = [np.concatenate(self._scores)]
-        ends = [*self._files[1:], len(self._scores[0])]
-        return [
-            (first, stretches(self._scores[0][first:end], self.lessons.strong))
-            for first, end in zip(self._files, ends, strict=True)
-        ]
+        return [(first, stretches(self._scores[0][first:end], self.lessons.strong)) for first, end in self._spans()]
 
     def shifts(self) -> Iterator[Finding]:
-        """Yield what is wrong with the alignment."""
+        """Yield what is wrong with the alignment: by words, and where they tell nothing by lengths."""
         shifted, unrelated = [], []
-        for first, course in self.courses():
-            moved = [(first + part.first, part) for part in course]
-            shifted += [pair for pair in moved if pair[1].offset]
-            unrelated += [pair for pair in moved if pair[1].offset is None]
+        self._lengths = [np.concatenate(self._lengths)] if self._lengths else []
+        for first, course in self.courses() or self._by_length():
+            for part in course:
+                moved = shifted if part.offset else unrelated
+                if part.offset != 0:
+                    moved.append((first + part.first, part))
+        certain = self.lessons.strong.enough or self.lessons.sides.able  # what looks alike may be talk and reply
         for name, parts in (("shifted-lines", shifted), ("unrelated-lines", unrelated)):
             if parts:
                 count = sum(part.last - part.first for _, part in parts)
                 lines = [self.places.where(number, 1) for number, _ in parts[:SHOWN]]
-                detail = "; ".join(map(_told, lines, [part for _, part in parts]))
-                yield judge(name, self.split, count, self.size, lines, detail)
+                told = [
+                    _told(where, part, self._hint(number, part))
+                    for where, (number, part) in zip(lines, parts[:SHOWN], strict=True)
+                ]
+                yield judge(name, self.split, count, self.size, lines, "; ".join(told), certain)
+
+    def _spans(self) -> Iterator[tuple[int, int]]:
+        """Yield the numbers of each file's first pair and of the one behind its last."""
+        yield from zip(self._files, [*self._files, self.size][1:], strict=True)
+
+    def _by_length(self) -> Iterator[tuple[int, list[Stretch]]]:
+        """Yield the stretch of each file of sentences that lengths show to be beside the wrong lines as a whole."""
+        for first, end in self._spans():
+            if self.lessons.sentences and end - first >= FEWEST:
+                yield first, [Stretch(0, end - first, place_of(self._lengths[0][first:end]))]
+
+    def _hint(self, number: int, part: Stretch) -> int | None:
+        """Return where the lines of a stretch belong that the words found no place for."""
+        size = part.last - part.first
+        if part.offset is not None or size < FEWEST:
+            return None
+        return place_of(self._lengths[0][number : number + size])
 
     # -------------------------------------------------------------------------------------------- verdicts
 
@@ -138,8 +161,9 @@ class Examination:
         return self._signatures[0] if self._signatures else np.zeros((0, 24), np.uint16)
 
 
-def _told(where: str, part: Stretch) -> str:
+def _told(where: str, part: Stretch, hint: int | None) -> str:
     lines = f"{part.last - part.first:,} lines from {where} on"
-    if part.offset is None:
+    if part.offset is None and not hint:
         return lines
-    return f"{lines}: source line n belongs to target line n{part.offset:+d}"
+    by = "" if part.offset else "by their lengths, "
+    return f"{lines}: {by}source line n belongs to target line n{part.offset or hint:+d}"

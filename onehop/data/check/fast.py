@@ -39,7 +39,8 @@ def paragraph(report: Report, total: int) -> str:
     share = f"{size:,} pairs" if size == total else f"{size:,} of {total:,} pairs"
     grave = [f for f in report.findings if f.severity == "error" or (f.severity == "warning" and f.share >= TOLD)]
     if not grave:
-        return f"data: looks sound (checked on {share}: {', '.join(report.checked)})"
+        without = "".join(f"; not {line}" for line in report.unchecked)
+        return f"data: looks sound (checked on {share}: {', '.join(report.checked)}{without})"
     told = "; ".join(
         f"{finding.count:,} {finding.kind.what} ({finding.name}" + (f", {finding.lines[0]})" if finding.lines else ")")
         for finding in grave

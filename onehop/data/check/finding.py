@@ -30,6 +30,7 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
+    "no-pairs": Kind("files without a pair", "Look whether these are the right files.", 0.0, 0),
     "unreadable": Kind("rows that no pair can be read from", "Mend or remove the rows.", 0.0),
     "line-count": Kind(
         "the two files differ in their number of lines",
@@ -79,6 +80,13 @@ KINDS: dict[str, Kind] = {
     "label-rare": Kind("labels with fewer than 5 rows", "Join them with others, or find more rows."),
     "label-leak": Kind(
         "a column that tells the label, or texts that hold its name", "Leave the column out of the input.", 0.9, 20
+    ),
+    "label-variants": Kind("labels that differ in case or blanks only", "Write each label in one way.", 0.0),
+    "label-nothing": Kind(
+        "labels such as nan or ?, which mean that there is none", "Label or remove the rows, unless it is a class."
+    ),
+    "label-values": Kind(
+        "labels nearly all of which are different", "Name the column with --label; numbers want a regression.", 0.5, 20
     ),
     "label-conflict": Kind("equal texts with different labels", "Decide on one label.", 0.05, 20),
     "bytes": Kind("pieces that are bytes of characters the tokenizer lacks", "Train a tokenizer.", 0.05, 20, "note"),
@@ -147,12 +155,14 @@ class Report:
         checked: What was looked for.
         findings: Gravest first.
         unchecked: What could not be looked for, and why.
+        columns: Of labelled text, the names of the columns that were taken: `label` and `text`.
     """
 
     pairs: dict[str, int]
     checked: list[str]
     findings: list[Finding]
     unchecked: list[str] = field(default_factory=list)
+    columns: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def sound(self) -> bool:
@@ -164,6 +174,7 @@ class Report:
         return {
             "sound": self.sound,
             "pairs": self.pairs,
+            "columns": self.columns,
             "checked": self.checked,
             "unchecked": self.unchecked,
             "findings": [finding.to_dict() for finding in self.findings],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections import Counter, defaultdict
@@ -14,7 +13,9 @@ import numpy as np
 from onehop.data.check.encoding import faults
 from onehop.data.check.finding import SHOWN, Finding, Report, judge, ordered
 from onehop.data.check.inputs import Chunk, Tally
+from onehop.data.check.mojibake import Mojibake
 from onehop.data.check.text import plain
+from onehop.data.csv_tables import csv_rows
 from onehop.errors import DataError, nearest
 from onehop.files import read_lines
 
@@ -22,7 +23,10 @@ Table = dict[str, list[str]]
 LABELS = re.compile(r"(.*[_ ])?(label|labels|class|category|target|sentiment|intent|gold|y)", re.IGNORECASE)
 TEXTS = re.compile(r"(.*[_ ])?(text|sentence|review|title|body|document|premise|hypothesis|question)\d?", re.IGNORECASE)
 RARE = 5  # rows of a label
+NOTHING = {"nan", "none", "null", "n/a", "na", "?", "-"}
+SURER, STRETCH = 0.8, 20  # share of the usual label's errors that a telling column mends; rows of a stretch of numbers
 TOLD = 0.99  # share of the rows whose label a column tells
+MOST_DIFFERENT = 0.5  # share of the rows with a label of their own from which these are no labels
 MOST_LABELS = 0.2  # labels that are more of the rows than this are values, not classes
 CHECKED = ["encoding", "empty texts", "labels", "leaking columns", "duplicates"]
 
@@ -52,7 +56,7 @@ def check_labels(path: str | Path, *, label: str = "", texts: Sequence[str] = ()
     bodies = list(map("\t".join, zip(*(table[name] for name in texts), strict=True)))
     places = [f"{path}:{line}" for line in lines]
     tally = Tally()
-    for kind, rows in faults(bodies):
+    for kind, rows in faults(bodies, Mojibake(bodies)):
         tally.rows(kind, Chunk("", 0, bodies, bodies, lambda row, _: places[row]), rows)
     findings = [*tally.findings("data", len(values)), *_of_labels(values, places), *_of_texts(values, bodies, places)]
     for name in table:
@@ -60,7 +64,8 @@ def check_labels(path: str | Path, *, label: str = "", texts: Sequence[str] = ()
             findings.append(
                 judge("label-leak", "data", round(share * len(values)), len(values), [], f"column {name!r}")
             )
-    return Report({"data": len(values)}, CHECKED, ordered(findings))
+    taken = {"label": [label], "text": [*texts]}
+    return Report({"data": len(values)}, CHECKED, ordered(findings), columns=taken)
 
 
 def _of_labels(values: list[str], places: list[str]) -> Iterator[Finding]:
@@ -70,6 +75,18 @@ def _of_labels(values: list[str], places: list[str]) -> Iterator[Finding]:
         yield judge("label-missing", "data", len(missing), len(values), missing[:SHOWN])
     if len(counts) == 1:
         yield judge("label-constant", "data", len(values), len(values), places[:1], f"always {next(iter(counts))!r}")
+    folded: defaultdict[str, set[str]] = defaultdict(set)
+    for value in counts:
+        folded[" ".join(value.casefold().split())].add(value)
+    for name, wrong in (
+        ("label-variants", {value for same in folded.values() if len(same) > 1 for value in same}),
+        ("label-nothing", {value for value in counts if value.lower() in NOTHING}),
+    ):
+        if wrong:
+            rows = [place for place, value in zip(places, values, strict=True) if value in wrong]
+            yield judge(name, "data", len(rows), len(values), rows[:SHOWN], ", ".join(map(repr, sorted(wrong)[:SHOWN])))
+    if len(counts) > MOST_DIFFERENT * len(values):
+        yield judge("label-values", "data", len(counts), len(values), [])
     rare = {value for value, count in counts.items() if count < RARE}
     if rare and len(counts) <= MOST_LABELS * len(values) + 2:
         rows = [place for place, value in zip(places, values, strict=True) if value in rare]
@@ -100,16 +117,30 @@ def _of_texts(values: list[str], bodies: list[str], places: list[str]) -> Iterat
 
 
 def _tells(column: list[str], values: list[str]) -> float:
-    """Return for what share of the rows the usual label of the column's value is right; 0 where that means nothing.
+    """Return for what share of the rows the column tells the label; 0 where it adds little to the usual label.
 
-    A column of which nearly every value is another one (a number of the row) tells nothing that could be learnt.
+    Values that repeat tell by themselves, numbers by the stretch that they lie in. A column of texts that are all
+    different tells nothing that could be learnt.
     """
-    if len(set(column)) > 0.5 * len(values) or len(set(values)) < 2:
+    size, usual = len(values), Counter(values).most_common(1)[0][1]
+    groups = column if len(set(column)) <= 0.5 * size else _ranked(column)
+    if not groups or usual == size:
         return 0.0
     by_value: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for value, label in zip(column, values, strict=True):
+    for value, label in zip(groups, values, strict=True):
         by_value[value][label] += 1
-    return sum(counts.most_common(1)[0][1] for counts in by_value.values()) / len(values)
+    right = sum(counts.most_common(1)[0][1] for counts in by_value.values())
+    return right / size if size - right <= (1 - SURER) * (size - usual) else 0.0
+
+
+def _ranked(column: list[str]) -> list[str]:
+    """Return the stretch of `STRETCH` rows, by size, that each number lies in; nothing where these are no numbers."""
+    try:
+        numbers = np.array([float(value) for value in column])
+    except ValueError:
+        return []
+    ranks = np.argsort(np.argsort(numbers, kind="stable"), kind="stable")
+    return [str(rank // STRETCH) for rank in ranks.tolist()]
 
 
 # ------------------------------------------------------------------------------------------------ reading
@@ -124,6 +155,8 @@ def _columns(table: Table, where: str, label: str, texts: Sequence[str]) -> tupl
     found = [label] if label else [name for name in table if LABELS.fullmatch(name) and name not in texts]
     if not found:
         raise DataError(f"no column of labels among: {', '.join(table)}", "Name it with --label.", where)
+    if len(found) > 1:
+        raise DataError(f"several columns may hold the labels: {', '.join(found)}", "Name one with --label.", where)
     others = [name for name in table if name != found[0]]
     if not others:
         raise DataError("one column where two are needed", "Give a text and a label for each row.", where)
@@ -160,16 +193,10 @@ def _fields(path: str | Path, ending: str) -> tuple[list[list[str]], list[int]]:
                 rows.append(line.split("\t"))
                 lines.append(number)
         return rows, lines
-    reader = csv.reader((line + "\n" for line in read_lines(path)), strict=True)
-    line = 1
-    try:
-        for row in reader:
-            if row:
-                rows.append(row)
-                lines.append(line)
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(f"not CSV: {error}", "Put text with commas or quotes in quotes.", f"{path}:{line}") from error
+    for line, fields in csv_rows(path):
+        if fields:
+            rows.append(fields)
+            lines.append(line)
     return rows, lines
 
 
