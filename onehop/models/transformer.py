@@ -230,6 +230,8 @@ def build_transformer(config: TransformerConfig, source_vocab: int, target_vocab
     output = nn.Linear(c.dim, target_vocab or source_vocab, bias=c.output_bias)
     for block in [*encoder, *decoder]:
         block.apply(_initialise)
+        if c.norm == "post":
+            block.apply(_quieten)
     if tying == "none":
         nn.init.normal_(output.weight, std=c.dim**-0.5)
     else:
@@ -281,6 +283,21 @@ def _initialise(module: nn.Module) -> None:
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
             nn.init.zeros_(module.bias)
+
+
+def _quieten(module: nn.Module) -> None:
+    """Draw what a sublayer adds smaller than Glorot does.
+
+    Post-LN halves the residual stream's share at each sublayer, and gradients with it, if a sublayer adds as much as
+    it read (Liu 2020, "Understanding the Difficulty of Training Transformers"). On Multi30k, 4 + 4 layers are after
+    800 updates at a loss of 3.04 instead of 4.03, and learn to look at the source at all.
+    """
+    if isinstance(module, Projections):
+        for each in (module.query, module.key, module.value):
+            nn.init.xavier_uniform_(each.weight, gain=2**-0.5)
+    elif isinstance(module, FeedForward):
+        for each in (module.up, module.down):
+            nn.init.uniform_(each.weight, -(each.in_features**-0.5), each.in_features**-0.5)
 
 
 PRESETS = {
