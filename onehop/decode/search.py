@@ -20,6 +20,8 @@ from onehop.decode.prefix import FREE, forced, joined, padded
 from onehop.decode.step import Step
 from onehop.errors import ModelError
 
+ROOM = 64  # tokens that memory is taken for at first; most hypotheses end long before their limit
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -110,7 +112,7 @@ class BeamSearch:
         self.finished.update({i: [] for i in ids})
         scores = torch.full((count, beams), -math.inf, device=device)
         scores[:, 0] = 0.0  # all beams of an example start equal, so only one may count
-        longest = max(self._tokens.size(2), max(limits, default=0))
+        longest = max(self._tokens.size(2), min(max(limits, default=0), ROOM))
         fresh = torch.zeros(count, beams, longest, dtype=torch.int64, device=device)
         old = torch.nn.functional.pad(self._tokens.to(device), [0, longest - self._tokens.size(2)])
         self._tokens = torch.cat([old, fresh])
@@ -146,6 +148,8 @@ class BeamSearch:
         self._finish(best, beam, word, at_end | full.unsqueeze(1))
         live, order = best.masked_fill(at_end, -math.inf).topk(beams)
         beam, word = beam.gather(1, order), word.gather(1, order)
+        if self._lengths.numel() and int(self._lengths.max()) == self._tokens.size(2):
+            self._tokens = torch.nn.functional.pad(self._tokens, [0, self._tokens.size(2)])
         tokens = self._tokens.gather(1, beam.unsqueeze(2).expand(-1, -1, self._tokens.size(2)))
         place = self._lengths.view(-1, 1, 1).expand(-1, beams, 1)
         self._tokens = tokens.scatter(2, place, word.unsqueeze(2))

@@ -21,7 +21,7 @@ LENGTH = 8  # bytes that hold the length of the header
 LONGEST = 1 << 22  # bytes of a header; a tensor takes about a hundred
 DIMENSIONS = 8
 BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
-REMEDY = "Copy the file again; do not use it if it comes from somebody you do not trust."
+REMEDY = "Copy the package again; do not use it if it comes from somebody you do not trust."
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,25 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
 
 from onehop.errors import FileError, ModelError, OnehopError
-from onehop.files import cache_folder, new_folder, write_text
+from onehop.files import cache_folder, new_folder, sha256, write_text
 from onehop.tasks.names import CARD, GOLDEN, JOINT, LARGEST, MANIFEST, SOURCE, TARGET, WEIGHTS
 
 PART = r"\w[\w.-]{0,95}"
 HUB_ID = re.compile(rf"({PART}/{PART})(?:@(\w[\w./-]{{0,95}}))?", re.ASCII)
 COMMIT = re.compile("[0-9a-f]{40}")
 SECONDS = 10  # that a server may take to answer, and for each further part of a file
+PATIENCE, SLOWEST = 30.0, 1024  # seconds, and then the bytes in each of them, without which a file is given up
+SHARE = 0.9  # of the disk's free space, which one file may take
+TRIES = 2  # for a file that does not come as the manifest says
 
 
 def hub_id(model: str) -> tuple[str, str | None] | None:
@@ -84,15 +90,20 @@ def _commit(repository: str, revision: str | None, named: str, reference: Path) 
 
 
 def _fill(folder: Path, repository: str, commit: str, named: str) -> None:
-    """Fetch the files that the manifest names, and the card if there is one; whether they are right the loader says."""
+    """Fetch the files that the manifest names, each with its hash, and the card if there is one."""
     _fetch(folder / MANIFEST, repository, commit, named)
     try:
-        files = json.loads((folder / MANIFEST).read_bytes())["files"]
+        files = dict(json.loads((folder / MANIFEST).read_bytes())["files"])
         wanted = [name for name in (GOLDEN, JOINT, SOURCE, TARGET, WEIGHTS) if name in files]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ModelError(f"no package of Onehop: its {MANIFEST} is none", "Name another model.", named) from error
     for name in wanted:
-        _fetch(folder / name, repository, commit, named)
+        for attempt in range(TRIES):
+            _fetch(folder / name, repository, commit, named)
+            if sha256(folder / name) == files[name]:
+                break
+            if attempt == TRIES - 1:  # nothing of it is kept, so that the next call begins again
+                raise ModelError(f"{name} came damaged: its hash does not fit", "Try again, or tell its owner.", named)
     try:
         _fetch(folder / CARD, repository, commit, named)
     except MissingError:
@@ -102,18 +113,30 @@ def _fill(folder: Path, repository: str, commit: str, named: str) -> None:
 def _fetch(path: Path, repository: str, commit: str, named: str) -> None:
     """Write one file of a commit to a path."""
     from huggingface_hub import get_session
-    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+    from huggingface_hub.utils import build_hf_headers
 
-    most = LARGEST.get(path.name, 1 << 50)
+    most = min(LARGEST.get(path.name, 1 << 50), int(SHARE * shutil.disk_usage(path.parent).free))
     with _told(named, path.name):
         session, url = cast("Any", get_session()), _url(repository, path.name, commit)
-        request = session.stream("GET", url, headers=build_hf_headers(), follow_redirects=True, timeout=SECONDS)
+        headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
+        request = session.stream("GET", url, headers=headers, follow_redirects=True, timeout=SECONDS)
+        began = time.monotonic()
         with request as response, open(path, "wb") as stream:
-            hf_raise_for_status(response)
-            for data in response.iter_bytes(1 << 20):
+            if response.status_code != HTTPStatus.OK:  # whose body is never read: it may have no end
+                raise _refused(response.status_code, response.headers.get("X-Error-Code", ""), path.name, named)
+            for data in response.iter_bytes():
                 stream.write(data)
                 if stream.tell() > most:
                     raise ModelError(f"{path.name} is larger than {most >> 20} MiB", "Do not use it.", named)
+                if (waited := time.monotonic() - began - PATIENCE) > 0 and stream.tell() < SLOWEST * waited:
+                    raise _unreachable(f"{path.name} comes at less than {SLOWEST} bytes a second", named)
+
+
+def _refused(status: int, code: str, name: str, named: str) -> ModelError:
+    """Return the error for an answer that is no file."""
+    if status == HTTPStatus.NOT_FOUND and code not in ("RepoNotFound", "RevisionNotFound"):
+        return MissingError(f"no package of Onehop: it has no {name}", "Name another model.", named)
+    return ModelError(f"the hub refused {name}: {code or 'status'} {status}", "Try again later.", named)
 
 
 def _url(repository: str, name: str, revision: str | None) -> str:

@@ -44,7 +44,7 @@ def find_drift(
     """
     for name, recorded in fingerprints.items():
         found = tokenizers[name].fingerprint()
-        parts = [part for part, value in found.items() if recorded.get(part, value) != value]
+        parts = [part for part, value in found.items() if recorded.get(part) != value]
         if parts:
             return f"{name} encodes otherwise than when the package was made: {', '.join(parts)} of the fixed text"
     try:

@@ -23,7 +23,10 @@ class DecodeConfig(Table):
     alpha: float = Field(default=0.6, ge=0, description="Exponent of wu.")
     min_length: int = Field(default=0, ge=0, description="Fewest target tokens.")
     max_length: int | None = Field(
-        default=None, ge=1, description="Most target tokens, end mark included; default: twice the source and 50."
+        default=None,
+        ge=1,
+        le=1 << 16,
+        description="Most target tokens, end mark included; default: twice the source and 50.",
     )
     stop: Literal["count", "bound"] = Field(
         default="count", description="When a search is over; see onehop.decode.Rules."
@@ -66,7 +69,9 @@ class DecodeConfig(Table):
 class TextLimits(Table):
     """What the model was trained on."""
 
-    max_length: int = Field(ge=1, description="Most tokens of a line, on either side, without the end mark.")
+    max_length: int = Field(
+        ge=1, le=1 << 20, description="Most tokens of a line, on either side, without the end mark."
+    )
     sentences: bool = Field(description="Whether its lines were single sentences, so that paragraphs are split.")
 
 

@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from onehop.data import Batch
-from onehop.errors import ConfigError, TrainingError
+from onehop.errors import ConfigError, OnehopError, TrainingError
 from onehop.files import Run, os_errors, write_text
+from onehop.tasks.manifest import read_manifest
 from onehop.tasks.package import new_package, save_package
 from onehop.train.averaging import Average, LastCheckpoints, MovingAverage, Newest, lent
 from onehop.train.card import model_card
@@ -178,7 +179,9 @@ class Fit:
 
     def _ended(self, alarm: Alarm) -> TrainingError:
         """Return the error that ends training."""
-        remedy = f"Begin anew, and {LOWER}. A checkpoint was written: --resume goes on from here."
+        remedy = (
+            f"{LOWER.capitalize()}, and begin anew; --resume goes on without this update, from the checkpoint here."
+        )
         return TrainingError(f"update {self.progress.update}: {alarm.text}", remedy, str(self.run.folder))
 
     def _batches(self) -> Iterator[Batch]:
@@ -282,9 +285,22 @@ class Fit:
             self._part = int(self._fraction() * EVALUATIONS)
             self._position = self.progress.position
             self.listener.tell(f"resumed after update {self.progress.update:,}")
+            self._keep_best()
         self.prepared.batches.seek(self.progress.position, self.progress.truncation)
-        self.progress.rows = _cut_log(self.run.log, self.progress.rows)
+        rows = _cut_log(self.run.log, self.progress.rows)
+        if rows < self.progress.rows:
+            self.listener.tell(f"warning: {self.run.log} has {rows:,} of {self.progress.rows:,} rows; the rest is lost")
+        self.progress.rows = rows
         self._whole = self.progress.rows > 0 and self.prepared.batches.whole
+
+    def _keep_best(self) -> None:
+        """Forget what the best update reached if its package is gone, so that the next evaluation writes one."""
+        if self.progress.best is not None:
+            try:
+                read_manifest(self.run.model, self.translator.task)
+            except OnehopError as error:
+                self.listener.tell(f"warning: {error.where}: {error.problem}; the package is written anew")
+                self.progress.best, self.progress.due = None, True
 
     def _write_whole(self) -> None:
         """Log what the length limit did to the training pairs, once all have been read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import sys
@@ -34,6 +35,14 @@ def run_record(given: Recipe, prepared: Prepared, run: Run, hashes: Mapping[str,
         "command": sys.argv,
         "given": relative_to(given, run.folder).model_dump(),
         **_trained(prepared, run.folder, hashes),
+        "tokenizers": {
+            side: hashlib.sha256(tokenizer.to_json().encode()).hexdigest()
+            for side, tokenizer in (
+                ("source", prepared.translator.source_tokenizer),
+                ("target", prepared.translator.target_tokenizer),
+            )
+        },
+        "sittings": [],
         "versions": versions(),
         "machine": {
             "processor": platform.processor() or platform.machine(),
@@ -133,6 +142,13 @@ def like(
     return make_recipe(tables, settings, str(model))
 
 
+def other_software(theirs: Mapping[str, str], threads: int | None) -> list[str]:
+    """Return in what another sitting's versions and threads were not those of this one."""
+    ours, here = versions(), torch.get_num_threads()
+    found = [f"{name} {theirs[name]}, here {ours.get(name)}" for name in theirs if theirs[name] != ours.get(name)]
+    return found + ([f"{threads} threads, here {here}"] if threads != here else [])
+
+
 def _as_many(data: Mapping[str, Any], files: Mapping[str, Sequence[str]]) -> bool:
     ours, theirs = (len(each.get("pairs") or each.get("source") or []) for each in (files, data))
     return ours == theirs
@@ -159,10 +175,7 @@ def _same_parent(init: str | None, digest: str | None, model: str) -> None:
 
 def _differences(manifest: Mapping[str, Any], record: Mapping[str, Any], tell: Callable[[str], None]) -> None:
     """Tell what keeps a repeated run from giving the same bits."""
-    ours, theirs = versions(), manifest["versions"]
-    found = [f"{name} {theirs[name]}, here {ours.get(name)}" for name in theirs if theirs[name] != ours.get(name)]
-    if record.get("threads") != (here := torch.get_num_threads()):
-        found.append(f"{record.get('threads')} threads, here {here}")
+    found = other_software(manifest["versions"], record.get("threads"))
     if record["recipe"]["train"]["max_minutes"]:
         found.append("limited by minutes")
     if found:

@@ -7,8 +7,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from onehop.errors import FileError
+from onehop.errors import FileError, OnehopError
 from onehop.files import Run, os_errors
+from onehop.tasks.manifest import read_manifest
+from onehop.tasks.translation import Translator
 from onehop.train.progress import averaged, check_checkpoint
 from onehop.train.recipe import TrainConfig
 
@@ -57,7 +59,7 @@ def last_good(run: Run, train: TrainConfig, tell: Callable[[str], None]) -> None
     else:
         if saved:
             problem = f"no checkpoint can be used; the newest is {_fault(saved[-1]) or 'whole, but its average is not'}"
-            raise FileError(problem, "Begin anew with --overwrite.", str(run.checkpoints))
+            raise FileError(problem, _instead(run), str(run.checkpoints))
         return
     for path in saved[place + 1 :]:
         aside = path.with_name(f"{path.name}.damaged")
@@ -65,9 +67,20 @@ def last_good(run: Run, train: TrainConfig, tell: Callable[[str], None]) -> None
         with os_errors(path, "move aside"):
             if aside.exists():
                 shutil.rmtree(aside)
+            for older in set(run.checkpoints.glob("*.damaged")) - {aside}:
+                shutil.rmtree(older)
             path.rename(aside)
     if place + 1 < len(saved):
         tell(f"the checkpoint before it is used: {saved[place]}")
+
+
+def _instead(run: Run) -> str:
+    """Return what is left to do where no checkpoint can be used."""
+    try:
+        read_manifest(run.model, Translator.task)
+    except OnehopError:
+        return "Begin anew with --overwrite."
+    return f"The model of its best update is whole: continue it in a new run, with --init {run.model}."
 
 
 def _with(run: Run, folder: Path, train: TrainConfig) -> list[Path]:

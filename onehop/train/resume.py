@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
-from onehop.errors import ConfigError, DataError, FileError
+from onehop.errors import ConfigError, DataError, FileError, ModelError, OnehopError
 from onehop.files import Run, os_errors
+from onehop.tasks.manifest import read_manifest
+from onehop.tasks.translation import Translator
 from onehop.train.fit import limit_reached
 from onehop.train.progress import Progress, load_progress
 from onehop.train.recipe import Recipe, found_from, make_recipe, relative_to
+from onehop.train.record import other_software
 
 LIMITS = {"max_updates", "max_minutes", "keep", "save_every", "patience"}  # of `train`: may differ when a run goes on
+TOLD = {"check"}  # of `data`: may differ, too, since it changes nothing but what is told
 
 
 def read_record(run: Run) -> dict[str, Any]:
@@ -41,7 +46,7 @@ def same_recipe(recipe: Recipe, record: dict[str, Any], run: Run) -> None:
 
 def _fixed(recipe: Recipe) -> dict[str, Any]:
     """Return what may not change; a setting of the model that is None is as good as left out."""
-    tables = recipe.model_dump(exclude={"train": LIMITS})
+    tables = recipe.model_dump(exclude={"train": LIMITS, "data": TOLD})
     return {**tables, "model": {key: value for key, value in tables["model"].items() if value is not None}}
 
 
@@ -58,15 +63,53 @@ def resumed(recipe: Recipe, record: dict[str, Any], run: Run) -> Recipe:
     limits = {key: getattr(recipe.train, key) for key in LIMITS}
     if not (limits["max_updates"] or limits["max_minutes"]):
         limits["max_updates"] = resolved.train.max_updates
-    return resolved.model_copy(update={"train": resolved.train.model_copy(update=limits)})
+    data = resolved.data.model_copy(update={key: getattr(recipe.data, key) for key in TOLD})
+    return resolved.model_copy(update={"train": resolved.train.model_copy(update=limits), "data": data})
+
+
+def continued(entry: dict[str, Any], record: dict[str, Any], run: Run, tell: Callable[[str], None]) -> None:
+    """Refuse to go on with another text or vocabulary than the run began with; tell other versions and threads.
+
+    Args:
+        entry: What `run.json` will hold; gets what the run was given, and the sittings so far.
+        record: What it holds.
+        run: The run.
+        tell: Hears of what may change the last digits.
+    """
+    entry["given"] = record["given"]
+    entry["sittings"] = list(record.get("sittings", []))
+    if not run.saved():
+        return
+    same_data(entry, record, run)
+    then, threads = record.get("versions", {}), record.get("machine", {}).get("threads")
+    if record.get("tokenizers", entry["tokenizers"]) != entry["tokenizers"]:
+        made = ", ".join(f"{name} {number}" for name, number in then.items())
+        remedy = f"Use what it began with ({made}), or begin anew with --overwrite."
+        raise DataError("the text gives another vocabulary than the one this run began with", remedy, str(run.folder))
+    if other := other_software(then, threads):
+        entry["sittings"].append({"versions": then, "threads": threads})
+        tell(f"resume: the weights may differ in the last digits: begun with {'; '.join(other)}")
 
 
 def same_data(entry: dict[str, Any], record: dict[str, Any], run: Run) -> None:
     """Refuse to go on with other text than the run began with: its tokens would mean something else."""
     changed = [file for file, digest in entry["data"].items() if record["data"].get(file) != digest]
-    if changed and run.saved():
+    if changed:
         remedy = "Put back what the run began with, or begin anew with --overwrite."
         raise DataError(f"not the data this run began with: {', '.join(changed)} changed", remedy, str(run.folder))
+
+
+def whole_package(run: Run) -> None:
+    """Refuse to call a run finished whose package is not there, or not what was written.
+
+    Raises:
+        ModelError: So it is.
+    """
+    try:
+        read_manifest(run.model, Translator.task)
+    except OnehopError as error:
+        problem = f"the run is finished, but its package cannot be used: {error.problem}"
+        raise ModelError(problem, "Copy it here again, or begin anew with --overwrite.", error.where) from error
 
 
 def finished(recipe: Recipe, run: Run) -> Progress | None:

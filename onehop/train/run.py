@@ -22,7 +22,7 @@ from onehop.train.progress import Progress
 from onehop.train.recipe import FILES, Recipe, load_recipe, relative_to, to_toml
 from onehop.train.record import data_hashes, package_record, run_record
 from onehop.train.recover import last_good, leftover, tidy
-from onehop.train.resume import finished, read_record, resumed, same_data, same_recipe
+from onehop.train.resume import continued, finished, read_record, resumed, same_recipe, whole_package
 from onehop.train.tensorboard import boards, needs_tensorboard
 
 try:
@@ -81,12 +81,15 @@ def train(
         with _alone(run):
             tidy(run)
             last_good(run, recipe.train, listener.tell)
+        if run.saved() and not run.record.is_file():
+            raise FileError("missing: nothing tells what this run was", "Put it back, or begin anew.", str(run.record))
     before = read_record(run) if resume and run.record.is_file() else None
     _refuse_data(recipe, run, overwrite)
     given = recipe
     if before:
         same_recipe(recipe, before, run)
         if progress := finished(recipe, run):
+            whole_package(run)
             return Trained(run.model, progress, before["pairs"])
         recipe = resumed(recipe, before, run)
     if recipe.train.tensorboard:
@@ -98,8 +101,7 @@ def train(
         hashes = data_hashes(prepared.recipe)
         entry = run_record(given, prepared, run, hashes)
         if before:
-            same_data(entry, before, run)
-            entry["given"] = before["given"]
+            continued(entry, before, run, listener.tell)
         write_text(run.recipe, to_toml(relative_to(prepared.recipe, run.folder)))
         write_text(run.record, to_json(entry))
         progress = _fit(Fit(prepared, run, heard, package_record(prepared, run, hashes), device))

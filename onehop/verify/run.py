@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
+from typing import Any
 
-from onehop.errors import ConfigError
+from onehop.errors import ConfigError, ModelError
 from onehop.tasks import Package, Precision, Translator, convert
 from onehop.verify.numeric import batched, cached, packed, searched
 from onehop.verify.report import Check, Report
@@ -31,7 +34,6 @@ def verify(
 
     Raises:
         ConfigError: `precision` or `full` does not go with how the weights are stored.
-        ModelError: The model cannot be used at all: its golden lines are none, or its scores are not numbers.
 
     Example:
         >>> report = verify(onehop.tasks.load_package("runs/first"), precision="float16")
@@ -40,16 +42,24 @@ def verify(
     """
     _fit(package, precision, full)
     began = time.monotonic()
-    golden = golden_lines(package)  # first, since it refuses what is no golden line
     lines = lines or fixed_lines(package)
     subject = Subject(package.translator, lines)
-    checks = [golden, *(check(subject) for check in CHECKS), round_trip(package)]
-    checks.append(_precision(subject, package, precision, full))
+    checks = [_done(golden_lines, package), *(_done(check, subject) for check in CHECKS), round_trip(package)]
+    checks.append(_done(lambda subject: _precision(subject, package, precision, full), subject))
     path = str(package.path or "")
     return Report(
         path, package.translator.task, package.precision, lines.name, len(lines), lines.dropped, lines.cut,
         tuple(checks), time.monotonic() - began,
     )  # fmt: skip
+
+
+def _done(check: Callable[[Any], Check], subject: Any) -> Check:
+    """Return a check's result; a model whose scores are no numbers fails it."""
+    try:
+        return check(subject)
+    except ModelError as error:
+        name = check.__name__.replace("_", " ") if check.__name__ != "<lambda>" else "precision"
+        return Check(name, "", 0.0, math.inf, detail=error.problem)
 
 
 def _fit(package: Package, precision: Precision | None, full: Translator | None) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,6 +25,8 @@ class Hub(ThreadingHTTPServer):
     """A hub with one repository, `somebody/numbers`, whose revisions main and v1 are one commit."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
+        self.endless: dict[str, int] = {}  # files whose body has no end, and the status it comes with
+        self.dripping = False  # whether a byte comes each tenth of a second
         self.files, self.asked, self.headers = files, [], {"X-Repo-Commit": COMMIT, "ETag": '"../../../evil"'}
         super().__init__(("127.0.0.1", 0), _Answers)
 
@@ -48,17 +51,25 @@ class _Answers(BaseHTTPRequestHandler):
         owner, name, _, revision, file = (parts + [""] * 5)[:5]
         known = f"{owner}/{name}" == "somebody/numbers" and revision in ("main", "v1", COMMIT)
         data = self.server.files.get(file) if known else None
-        self.send_response(404 if data is None else 200)
+        endless = self.server.endless.get(file)
+        self.send_response(404 if data is None else endless or 200)
         if not known:
             self.send_header("X-Error-Code", "RepoNotFound" if name != "numbers" else "RevisionNotFound")
         elif data is None:
             self.send_header("X-Error-Code", "EntryNotFound")
         for key, value in self.server.headers.items():
             self.send_header(key, value)
-        self.send_header("Content-Length", str(len(data or b"")))
+        if not endless:
+            self.send_header("Content-Length", str(len(data or b"")))
         self.end_headers()
-        if body and data:
-            self.wfile.write(data)
+        with contextlib.suppress(ConnectionError):  # the client may have heard enough
+            while body and endless:
+                self.wfile.write(bytes(1 << 16))
+            for byte in (data or b"") if body and self.server.dripping else b"":
+                self.wfile.write(bytes([byte]))
+                time.sleep(0.1)
+            if body and data:
+                self.wfile.write(data)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
@@ -162,7 +173,38 @@ def test_a_server_that_sends_another_commit_than_was_asked_for_is_refused(server
 
 def test_a_file_that_was_changed_on_the_hub_is_found(server, tmp_path):
     server.files["model.safetensors"] = server.files["model.safetensors"][:-1] + b"\x7f"
-    assert "model.safetensors: changed since it was written" in load("somebody/numbers", tmp_path, server.url)["error"]
+    assert "model.safetensors came damaged" in load("somebody/numbers", tmp_path, server.url)["error"]
+
+
+def test_what_came_damaged_is_not_kept_and_is_asked_for_twice(server, tmp_path):
+    whole = server.files["model.safetensors"]
+    server.files["model.safetensors"] = whole[: len(whole) // 2]
+    assert "error" in load("somebody/numbers", tmp_path, server.url)
+    assert not list((tmp_path / "cache/hub").rglob("*.safetensors"))
+    assert sum(path.endswith("model.safetensors") for path in server.asked) == 2
+    server.files["model.safetensors"] = whole
+    assert "text" in load("somebody/numbers", tmp_path, server.url)
+
+
+@pytest.mark.parametrize("status", [200, 404, 500])
+def test_an_answer_without_an_end_is_given_up(server, tmp_path, monkeypatch, status):
+    monkeypatch.setattr(hub, "PATIENCE", 0.2)
+    monkeypatch.setattr(hub, "SLOWEST", 1 << 30)
+    monkeypatch.setitem(hub.LARGEST, "tokenizer.json", 1 << 20)
+    server.endless["tokenizer.json"] = status
+    assert "error" in load("somebody/numbers", tmp_path, server.url)
+    assert not list((tmp_path / "cache/hub").rglob("tokenizer.json"))
+
+
+def test_a_file_that_comes_too_slowly_is_given_up(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(hub, "PATIENCE", 0.2)
+    server.dripping = True
+    assert "comes at less than" in load("somebody/numbers", tmp_path, server.url)["error"]
+
+
+def test_a_file_larger_than_the_disk_is_not_begun_to_be_kept(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(hub, "SHARE", 1e-9)
+    assert "is larger than" in load("somebody/numbers", tmp_path, server.url)["error"]
 
 
 @pytest.mark.parametrize(

@@ -316,7 +316,7 @@ def _header(change: Callable[[dict], None]) -> Callable[[bytes], bytes]:
 def test_a_header_that_does_not_fit_its_file_is_refused_before_anything_is_read_by_it(model, change):
     (model / WEIGHTS).write_bytes(change((model / WEIGHTS).read_bytes()))
     rehash(model)
-    refused(model, f"{WEIGHTS}: not a safetensors file, or damaged", "Copy the file again")
+    refused(model, f"{WEIGHTS}: not a safetensors file, or damaged", "Copy the package again")
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, GOLDEN, JOINT, MANIFEST])

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from onehop.errors import ConfigError, DataError, FileError, Stopped
+import onehop
+from onehop.errors import ConfigError, DataError, FileError, ModelError, Stopped
 from onehop.files import Run, to_json
 from onehop.train import Silent, Trained, train
 from onehop.train.progress import load_progress
@@ -241,9 +242,78 @@ def test_where_no_checkpoint_is_whole_there_is_one_error_and_nothing_is_moved(fi
     run = Run(shutil.copytree(whole, whole.with_name("none")))
     for folder in run.saved():
         break_file(folder / "weights.safetensors", "cut")
-    with pytest.raises(FileError, match=r"(?s)checkpoints: no checkpoint can be used; .*--overwrite"):
+    with pytest.raises(FileError, match=r"(?s)checkpoints: no checkpoint can be used; .*--init .*model"):
         train(recipe(pairs, max_updates=5, save_every=2), run.folder, resume=True)
     assert [path.name for path in run.saved()] == ["000002", "000004", "000005"]
+    shutil.rmtree(run.model)
+    with pytest.raises(FileError, match=r"(?s)checkpoints: no checkpoint can be used; .*--overwrite"):
+        train(recipe(pairs, max_updates=5, save_every=2), run.folder, resume=True)
+
+
+def test_of_damaged_checkpoints_the_last_is_kept(five):
+    pairs, whole = five
+    run = Run(shutil.copytree(whole, whole.with_name("twice")))
+    for folder in run.saved()[1:]:
+        break_file(folder / "weights.safetensors", "cut")
+    train(recipe(pairs, max_updates=5, save_every=2), run.folder, resume=True)
+    assert len(list(run.checkpoints.glob("*.damaged"))) == 1
+
+
+def test_checkpoints_without_the_record_of_their_run_are_refused(five):
+    pairs, whole = five
+    run = Run(shutil.copytree(whole, whole.with_name("unrecorded")))
+    run.record.unlink()
+    with pytest.raises(FileError, match=r"run\.json: missing: nothing tells what this run was"):
+        train(recipe(pairs, max_updates=6, save_every=2, seed=7), run.folder, resume=True)
+
+
+def test_another_vocabulary_is_refused_and_other_versions_and_threads_are_told(five):
+    pairs, whole = five
+    run = Run(shutil.copytree(whole, whole.with_name("elsewhere")))
+    record = json.loads(run.record.read_text())
+    record["versions"]["torch"], record["machine"]["threads"] = "2.11.0", 64
+    run.record.write_text(to_json(record))
+    heard = Heard()
+    train(recipe(pairs, max_updates=6, save_every=2), run.folder, resume=True, listener=heard)
+    assert any("begun with torch 2.11.0, here " in text and "64 threads, here" in text for text in heard.told)
+    record = json.loads(run.record.read_text())
+    assert record["sittings"][0]["versions"]["torch"] == "2.11.0"
+    record["tokenizers"]["target"] = "0" * 64
+    run.record.write_text(to_json(record))
+    with pytest.raises(DataError, match="another vocabulary than the one this run began with"):
+        train(recipe(pairs, max_updates=7, save_every=2), run.folder, resume=True)
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_finished_run_without_its_package_is_not_called_finished(five, damage):
+    pairs, whole = five
+    run = Run(shutil.copytree(whole, whole.with_name(f"no-model-{damage}")))
+    break_file(run.model / "onehop.json", damage)
+    with pytest.raises(ModelError, match="the run is finished, but its package cannot be used"):
+        train(recipe(pairs, max_updates=5, save_every=2), run.folder, resume=True)
+    heard = Heard()
+    train(recipe(pairs, max_updates=7, save_every=2), run.folder, resume=True, listener=heard)
+    assert any("the package is written anew" in text for text in heard.told)
+    assert onehop.load(run.folder).translate(["One."])
+
+
+def test_rows_that_the_log_lost_are_told(five):
+    pairs, whole = five
+    run = Run(shutil.copytree(whole, whole.with_name("short-log")))
+    rows = run.log.read_text().split("\n")
+    run.log.write_text("\n".join(rows[:3]) + "\n")
+    heard = Heard()
+    train(recipe(pairs, max_updates=6, save_every=2), run.folder, resume=True, listener=heard)
+    assert any(f"has 3 of {len(rows) - 1} rows" in text for text in heard.told)
+
+
+def test_the_look_at_the_data_may_be_left_out_when_a_run_goes_on(five):
+    pairs, whole = five
+    run = shutil.copytree(whole, whole.with_name("unchecked"))
+    heard, wanted = Heard(), recipe(pairs, max_updates=6, save_every=2)
+    data = wanted.data.model_copy(update={"check": False})
+    train(wanted.model_copy(update={"data": data}), run, resume=True, listener=heard)
+    assert not any(text.startswith("data: looks") for text in heard.told)
 
 
 def test_a_mean_of_checkpoints_is_resumed_from_before_a_damaged_one_that_it_needs(pairs, tmp_path):

@@ -177,6 +177,15 @@ def test_what_is_no_golden_line_makes_a_model_unusable(change, trained, tmp_path
         verify(load_package(folder))
 
 
+def test_weights_that_are_no_numbers_fail_the_checks(trained):
+    package = load_package(trained)
+    with torch.no_grad():
+        next(package.translator.model.parameters()).fill_(float("nan"))
+    report = verify(package, few(package))
+    assert {"golden lines", "batched"} <= {name.split(" =")[0] for name in failed(report)}
+    assert all("not numbers" in check.detail for check in report.checks if check.name == "golden lines")
+
+
 def test_rounding_that_is_too_coarse_fails(trained, tmp_path, monkeypatch):
     package, exact = load_package(trained), weights_module.quantise
 
