@@ -39,7 +39,10 @@ class Architecture:
     axes: Mapping[str, tuple[Any, ...]]
 
 
-ARCHITECTURES = {"transformer": "onehop.models.transformer:ARCHITECTURE"}
+ARCHITECTURES = {
+    "transformer": "onehop.models.transformer:ARCHITECTURE",
+    "recurrent": "onehop.models.recurrent:ARCHITECTURE",
+}
 
 
 def names() -> list[str]:

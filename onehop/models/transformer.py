@@ -25,7 +25,7 @@ from onehop.nn.dropout import Dropout, word_dropout
 from onehop.nn.embedding import TokenEmbedding
 from onehop.nn.feedforward import FeedForward
 from onehop.nn.interfaces import Memory, Source
-from onehop.nn.masks import Mask, padding
+from onehop.nn.masks import Mask, padding, places
 from onehop.nn.positions import Sinusoidal
 from onehop.nn.state import KV, Slots, State, static
 
@@ -196,11 +196,9 @@ class Transformer(nn.Module):
 
 def _positions(tokens: Tensor, segments: Tensor | None) -> Tensor:
     """Count from 0 in each row, or in each segment of a packed one."""
-    places = torch.arange(tokens.size(1), device=tokens.device).expand(tokens.shape[:2])
-    if segments is None:
-        return places
-    begins = F.pad(segments[:, 1:] != segments[:, :-1], [1, 0], value=True)
-    return places - torch.where(begins, places, 0).cummax(1).values
+    if segments is not None:
+        return places(segments)
+    return torch.arange(tokens.size(1), device=tokens.device).expand(tokens.shape[:2])
 
 
 def _source_mask(lengths: Tensor | None, queries: Tensor | None, keys: Tensor | None, size: int) -> Mask:

@@ -107,9 +107,4 @@ class DecoderBlock(nn.Module):
         return self.attention(q, held[0].filled(slots.size + y.size(1)), mask)
 
     def _read(self, y: Tensor, memory: KV, mask: Mask, positions: Tensor) -> Tensor:
-        """Cross-attention: beams of one example become more queries over one copy of its source."""
-        examples = memory.keys.size(0)
-        if examples == y.size(0):
-            return self.cross(self.cross.query(y, positions), memory, mask)
-        queries = self.cross.query(y.reshape(examples, -1, y.size(2)), positions.reshape(examples, -1))
-        return self.cross(queries, memory, mask).view_as(y)
+        return self.cross.read(y, memory, mask, positions)

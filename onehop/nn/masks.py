@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 class Mask:
@@ -22,6 +23,9 @@ class Mask:
         bias: float, broadcastable to `(B, H, T, S)`: added to the scores.
         start: `(B,)` int64: the slot of each row's first query; None for slot 0, or for `size`, when given.
         size: The slot of the first query where all rows agree.
+        centres: `(B, T)`: where in its source each query looks; keys at most `window` from there are read, in place of
+            those around its own slot.
+        gaussian: `(B, T)` float: weights are multiplied by `exp(-(s - centre)^2 / 2 sigma^2)`, sigma = `window` / 2.
     """
 
     def __init__(
@@ -34,11 +38,42 @@ class Mask:
         bias: Tensor | None = None,
         start: Tensor | None = None,
         size: int = 0,
+        centres: Tensor | None = None,
+        gaussian: Tensor | None = None,
     ) -> None:
         self.lengths, self.causal, self.window = lengths, causal, window
         self.segments, self.bias, self.start, self.size = segments, bias, start, size
+        self.centres, self.gaussian = centres, gaussian
         self._dense: dict[tuple[int, int], tuple[Tensor | None, Tensor | None]] = {}
         self._additive: dict[tuple[int, int, torch.dtype], Tensor] = {}
+
+    def around(self, centres: Tensor, window: int, gaussian: Tensor | None = None) -> Mask:
+        """Return this mask, narrowed to `window` positions around `centres (B, T)`; see the arguments of the class."""
+        return Mask(
+            lengths=self.lengths, causal=self.causal, window=window, segments=self.segments, bias=self.bias,
+            start=self.start, size=self.size, centres=centres, gaussian=gaussian,
+        )  # fmt: skip
+
+    def key_lengths(self, queries: Tensor, size: int) -> Tensor:
+        """Return `(B, T)` int64: how many of `size` keys are real for each of `queries (B, T)`, any tensor of them."""
+        if self.segments is not None:
+            query, key = self.segments
+            return (query.unsqueeze(2) == key.unsqueeze(1)).sum(2)
+        if self.lengths is None:
+            return torch.full(queries.shape[:2], size, dtype=torch.int64, device=queries.device)
+        return self.lengths.unsqueeze(1).expand(queries.shape[:2])
+
+    def prior(self, S: int) -> Tensor | None:
+        """Return the factor `(B, 1, T, S)` that weights are multiplied by, if there is one."""
+        if self.gaussian is None or self.window is None:
+            return None
+        away = self._places(S, self.gaussian.device) - self.gaussian.unsqueeze(-1)
+        return (-2 * (away / self.window).square()).exp().unsqueeze(1)
+
+    def _places(self, S: int, device: torch.device) -> Tensor:
+        """Return where each key stands in its source, broadcastable to `(B, T, S)`."""
+        keys = torch.arange(S, device=device)
+        return keys if self.segments is None else places(self.segments[1]).unsqueeze(1)
 
     def is_causal_square(self, T: int, S: int) -> bool:
         """Whether the mask is the plain lower triangle, which every kernel knows."""
@@ -74,7 +109,10 @@ class Mask:
         if self.lengths is not None:
             conditions.append((keys < self.lengths.unsqueeze(1))[:, None, None])  # (B, 1, 1, S)
         hides = self.causal and (self.start is not None or self.size + 1 < S)  # something, from the first query
-        if hides or self.window is not None:
+        if self.centres is not None and self.window is not None:
+            away = self._places(S, device) - self.centres.detach().unsqueeze(-1)
+            conditions.append((away.abs() <= self.window).unsqueeze(-3))
+        elif hides or self.window is not None:
             queries = torch.arange(T, device=device) + (self.size if self.start is None else self.start.unsqueeze(1))
             distance = (queries.unsqueeze(-1) - keys).unsqueeze(-3)  # (1, T, S), or (B, 1, T, S) with start
             if self.causal:
@@ -90,6 +128,13 @@ class Mask:
         for condition in conditions[1:]:
             allowed = allowed & condition
         return allowed if allowed.dim() == 4 else allowed.unsqueeze(0)
+
+
+def places(segments: Tensor) -> Tensor:
+    """Count from 0 in each segment of `segments (B, S)`, int64."""
+    numbers = torch.arange(segments.size(1), device=segments.device).expand(segments.shape)
+    begins = F.pad(segments[:, 1:] != segments[:, :-1], [1, 0], value=True)
+    return numbers - torch.where(begins, numbers, 0).cummax(1).values
 
 
 def padding(lengths: Tensor | None, size: int) -> Tensor | None:

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from onehop.config import SettingsError, Table, override, read_toml, validate
 from onehop.data.columns import Columns
 from onehop.errors import ConfigError
+from onehop.files import os_errors
 from onehop.models.registry import configure
 from onehop.tasks.folders import bundled
 from onehop.tasks.settings import DecodeConfig, PairLong
@@ -286,7 +287,8 @@ def _expanded(file: str) -> str:
 def _tidy(path: Path) -> str:
     """Return a path without `..`, unless a link makes that another file."""
     short = os.path.normpath(path)
-    return short if os.path.realpath(short) == os.path.realpath(path) else str(path)
+    with os_errors(path, "look for a file that the recipe names"):
+        return short if os.path.realpath(short) == os.path.realpath(path) else str(path)
 
 
 def relative_to(recipe: Recipe, folder: Path) -> Recipe:

@@ -43,7 +43,7 @@ class Plan:
         return 6 * (encoder + decoder + self.vocab_size * m["dim"])
 
 
-def _shape(dim: int, ffn_dim: int, num_heads: int, layers: int, dropout: float) -> dict[str, Any]:
+def _shape(dim: int, ffn_dim: int, num_heads: int, layers: int, dropout: float, norm: str = "pre") -> dict[str, Any]:
     return {
         "dim": dim,
         "ffn_dim": ffn_dim,
@@ -51,17 +51,17 @@ def _shape(dim: int, ffn_dim: int, num_heads: int, layers: int, dropout: float) 
         "num_encoder_layers": layers,
         "num_decoder_layers": layers,
         "dropout": dropout,
-        "norm": "pre",
+        "norm": norm,
     }
 
 
 PLANS = (
     Plan(
-        10_000, _shape(128, 256, 4, 3, 0.3), 2_000, 1_000, 200, 100,
+        10_000, _shape(128, 256, 4, 4, 0.3, "post"), 2_000, 1_000, 200, 100,
         "little text: a small model, held back by dropout, and short pieces that each occur often",
     ),
     Plan(
-        60_000, _shape(128, 256, 4, 4, 0.3), 6_000, 2_000, 500, 60,
+        60_000, _shape(128, 256, 4, 4, 0.3, "post"), 6_000, 2_000, 500, 60,
         "tens of thousands of pairs: 128 wide, with dropout, learns them without learning them by heart",
     ),
     Plan(
@@ -104,7 +104,7 @@ def plan(num_pairs: int, tokens: float = 0.0, seconds: float | None = None) -> P
     found = next(fits, QUICK)
     if found is QUICK or found.up_to >= num_pairs:
         return found
-    model = {**found.model, "dropout": wanted.model["dropout"]}
+    model = {**found.model, "dropout": wanted.model["dropout"], "norm": "pre"}  # which learns sooner
     return replace(found, model=model, why="more than the minutes allow to pass over often: a model a step smaller")
 
 

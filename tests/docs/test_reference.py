@@ -65,6 +65,17 @@ def test_every_recipe_key_is_explained_and_no_other(table: str):
     assert keys(section(RECIPES, f"`[{table}]`")) == list(TABLES[table].model_fields)
 
 
+def test_every_key_of_the_recurrent_family_is_explained_with_its_default_and_its_values():
+    config = architecture("recurrent").config
+    found = rows(section(RECIPES, '`architecture = "recurrent"`'))
+    assert [key.strip("`") for key, *_ in found] == list(config.model_fields)
+    for name, (_, default, _, meaning) in zip(config.model_fields, found, strict=True):
+        expected = config.model_fields[name].default
+        assert (json.loads(default.strip("`")) if default else None) == expected, name
+        for value in _choices(config.model_json_schema()["properties"][name]):
+            assert f"`{value}`" in meaning or f'`"{value}"`' in default, f"{name}: {value}"
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_the_defaults_are_those_of_the_recipe(table: str):
     fields = TABLES[table].model_fields

@@ -84,8 +84,10 @@ def test_expanding_and_reordering_copy_nothing_of_the_source(case: Case):
     held = [x for x in tensors(state) if x.numel() and x.size(0) == 3]
     kept = {x.data_ptr() for x in tensors(moved)}
     shared = [x for x in held if x.data_ptr() in kept]
-    assert sum(x.numel() for x in shared) >= memory.states.size(1) * 3  # what stands for the source, at least
-    assert max(x.numel() for x in held) == max(x.numel() for x in shared)
+    assert shared
+    if any(x.dim() > 2 for x in held):  # the decoder reads every position, not only a summary
+        assert sum(x.numel() for x in shared) >= memory.states.size(1) * 3
+        assert max(x.numel() for x in held) == max(x.numel() for x in shared)
     assert all(x.size(0) in (3, 12) for x in tensors(moved))
 
 

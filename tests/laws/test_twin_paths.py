@@ -146,14 +146,18 @@ def test_gradients_are_those_of_finite_differences(mask: tuple[int, int, Mask], 
 
 def test_a_whole_model_is_the_same_on_every_path_in_training_and_evaluation(case: Case):
     model, source, tokens = case.model(), sources(5, 1, 4), case.targets(3, 6)
-    results: list[Any] = []
-    for path, train in product(PATHS, (True, False)):
+    results: dict[bool, list[Any]] = {True: [], False: []}
+    for path, train in product(PATHS, results):
         model.train(train)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(attention, "attend", path)
             first, state = model.decode(tokens[:, :4], model.start(model.encode(source)))
             second, _ = model.decode(tokens[:, 4:], state)
         hidden = torch.cat([first, second], 1)
-        results.append((hidden, gradients(model, hidden.square().sum())))
-    for result in results[1:]:
-        assert_same(result, results[0])
+        results[train].append((hidden, gradients(model, hidden.square().sum())))
+    for found in results.values():
+        for result in found[1:]:
+            assert_same(result, found[0])
+    assert_same(results[True][0][0], results[False][0][0])
+    if case.row.get("select") not in ("straight_through", "gumbel"):  # whose gradient there is in training only
+        assert_same(results[True][0][1], results[False][0][1])

@@ -6,6 +6,7 @@ import torch
 
 from onehop.errors import ConfigError
 from onehop.models import ARCHITECTURES, architecture, build, registry
+from tests.laws.cases import every_pair
 
 
 def message(name: str, settings: dict[str, Any]) -> str:
@@ -50,7 +51,8 @@ def test_every_preset_and_every_axis_value_is_valid(family: str):
         registry.configure(family, {"preset": preset})
     for key, values in architecture(family).axes.items():
         for value in values:
-            registry.configure(family, {key: value})
+            rows = [case.row for case in every_pair() if case.family == family and case.row[key] == value]
+            registry.configure(family, {name: rows[0][name] for name in architecture(family).axes})
 
 
 def test_the_same_seed_builds_the_same_weights():

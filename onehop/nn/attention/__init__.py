@@ -1,13 +1,14 @@
 """Attention as three orthogonal parts handed to one module: score x select x heads."""
 
 from onehop.nn.attention.attend import attend
-from onehop.nn.attention.attention import Attention, Projections
+from onehop.nn.attention.attention import Attention, Bare, Projections
 from onehop.nn.attention.record import Record, record_attention
 from onehop.nn.attention.scores import Score, dot, scaled_dot
 from onehop.nn.attention.selects import soft
 
 __all__ = [
     "Attention",
+    "Bare",
     "Projections",
     "Record",
     "Score",

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from onehop.nn.attention.scores import Score
-from onehop.nn.attention.selects import soft
+from onehop.nn.attention.selects import Select, soft
 from onehop.nn.dropout import dropout as drop
 from onehop.nn.masks import Mask
 
 SENTENCE = 64  # keys up to which products are faster than the kernel
-Select = Callable[[Tensor], Tensor]
 
 
 def attention_weights(
     q: Float[Tensor, "B H T K"], k: Float[Tensor, "B G S K"], score: Score, mask: Mask, select: Select = soft
 ) -> Float[Tensor, "B H T S"]:
-    """Return how each query spreads over the keys: rows sum to 1, or to 0 where nothing may be read."""
+    """Return how each query spreads over the keys.
+
+    Rows sum to 1, to less where the mask has a prior, and to 0 where nothing may be read.
+    """
     k = k.repeat_interleave(q.size(1) // k.size(1), dim=1)
     scores = score(q, k)
     if mask.bias is not None:
         scores = scores + mask.bias
     allowed, _ = mask.dense(q.size(2), k.size(2), q.device)
     if allowed is None:
-        return select(scores)
-    # A finite fill, then zeros: minus infinity in a whole row would be NaN, forward or backward.
-    least = torch.finfo(scores.dtype).min
-    return select(scores.masked_fill(~allowed, least)).masked_fill(~allowed, 0.0)
+        weights = select(scores)
+    else:  # a finite fill, then zeros: minus infinity in a whole row would be NaN, forward or backward
+        least = torch.finfo(scores.dtype).min
+        weights = select(scores.masked_fill(~allowed, least)).masked_fill(~allowed, 0.0)
+    prior = mask.prior(k.size(2))
+    return weights if prior is None else weights * prior
 
 
 def attend(
@@ -45,9 +47,9 @@ def attend(
 ) -> Float[Tensor, "B H T K2"]:
     """Return the context: values averaged by the weights of `attention_weights`.
 
-    Soft attention runs on torch's fused kernel, or on plain products where those are faster; everything else, and the
-    tests that compare them, on the definition. H must be a multiple of G: query head `i` reads key/value head
-    `i * G // H` (Ainslie 2023).
+    What is a softmax of products runs on torch's fused kernel, or on plain products where those are faster; everything
+    else, and the tests that compare them, on the definition. H must be a multiple of G: query head `i` reads
+    key/value head `i * G // H` (Ainslie 2023).
 
     Args:
         q: Queries, mapped by the score.
@@ -64,7 +66,7 @@ def attend(
         torch.Size([1, 4, 3, 8])
     """
     T, S = q.size(2), k.size(2)
-    if select is not soft:
+    if select is not soft or score.scale is None or mask.gaussian is not None:
         return explicit(q, k, v, score, mask, select, dropout)
     if _product_is_faster(q, S):
         return _product(q, k, v, score.scale, mask, dropout)

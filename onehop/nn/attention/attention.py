@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
@@ -10,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onehop.errors import ConfigError
-from onehop.nn.attention.attend import Select, attend, attention_weights
+from onehop.nn.attention.attend import attend, attention_weights
 from onehop.nn.attention.record import subscriber
+from onehop.nn.attention.regions import Region
 from onehop.nn.attention.scores import Score
-from onehop.nn.attention.selects import soft
+from onehop.nn.attention.selects import Select, soft
 from onehop.nn.masks import Mask
 from onehop.nn.state import KV
 
@@ -39,6 +41,14 @@ class Projections(nn.Module):
         self.value = nn.Linear(memory_dim, num_kv_heads * head_dim, bias=bias)
 
 
+class Bare(nn.Module):
+    """States as they are, for a single head whose score has the only maps there are (Bahdanau 2014, Luong 2015)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key, self.value = nn.Identity(), nn.Identity(), nn.Identity()
+
+
 class Attention(nn.Module):
     """Project, score, select, read (Vaswani 2017, section 3.2).
 
@@ -53,6 +63,7 @@ class Attention(nn.Module):
         num_kv_heads: G, a divisor of H.
         score: How queries and keys compare.
         select: Weights from scores.
+        region: Where a query looks; None for everywhere.
         dropout: Share of the weights set to zero in training.
         name: Under which `record_attention` finds it, such as `decoder.3.cross`.
 
@@ -62,13 +73,14 @@ class Attention(nn.Module):
 
     def __init__(
         self,
-        projections: Projections,
+        projections: Projections | Bare,
         out: nn.Module,
         *,
         num_heads: int,
         num_kv_heads: int,
         score: Score,
         select: Select = soft,
+        region: Region | None = None,
         dropout: float = 0.0,
         name: str = "attention",
     ) -> None:
@@ -80,7 +92,8 @@ class Attention(nn.Module):
                 f"Use num_kv_heads = {' or '.join(fits)}." if fits else "Use at least one head.",
             )
         self.projections, self.out, self.score, self.select = projections, out, score, select
-        self.num_heads, self.num_kv_heads, self.dropout, self.name = num_heads, num_kv_heads, dropout, name
+        self.region, self.dropout, self.name = region, dropout, name
+        self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
 
     def project(self, memory: Float[Tensor, "B S D"], positions: Int[Tensor, "B S"]) -> KV:
         """Return the keys and values of `memory`: once for a source, or once for each new chunk."""
@@ -90,6 +103,22 @@ class Attention(nn.Module):
     def query(self, x: Float[Tensor, "B T D"], positions: Int[Tensor, "B T"]) -> Float[Tensor, "B H T K"]:
         """Return the queries of `x`."""
         return self._q(self.projections.query(x), positions)
+
+    def read(
+        self, x: Float[Tensor, "B T D"], kv: KV, mask: Mask, positions: Int[Tensor, "B T"]
+    ) -> Float[Tensor, "B T D2"]:
+        """Let states `x` ask for what stands in `kv`, each where its region says.
+
+        Beams of one example become more queries over one copy of its source: B may be a multiple of the rows of `kv`.
+        """
+        rows, width = positions.shape
+        examples = kv.keys.size(0)
+        if examples != rows:
+            x, positions = x.reshape(examples, -1, x.size(2)), positions.reshape(examples, -1)
+        if self.region is not None:
+            mask = self.region(mask, x, positions, kv.keys.size(2))
+        context = self(self.query(x, positions), kv, mask)
+        return context.reshape(rows, width, -1)
 
     def project_all(
         self, x: Float[Tensor, "B T D"], positions: Int[Tensor, "B T"]
@@ -116,7 +145,7 @@ class Attention(nn.Module):
         return KV(self.score.key_map(k, positions), v)
 
 
-def together(x: Tensor, maps: Sequence[nn.Linear]) -> Sequence[Tensor]:
+def together(x: Tensor, maps: Sequence[nn.Module]) -> Sequence[Tensor]:
     """Return what each linear map makes of `x`, in training by one product, which keeps the processor busier.
 
     Without gradients each map runs by itself: joining the weights anew would cost more than a step of decoding gains.
@@ -124,10 +153,11 @@ def together(x: Tensor, maps: Sequence[nn.Linear]) -> Sequence[Tensor]:
     """
     if not torch.is_grad_enabled() or not all(map(_plain, maps)):
         return [each(x) for each in maps]
+    maps = cast("Sequence[nn.Linear]", maps)
     weight = torch.cat([each.weight for each in maps])
     bias = None if maps[0].bias is None else torch.cat([each.bias for each in maps])  # pyright: ignore[reportUnnecessaryComparison]
     return F.linear(x, weight, bias).split([each.out_features for each in maps], -1)
 
 
-def _plain(each: nn.Linear) -> bool:
+def _plain(each: nn.Module) -> bool:
     return type(each) is nn.Linear and not (each._forward_hooks or each._forward_pre_hooks or each._backward_hooks)  # pyright: ignore[reportPrivateUsage]

@@ -6,7 +6,7 @@ A context variable holds the subscriber, so that concurrent requests do not see 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from fnmatch import fnmatch
 
@@ -27,6 +27,7 @@ class Record:
     def __init__(self, layers: Sequence[str], heads: Sequence[int] | None) -> None:
         self.layers, self.heads = tuple(layers), heads
         self._calls: dict[str, list[Tensor]] = {}
+        self._steps: dict[str, list[Tensor]] | None = None
 
     def wants(self, name: str) -> bool:
         """Whether this attention was subscribed to."""
@@ -35,7 +36,22 @@ class Record:
     def add(self, name: str, weights: Tensor) -> None:
         """Take the weights `(B, H, T, S)` of one call."""
         weights = weights.detach()
-        self._calls.setdefault(name, []).append(weights if self.heads is None else weights[:, list(self.heads)])
+        weights = weights if self.heads is None else weights[:, list(self.heads)]
+        if self._steps is None:
+            self._calls.setdefault(name, []).append(weights)
+        else:
+            self._steps.setdefault(name, []).append(weights)
+
+    @contextmanager
+    def one_call(self) -> Generator[None]:
+        """Take what is added inside, step by step, as one call over all steps."""
+        self._steps = {}
+        try:
+            yield
+        finally:
+            steps, self._steps = self._steps, None
+        for name, weights in steps.items():
+            self.add(name, torch.cat(weights, 2))
 
     def calls(self, name: str) -> list[Tensor]:
         """Return the weights of every call of this attention, oldest first."""
@@ -84,6 +100,12 @@ def record_attention(layers: Sequence[str] = ("*",), heads: Sequence[int] | None
         _RECORD.reset(token)
     if not record:
         raise LookupError(f"no attention was recorded for {layers}: no such name, or the model ran compiled")
+
+
+def recorded_as_one() -> AbstractContextManager[None]:
+    """Return a block in which the steps of a recurrence are recorded as one call, `(B, H, T, S)`."""
+    record = None if torch.compiler.is_compiling() else _RECORD.get()
+    return nullcontext() if record is None else record.one_call()
 
 
 def subscriber(name: str) -> Record | None:

@@ -1,10 +1,131 @@
-"""From scores to weights, over the last axis."""
+"""From scores to weights, over the last axis: everywhere a little, on a few keys, or on one.
+
+What may not be read has the least score of its type, and is given weight 0 by the caller.
+"""
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from onehop.errors import ConfigError
+
+Select = Callable[[Tensor], Tensor]
+SELECTS = ("soft", "sparsemax", "entmax", "straight_through", "gumbel")
+FAR = -2.0  # scores as far as that below the largest have no weight, whatever they are
 
 
 def soft(scores: Tensor) -> Tensor:
     """Give every key a positive weight: the softmax (Bahdanau 2014, equation 6)."""
     return scores.softmax(-1)
+
+
+def sparsemax(scores: Tensor) -> Tensor:
+    """Return the nearest point of the simplex: keys far below the best have weight 0 (Martins 2016, algorithm 1).
+
+    Example:
+        >>> sparsemax(torch.tensor([1.0, 0.8, -1.0]))
+        tensor([0.6000, 0.4000, 0.0000])
+    """
+    z = _from_the_largest(scores)
+    ordered = z.sort(-1, descending=True).values
+    ranks = _ranks(ordered)
+    sums = ordered.cumsum(-1)
+    size = (1 + ranks * ordered > sums).sum(-1, keepdim=True)
+    threshold = (sums.gather(-1, size - 1) - 1) / size
+    return (z - threshold).clamp(min=0)
+
+
+def entmax(scores: Tensor) -> Tensor:
+    """Return the 1.5-entmax, between softmax and sparsemax (Peters 2019, algorithm 2).
+
+    Example:
+        >>> entmax(torch.tensor([1.0, 0.8, -1.0]))
+        tensor([0.5643, 0.4228, 0.0128])
+    """
+    z = _from_the_largest(scores / 2)
+    ordered = z.sort(-1, descending=True).values
+    ranks = _ranks(ordered)
+    mean, square = ordered.cumsum(-1) / ranks, ordered.square().cumsum(-1) / ranks
+    spread = (1 - ranks * (square - mean.square())) / ranks
+    # the square root's slope at 0 is infinite: below it stands what has no weight anyway
+    thresholds = mean - spread.clamp(min=torch.finfo(z.dtype).tiny).sqrt()
+    size = (thresholds <= ordered).sum(-1, keepdim=True)
+    return (z - thresholds.gather(-1, size - 1)).clamp(min=0).square()
+
+
+def one_best(scores: Tensor) -> Tensor:
+    """Give the best key the weight 1; no gradient reaches the scores."""
+    return F.one_hot(scores.argmax(-1), scores.size(-1)).to(scores.dtype)
+
+
+class StraightThrough(nn.Module):
+    """The weight 1 on the best key, and the softmax's gradient: biased, and of low variance (Bengio 2013)."""
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """Choose; outside of training the best key."""
+        if not self.training:
+            return one_best(scores)
+        return _through(one_best(scores), scores.softmax(-1))
+
+
+class Gumbel(nn.Module):
+    """The weight 1 on a key drawn by its softmax weight, with the gradient of a relaxed draw (Jang 2017).
+
+    Args:
+        temperature: Of the relaxation: lower is less biased and more noisy.
+    """
+
+    def __init__(self, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def noise(self, scores: Tensor) -> Tensor:
+        """Draw from the standard Gumbel distribution, as many numbers as there are scores."""
+        return -torch.empty_like(scores).exponential_().log()
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """Draw in training; outside of it choose the best key."""
+        if not self.training:
+            return one_best(scores)
+        drawn = scores + self.noise(scores)
+        return _through(one_best(drawn), (drawn / self.temperature).softmax(-1))
+
+
+def build_select(name: str) -> Select:
+    """Return what is named so.
+
+    Raises:
+        ConfigError: No such select.
+
+    Example:
+        >>> build_select("soft")(torch.tensor([0.0, 0.0]))
+        tensor([0.5000, 0.5000])
+    """
+    makers: dict[str, Callable[[], Select]] = {
+        "soft": lambda: soft,
+        "sparsemax": lambda: sparsemax,
+        "entmax": lambda: entmax,
+        "straight_through": StraightThrough,
+        "gumbel": Gumbel,
+    }
+    if name not in makers:
+        raise ConfigError(f"unknown select {name!r}", f"Use one of {', '.join(SELECTS)}.", "model.select")
+    return makers[name]()
+
+
+def _through(value: Tensor, gradient: Tensor) -> Tensor:
+    """Return `value`, with the gradient of `gradient`."""
+    return value + gradient - gradient.detach()
+
+
+def _from_the_largest(scores: Tensor) -> Tensor:
+    """Move the largest to 0 and what cannot count to `FAR`, which neither overflows nor becomes NaN."""
+    return (scores - scores.amax(-1, keepdim=True).detach()).clamp(min=FAR)
+
+
+def _ranks(ordered: Tensor) -> Tensor:
+    return torch.arange(1, ordered.size(-1) + 1, dtype=ordered.dtype, device=ordered.device)

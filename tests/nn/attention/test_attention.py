@@ -118,6 +118,6 @@ def test_dropout_acts_in_training_and_not_in_evaluation():
 def test_scores_are_known_by_name():
     q, k = torch.randn(1, 1, 2, 4), torch.randn(1, 1, 3, 4)
     torch.testing.assert_close(build_score("scaled_dot", 4)(q, k) * 2, build_score("dot", 4)(q, k))
-    with pytest.raises(ConfigError, match="unknown score 'cosine'") as caught:
-        build_score("cosine", 4)
+    with pytest.raises(ConfigError, match="unknown score 'cosin'") as caught:
+        build_score("cosin", 4)
     assert "scaled_dot" in caught.value.remedy

@@ -1,0 +1,96 @@
+"""Where a query may look at all: around a place in the source that it finds first (Luong 2015, section 3.2)."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from onehop.errors import ConfigError
+from onehop.nn.masks import Mask
+
+REGIONS = ("everywhere", "local-m", "local-p", "local-p-rounded")
+
+
+@runtime_checkable
+class Region(Protocol):
+    """Narrows a mask for one reading."""
+
+    def __call__(self, mask: Mask, x: Tensor, positions: Tensor, size: int) -> Mask:
+        """Return the mask for states `x (B, T, D)` at target `positions (B, T)` that read `size` keys."""
+        ...
+
+
+class LocalMonotonic(nn.Module):
+    """A window around the target's own position, as if both sides went in step: `p_t = t` (local-m).
+
+    Behind the source's end the window stays at its last word.
+
+    Args:
+        window: D: keys `p_t - D` to `p_t + D` may be read.
+    """
+
+    def __init__(self, window: int) -> None:
+        super().__init__()
+        self.window = window
+
+    def forward(self, mask: Mask, x: Tensor, positions: Tensor, size: int) -> Mask:
+        """See `Region`."""
+        last = mask.key_lengths(positions, size) - 1
+        return mask.around(torch.minimum(positions, last), self.window)
+
+
+class LocalPredictive(nn.Module):
+    """A window around a predicted place, `p_t = S sigmoid(v^T tanh(W h_t))` (local-p).
+
+    The weights are multiplied by a Gaussian around `p_t` with standard deviation D / 2 and not normalised again, as in
+    the paper's equation 10, so that the place learns from the loss. S is the source's length, never a padded width.
+
+    Args:
+        dim: Width of the states that ask.
+        window: D.
+        rounded: Attend softly around the nearest whole position, which no gradient passes; the Gaussian stays where
+            the prediction is.
+    """
+
+    def __init__(self, dim: int, window: int, *, rounded: bool = False) -> None:
+        super().__init__()
+        self.hidden, self.place = nn.Linear(dim, dim, bias=False), nn.Linear(dim, 1, bias=False)
+        self.window, self.rounded = window, rounded
+
+    def centres(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Return `p_t (B, T)`, between 0 and the source's length, for `x (B, T, D)` and `lengths (B, T)`."""
+        return lengths * self.place(self.hidden(x).tanh()).squeeze(-1).sigmoid()
+
+    def forward(self, mask: Mask, x: Tensor, positions: Tensor, size: int) -> Mask:
+        """See `Region`."""
+        lengths = mask.key_lengths(positions, size)
+        centres = self.centres(x, lengths)
+        window = torch.minimum(centres.detach().round(), (lengths - 1).to(centres.dtype)) if self.rounded else centres
+        return mask.around(window, self.window, centres)
+
+
+def build_region(name: str, dim: int, window: int) -> Region | None:
+    """Return the region of that name; None for everywhere.
+
+    Args:
+        name: One of `REGIONS`.
+        dim: Width of the states that ask.
+        window: D, from 1.
+
+    Raises:
+        ConfigError: No such region, or a window of 0.
+
+    Example:
+        >>> build_region("local-m", 8, 0)
+        Traceback (most recent call last):
+        onehop.errors.ConfigError: model.window: a window of 0 positions
+    """
+    if name not in REGIONS:
+        raise ConfigError(f"unknown region {name!r}", f"Use one of {', '.join(REGIONS)}.", "model.region")
+    if name == "everywhere":
+        return None
+    if window < 1:
+        raise ConfigError(f"a window of {window} positions", "Use at least 1; Luong used 10.", "model.window")
+    return LocalMonotonic(window) if name == "local-m" else LocalPredictive(dim, window, rounded=name != "local-p")

@@ -1,0 +1,80 @@
+"""Weights from scores, against their definitions."""
+
+import pytest
+import torch
+
+from onehop.errors import ConfigError
+from onehop.nn.attention.selects import SELECTS, Gumbel, StraightThrough, build_select, entmax, soft, sparsemax
+from tests.laws.close import assert_same
+
+
+def bisected(z: torch.Tensor, power: float) -> torch.Tensor:
+    """Return `max(0, z - threshold) ** power` that sums to 1, by halving an interval."""
+    low, high = z.max() - 1, z.max()
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if ((z - middle).clamp(min=0) ** power).sum() > 1 else (low, middle)
+    return (z - low).clamp(min=0) ** power
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sparsemax_and_entmax_follow_their_definitions(seed: int):
+    z = 3 * torch.randn(9, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    assert_same(sparsemax(z), bisected(z, 1.0))
+    assert_same(entmax(z), bisected(z / 2, 2.0))
+
+
+@pytest.mark.parametrize("select", [soft, sparsemax, entmax])
+def test_gradients_are_those_of_finite_differences(select):
+    z = torch.randn(3, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(select, z)
+
+
+@pytest.mark.parametrize("name", SELECTS)
+@pytest.mark.parametrize("training", [True, False])
+def test_weights_sum_to_one_and_nothing_falls_on_what_may_not_be_read(name: str, training: bool):
+    select = build_select(name)
+    if isinstance(select, torch.nn.Module):
+        select.train(training)
+    z = torch.tensor([[5.0, torch.finfo().min, -300.0, 4.9], [torch.finfo().min] * 4], requires_grad=True)
+    weights = select(z)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2))
+    assert weights[0, 1] == 0
+    if weights.requires_grad:
+        weights.square().sum().backward()
+        assert z.grad is not None
+        assert z.grad.isfinite().all()
+
+
+def test_equal_scores_of_sparse_selects_have_finite_gradients():
+    for select in (sparsemax, entmax):
+        z = torch.zeros(1, 1, requires_grad=True)
+        select(z).sum().backward()
+        assert z.grad is not None
+        assert z.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", [StraightThrough, Gumbel])
+def test_hard_weights_are_one_hot_and_the_best_outside_of_training(kind):
+    select, z = kind(), torch.randn(50, 7, requires_grad=True)
+    weights = select(z)
+    assert bool(((weights - weights.round()).abs() < 1e-6).all())
+    assert select(z).requires_grad
+    select.eval()
+    assert torch.equal(select(z).argmax(-1), z.argmax(-1))
+    assert not select(z).requires_grad
+
+
+def test_gumbel_draws_by_the_softmax():
+    """A chi-squared test at 1 in 10,000 for 4 degrees of freedom."""
+    torch.manual_seed(0)
+    z, draws = torch.tensor([0.0, 1.0, -1.0, 0.5, 2.0]), 20_000
+    counts = Gumbel()(z.expand(draws, 5)).detach().round().sum(0)
+    expected = draws * z.softmax(-1)
+    assert ((counts - expected).square() / expected).sum() < 23.5
+
+
+def test_unknown_selects_name_the_known():
+    with pytest.raises(ConfigError, match="unknown select 'hardest'") as caught:
+        build_select("hardest")
+    assert "sparsemax" in caught.value.remedy
