@@ -83,9 +83,9 @@ def build_region(name: str, dim: int, window: int) -> Region | None:
         ConfigError: No such region, or a window of 0.
 
     Example:
-        >>> build_region("local-m", 8, 0)
-        Traceback (most recent call last):
-        onehop.errors.ConfigError: model.window: a window of 0 positions
+        >>> mask = build_region("local-m", 8, 1)(Mask(), torch.zeros(1, 1, 8), torch.tensor([[2]]), 5)
+        >>> mask.dense(1, 5, torch.device("cpu"))[0]
+        tensor([[[[False,  True,  True,  True, False]]]])
     """
     if name not in REGIONS:
         raise ConfigError(f"unknown region {name!r}", f"Use one of {', '.join(REGIONS)}.", "model.region")

@@ -44,7 +44,7 @@ def entmax(scores: Tensor) -> Tensor:
 
     Example:
         >>> entmax(torch.tensor([1.0, 0.8, -1.0]))
-        tensor([0.5643, 0.4228, 0.0128])
+        tensor([0.5705, 0.4295, 0.0000])
     """
     z = _from_the_largest(scores / 2)
     ordered = z.sort(-1, descending=True).values
