@@ -57,11 +57,11 @@ def _shape(dim: int, ffn_dim: int, num_heads: int, layers: int, dropout: float, 
 
 PLANS = (
     Plan(
-        10_000, _shape(128, 256, 4, 4, 0.3, "post"), 2_000, 1_000, 2_000, 100,
+        10_000, _shape(128, 256, 4, 4, 0.3, "post"), 2_000, 1_000, 200, 100,
         "little text: a small model, held back by dropout, and short pieces that each occur often",
     ),
     Plan(
-        60_000, _shape(128, 256, 4, 4, 0.3, "post"), 6_000, 2_000, 2_000, 60,
+        60_000, _shape(128, 256, 4, 4, 0.3, "post"), 6_000, 2_000, 500, 60,
         "tens of thousands of pairs: 128 wide, with dropout, learns them without learning them by heart",
     ),
     Plan(
@@ -105,10 +105,7 @@ def plan(num_pairs: int, tokens: float = 0.0, seconds: float | None = None) -> P
     if found is QUICK or found.up_to >= num_pairs:
         return found
     model = {**found.model, "dropout": wanted.model["dropout"], "norm": "pre"}  # which learns sooner
-    warmup = min(found.warmup, wanted.warmup, 500)
-    return replace(
-        found, model=model, warmup=warmup, why="more than the minutes allow to pass over often: a model a step smaller"
-    )
+    return replace(found, model=model, why="more than the minutes allow to pass over often: a model a step smaller")
 
 
 def learning_rate(dim: int) -> float:

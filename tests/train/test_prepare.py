@@ -10,6 +10,7 @@ from onehop.errors import ConfigError
 from onehop.files import Run
 from onehop.tasks.package import weights
 from onehop.train import Silent, objective, train
+from onehop.train.choose import POST_NORM_WARMUP
 from onehop.train.prepare import prepare
 from onehop.train.size import PLANS
 from tests.fixtures.tiny import log_rows, number_pairs, tiny_recipe, write_pairs
@@ -36,7 +37,7 @@ def test_everything_that_the_recipe_leaves_open_is_filled_in_and_told_with_its_r
     result, told = prepared(make_recipe({"data": {"pairs": [pairs]}}), tmp_path)
     recipe, plan = result.recipe, PLANS[0]
     assert {**recipe.model, **plan.model} == recipe.model
-    assert (recipe.train.batch_tokens, recipe.train.warmup) == (plan.batch_tokens, plan.warmup)
+    assert (recipe.train.batch_tokens, recipe.train.warmup) == (plan.batch_tokens, POST_NORM_WARMUP)
     assert recipe.train.learning_rate
     assert recipe.train.max_updates
     assert (recipe.text.max_length, recipe.text.long) == (result.translator.settings.text.max_length, "drop")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onehop.errors import ConfigError
+from onehop.errors import ConfigError, FileError
 from onehop.train import Recipe, load_recipe, make_recipe
 from onehop.train.recipe import to_toml
 from tests.fixtures.tiny import tables
@@ -102,3 +102,10 @@ def test_paths_may_name_variables_of_the_environment(tmp_path, monkeypatch):
 def test_dropping_merges_needs_merges():
     with pytest.raises(ConfigError, match="bpe_dropout leaves out merges"):
         make_recipe({"data": {"pairs": ["p.tsv"]}, "text": {"algorithm": "unigram", "bpe_dropout": 0.1}})
+
+
+def test_a_path_with_a_nul_is_an_error_that_names_the_path(tmp_path):
+    file = tmp_path / "r.toml"
+    file.write_text('[data]\nsource = ["a\\u0000b"]\ntarget = ["c"]\n', "utf-8")
+    with pytest.raises(FileError, match="its name holds a NUL"):
+        load_recipe(file)
