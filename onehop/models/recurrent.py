@@ -21,7 +21,7 @@ from onehop.nn.attention import Attention, Bare, Projections
 from onehop.nn.attention.record import recorded_as_one
 from onehop.nn.attention.regions import build_region
 from onehop.nn.attention.scores import build_score
-from onehop.nn.attention.selects import build_select
+from onehop.nn.attention.selects import SELECTS, build_select
 from onehop.nn.dropout import Dropout, word_dropout
 from onehop.nn.embedding import TokenEmbedding
 from onehop.nn.interfaces import Memory, Source
@@ -57,7 +57,7 @@ class RecurrentConfig(Table):
     score: Literal["additive", "dot", "scaled_dot", "general", "concat", "location", "cosine"] = Field(
         default="additive", description="How queries and keys compare."
     )
-    select: Literal["soft", "sparsemax", "entmax", "straight_through", "gumbel"] = Field(
+    select: Literal["soft", "sparsemax", "entmax", "straight_through", "gumbel", "hard"] = Field(
         default="soft", description="How scores become weights."
     )
     region: Literal["everywhere", "local-m", "local-p", "local-p-rounded"] = Field(
@@ -380,7 +380,7 @@ AXES = {
     "query": ("previous", "current", "token"),
     "input_feeding": (False, True),
     "score": ("additive", "dot", "scaled_dot", "general", "concat", "location", "cosine"),
-    "select": ("soft", "sparsemax", "entmax", "straight_through", "gumbel"),
+    "select": SELECTS,
     "region": ("everywhere", "local-m", "local-p", "local-p-rounded"),
     "num_heads": (1, 4),
     "num_kv_heads": (None, 1),

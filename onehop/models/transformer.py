@@ -1,7 +1,7 @@
 """The Transformer (Vaswani et al. 2017, "Attention Is All You Need"), encoder and decoder.
 
-Post-LN, ReLU, sinusoidal positions and three-way tied embeddings are the paper's and the default. Pre-LN, grouped
-queries and untied embeddings are other fillings of the same parts. Reads top-down like figure 1.
+Post-LN, ReLU, sinusoidal positions and three-way tied embeddings are the paper's and the default. Everything later,
+from grouped queries to rotary positions, is another filling of the same parts. Reads top-down like figure 1.
 """
 
 from __future__ import annotations
@@ -13,21 +13,26 @@ from typing import Literal, cast
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from onehop.config import Table
 from onehop.errors import ConfigError
 from onehop.models.registry import Architecture
 from onehop.nn.attention import Attention, Projections
-from onehop.nn.attention.scores import build_score
+from onehop.nn.attention.regions import build_region
+from onehop.nn.attention.scores import SCORES, Score, build_score
+from onehop.nn.attention.selects import SELECTS, build_select
 from onehop.nn.block import DecoderBlock, EncoderBlock, Residual
 from onehop.nn.dropout import Dropout, word_dropout
 from onehop.nn.embedding import TokenEmbedding
-from onehop.nn.feedforward import FeedForward
+from onehop.nn.feedforward import FeedForward, GatedFeedForward, build_feedforward
 from onehop.nn.interfaces import Memory, Source
 from onehop.nn.masks import Mask, padding, places
-from onehop.nn.positions import Sinusoidal
+from onehop.nn.positions import Learned, Sinusoidal
+from onehop.nn.relative import Alibi, BucketBias, ShawRelative
+from onehop.nn.rotary import Rotary, Turned
 from onehop.nn.state import KV, Slots, State, static
+
+ScoreName = Literal["scaled_dot", "dot", "general", "additive", "concat", "location", "cosine"]
 
 
 class TransformerConfig(Table):
@@ -38,6 +43,13 @@ class TransformerConfig(Table):
     num_heads: int = Field(default=8, ge=1, description="Query heads; a divisor of dim.")
     num_kv_heads: int | None = Field(
         default=None, ge=1, description="Key/value heads; a divisor of num_heads, its default."
+    )
+    encoder_kv_heads: int | None = Field(default=None, ge=1, description="Those of the encoder, if they differ.")
+    decoder_kv_heads: int | None = Field(
+        default=None, ge=1, description="Those of the decoder's self-attention, if they differ."
+    )
+    cross_kv_heads: int | None = Field(
+        default=None, ge=1, description="Those of the attention over the source, if they differ."
     )
     num_encoder_layers: int = Field(default=6, ge=1, description="Blocks of the encoder.")
     num_decoder_layers: int = Field(default=6, ge=1, description="Blocks of the decoder.")
@@ -50,12 +62,44 @@ class TransformerConfig(Table):
     norm: Literal["post", "pre"] = Field(
         default="post", description="Normalise the sum (Vaswani) or what a sublayer reads (Xiong)."
     )
+    normalise: Literal["layer", "rms"] = Field(
+        default="layer", description="By mean and deviation (Ba) or by the root of the mean square (Zhang)."
+    )
+    activation: Literal["relu", "gelu", "silu", "glu", "reglu", "geglu", "swiglu"] = Field(
+        default="relu", description="Inside the feed-forward network; those with glu in their name are gated."
+    )
     tying: Literal["three-way", "target", "none"] | None = Field(
         default=None,
         description="Share source embedding, target embedding and output; default: as much as the vocabularies allow.",
     )
-    positions: Literal["sinusoidal", "none"] = Field(default="sinusoidal", description="Added to the embeddings.")
-    score: Literal["scaled_dot", "dot"] = Field(default="scaled_dot", description="How queries and keys compare.")
+    positions: Literal["sinusoidal", "learned", "rotary", "alibi", "t5", "shaw", "none"] = Field(
+        default="sinusoidal",
+        description="Codes added to embeddings (sinusoidal, learned), queries and keys turned (rotary), numbers added "
+        "to scores (alibi, t5), vectors added to keys and values (shaw), or none.",
+    )
+    max_positions: int = Field(default=1024, ge=1, description="Positions that learned codes and location scores know.")
+    rotary_base: float = Field(default=10_000.0, gt=1, description="Of the slowest rotation.")
+    rotary_factor: float = Field(default=1.0, ge=1, description="How many times longer texts are than once trained on.")
+    rotary_scaling: Literal["linear", "ntk"] = Field(
+        default="linear", description="How the factor is used: positions divided by it, or a larger base."
+    )
+    score: ScoreName = Field(default="scaled_dot", description="How queries and keys compare.")
+    select: Literal["soft", "sparsemax", "entmax", "straight_through", "gumbel"] = Field(
+        default="soft", description="How scores become weights."
+    )
+    window: int | None = Field(
+        default=None, ge=1, description="Positions on either side that self-attention reads; default: all."
+    )
+    cross_score: ScoreName | None = Field(
+        default=None, description="How queries compare with the source; default: as score says."
+    )
+    cross_select: Literal["soft", "sparsemax", "entmax", "straight_through", "gumbel", "hard"] | None = Field(
+        default=None, description="How those scores become weights; default: as select says."
+    )
+    cross_region: Literal["everywhere", "local-m", "local-p", "local-p-rounded"] = Field(
+        default="everywhere", description="Where in the source a query may look."
+    )
+    cross_window: int = Field(default=10, ge=1, description="Positions on either side of a local region's centre.")
     final_norm: bool | None = Field(
         default=None, description="Normalise the output of each stack; default: where norm is pre."
     )
@@ -70,12 +114,28 @@ class TransformerConfig(Table):
         if self.dim % self.num_heads:
             fits = [h for h in range(1, 33) if self.dim % h == 0]
             faults.append(f"num_heads={self.num_heads} must divide dim={self.dim}; use one of {fits}")
-        if self.num_heads % (self.num_kv_heads or self.num_heads):
-            fits = [g for g in range(1, min(self.num_heads, 64) + 1) if self.num_heads % g == 0]
-            faults.append(f"num_kv_heads={self.num_kv_heads} must divide num_heads={self.num_heads}; use one of {fits}")
+        for key in ("num_kv_heads", "encoder_kv_heads", "decoder_kv_heads", "cross_kv_heads"):
+            groups = getattr(self, key)
+            if self.num_heads % (groups or self.num_heads):
+                fits = [g for g in range(1, min(self.num_heads, 64) + 1) if self.num_heads % g == 0]
+                faults.append(f"{key}={groups} must divide num_heads={self.num_heads}; use one of {fits}")
+        if self.positions in ("rotary", "shaw") and self.score in ("additive", "concat", "location"):
+            faults.append(
+                f"positions={self.positions!r} change the product of a query and a key, and score={self.score!r} has "
+                "none: use score='scaled_dot', 'dot', 'general' or 'cosine', or positions='alibi'"
+            )
+        if self.positions == "rotary" and self.dim // self.num_heads % 2:
+            faults.append(
+                f"positions='rotary' turn columns in pairs, and a head is dim / num_heads = "
+                f"{self.dim // self.num_heads} wide: use an even width"
+            )
         if faults:
             raise ValueError("; and ".join(faults))
         return self
+
+    def groups(self, own: int | None) -> int:
+        """Return the key/value heads of an attention with that setting of its own."""
+        return own or self.num_kv_heads or self.num_heads
 
 
 @dataclass(frozen=True)
@@ -105,6 +165,8 @@ class Transformer(nn.Module):
         source_embedding: Of source tokens.
         target_embedding: Of target tokens; may be the same module.
         positions: Codes added to both; None for none.
+        relative: What distances add to the scores of encoder and decoder, for all layers; None for nothing.
+        window: Positions on either side that self-attention reads; None for all.
         encoder: Blocks, and a last normalisation or identity.
         decoder: The same.
         output: From hidden states to logits.
@@ -115,7 +177,9 @@ class Transformer(nn.Module):
         self,
         source_embedding: TokenEmbedding,
         target_embedding: TokenEmbedding,
-        positions: Sinusoidal | None,
+        positions: Sinusoidal | Learned | None,
+        relative: tuple[nn.Module | None, nn.Module | None],
+        window: int | None,
         encoder: tuple[list[EncoderBlock], nn.Module],
         decoder: tuple[list[DecoderBlock], nn.Module],
         output: nn.Linear,
@@ -127,6 +191,8 @@ class Transformer(nn.Module):
             target_embedding,
             positions,
         )
+        self.encoder_relative, self.decoder_relative = relative
+        self.window = window
         self.encoder = cast("Sequence[EncoderBlock]", nn.ModuleList(encoder[0]))
         self.decoder = cast("Sequence[DecoderBlock]", nn.ModuleList(decoder[0]))
         self.encoder_norm, self.decoder_norm = encoder[1], decoder[1]
@@ -136,7 +202,12 @@ class Transformer(nn.Module):
         """Read `source.tokens (B, S)`: states `(B, S, D)`."""
         tokens = source.tokens
         where = _positions(tokens, source.segments)
-        mask = _source_mask(source.lengths, source.segments, source.segments, tokens.size(1))
+        size, segments = tokens.size(1), source.segments
+        if segments is None:
+            mask = Mask(lengths=padding(source.lengths, size), window=self.window)
+        else:
+            mask = Mask(segments=(segments, segments), window=self.window)
+        mask = self._with_distances(self.encoder_relative, mask, size, size)
         x = self._embed(self.source_embedding, tokens, where)
         for block in self.encoder:
             x = block(x, mask, where)
@@ -146,8 +217,8 @@ class Transformer(nn.Module):
         """Project the source once for each layer."""
         where, lengths = _positions(memory.states[..., 0], memory.segments), memory.known_lengths()
         read = tuple(block.cross.project(memory.states, where) for block in self.decoder)
-        head_dim, groups = read[0].keys.size(3), read[0].keys.size(1)
-        empty = memory.states.new_empty(len(lengths), groups, 0, head_dim)
+        own = self.decoder[0].attention
+        empty = memory.states.new_empty(len(lengths), own.num_kv_heads, 0, memory.states.size(2) // own.num_heads)
         past = tuple(KV(empty, empty) for _ in self.decoder)
         return TransformerState(1, past, Slots(torch.zeros_like(lengths)), read, lengths, memory.segments)
 
@@ -182,15 +253,24 @@ class Transformer(nn.Module):
         x = word_dropout(embedding(tokens), self.word_dropout, self.training)
         return self.dropout(x if self.positions is None else x + self.positions(where))
 
+    def _with_distances(self, relative: nn.Module | None, mask: Mask, T: int, S: int) -> Mask:
+        """Return the mask with what distances add, once for all layers."""
+        return mask if relative is None else mask.with_bias(relative(mask, T, S, self.output.weight))
+
     def _masks(self, state: TransformerState, width: int, segments: Tensor | None) -> tuple[Mask, Mask]:
         """Masks of self-attention and of cross-attention for a chunk."""
         slots, size = state.slots, state.memory[0].keys.size(2)
         if segments is not None:
             if slots.size or state.segments is None:
                 raise ValueError("packed targets need a packed source and are decoded whole")
-            own = Mask(causal=True, segments=(segments, segments))
+            own = Mask(causal=True, segments=(segments, segments), window=self.window)
+            own = self._with_distances(self.decoder_relative, own, width, width)
             return own, Mask(segments=(segments, state.segments))
-        own = Mask(causal=True, start=slots.lengths) if slots.ragged else Mask(causal=True, size=slots.size)
+        if slots.ragged:
+            own = Mask(causal=True, start=slots.lengths, window=self.window)
+        else:
+            own = Mask(causal=True, size=slots.size, window=self.window)
+        own = self._with_distances(self.decoder_relative, own, width, slots.size + width)
         return own, _source_mask(state.lengths, None, state.segments, size)
 
 
@@ -237,42 +317,75 @@ def build_transformer(config: TransformerConfig, source_vocab: int, target_vocab
     if output.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
         nn.init.zeros_(output.bias)
     return Transformer(
-        source, target, Sinusoidal(c.dim) if c.positions == "sinusoidal" else None,
+        source, target, _codes(c), (_relative(c, causal=False), _relative(c, causal=True)), c.window,
         (encoder, _norm(c, final)), (decoder, _norm(c, final)), output, (c.dropout, c.word_dropout),
     )  # fmt: skip
 
 
+def _codes(config: TransformerConfig) -> Sinusoidal | Learned | None:
+    if config.positions == "learned":
+        return Learned(config.max_positions, config.dim)
+    return Sinusoidal(config.dim) if config.positions == "sinusoidal" else None
+
+
+def _relative(config: TransformerConfig, *, causal: bool) -> nn.Module | None:
+    if config.positions == "alibi":
+        return Alibi(config.num_heads)
+    return BucketBias(config.num_heads, causal=causal) if config.positions == "t5" else None
+
+
 def _norm(config: TransformerConfig, wanted: bool) -> nn.Module:
-    return nn.LayerNorm(config.dim) if wanted else nn.Identity()
+    if not wanted:
+        return nn.Identity()
+    return nn.RMSNorm(config.dim, eps=1e-6) if config.normalise == "rms" else nn.LayerNorm(config.dim)
 
 
 def _residual(config: TransformerConfig) -> Residual:
     return Residual(_norm(config, config.norm == "pre"), _norm(config, config.norm == "post"), config.dropout)
 
 
-def _attention(config: TransformerConfig, name: str) -> Attention:
-    c, head_dim = config, config.dim // config.num_heads
-    groups = c.num_kv_heads or c.num_heads
+def _self_attention(config: TransformerConfig, name: str, own_groups: int | None) -> Attention:
+    c, groups, head_dim = config, config.groups(own_groups), config.dim // config.num_heads
+    score, relative = build_score(c.score, head_dim, c.num_heads, groups, c.max_positions), None
+    if c.positions == "rotary":
+        turn = Rotary(head_dim, base=c.rotary_base, factor=c.rotary_factor, scaling=c.rotary_scaling)
+        score = Score(Turned(score.query_map, turn), Turned(score.key_map, turn), scale=score.scale)
+    elif c.positions == "shaw":
+        relative = ShawRelative(head_dim, score.scale or 1.0)
     return Attention(
-        Projections(c.dim, c.dim, c.num_heads, groups, head_dim, bias=c.attention_bias),
-        nn.Linear(c.num_heads * head_dim, c.dim, bias=c.attention_bias),
-        num_heads=c.num_heads,
-        num_kv_heads=groups,
-        score=build_score(c.score, head_dim),
-        dropout=c.attention_dropout,
-        name=name,
-    )
+        *_maps(c, groups), num_heads=c.num_heads, num_kv_heads=groups, score=score, select=build_select(c.select),
+        relative=relative, dropout=c.attention_dropout, name=name,
+    )  # fmt: skip
+
+
+def _cross_attention(config: TransformerConfig, name: str) -> Attention:
+    c, groups, head_dim = config, config.groups(config.cross_kv_heads), config.dim // config.num_heads
+    return Attention(
+        *_maps(c, groups), num_heads=c.num_heads, num_kv_heads=groups,
+        score=build_score(c.cross_score or c.score, head_dim, c.num_heads, groups, c.max_positions),
+        select=build_select(c.cross_select or c.select), region=build_region(c.cross_region, c.dim, c.cross_window),
+        dropout=c.attention_dropout, name=name,
+    )  # fmt: skip
+
+
+def _maps(config: TransformerConfig, groups: int) -> tuple[Projections, nn.Linear]:
+    c, head_dim = config, config.dim // config.num_heads
+    projections = Projections(c.dim, c.dim, c.num_heads, groups, head_dim, bias=c.attention_bias)
+    return projections, nn.Linear(c.num_heads * head_dim, c.dim, bias=c.attention_bias)
 
 
 def _encoder_block(config: TransformerConfig, name: str) -> EncoderBlock:
-    feedforward = FeedForward(config.dim, config.ffn_dim, F.relu, config.activation_dropout)
-    return EncoderBlock(_attention(config, f"{name}.self"), feedforward, (_residual(config), _residual(config)))
+    c = config
+    feedforward = build_feedforward(c.activation, c.dim, c.ffn_dim, c.activation_dropout)
+    own = _self_attention(c, f"{name}.self", c.encoder_kv_heads)
+    return EncoderBlock(own, feedforward, (_residual(c), _residual(c)))
 
 
 def _decoder_block(config: TransformerConfig, name: str) -> DecoderBlock:
-    own, cross = _attention(config, f"{name}.self"), _attention(config, f"{name}.cross")
-    feedforward = FeedForward(config.dim, config.ffn_dim, F.relu, config.activation_dropout)
-    return DecoderBlock(own, cross, feedforward, (_residual(config), _residual(config), _residual(config)))
+    c = config
+    own, cross = _self_attention(c, f"{name}.self", c.decoder_kv_heads), _cross_attention(c, f"{name}.cross")
+    feedforward = build_feedforward(c.activation, c.dim, c.ffn_dim, c.activation_dropout)
+    return DecoderBlock(own, cross, feedforward, (_residual(c), _residual(c), _residual(c)))
 
 
 def _initialise(module: nn.Module) -> None:
@@ -293,8 +406,8 @@ def _quieten(module: nn.Module) -> None:
     if isinstance(module, Projections):
         for each in (module.query, module.key, module.value):
             nn.init.xavier_uniform_(each.weight, gain=2**-0.5)
-    elif isinstance(module, FeedForward):
-        for each in (module.up, module.down):
+    elif isinstance(module, FeedForward | GatedFeedForward):
+        for each in (child for child in module.children() if isinstance(child, nn.Linear)):
             nn.init.uniform_(each.weight, -(each.in_features**-0.5), each.in_features**-0.5)
 
 
@@ -309,9 +422,20 @@ PRESETS = {
 AXES = {
     "norm": ("post", "pre"),
     "tying": (None, "three-way", "target", "none"),
-    "positions": ("sinusoidal", "none"),
-    "score": ("scaled_dot", "dot"),
+    "normalise": ("layer", "rms"),
+    "activation": ("relu", "gelu", "silu", "glu", "reglu", "geglu", "swiglu"),
+    "positions": ("sinusoidal", "learned", "rotary", "alibi", "t5", "shaw", "none"),
+    "rotary_scaling": ("linear", "ntk"),
+    "score": SCORES,
+    "select": ("soft", "sparsemax", "entmax", "straight_through", "gumbel"),
+    "window": (None, 2),
+    "cross_score": (None, *SCORES),
+    "cross_select": (None, *SELECTS),
+    "cross_region": ("everywhere", "local-m", "local-p", "local-p-rounded"),
     "num_kv_heads": (None, 2, 1),
+    "encoder_kv_heads": (None, 1),
+    "decoder_kv_heads": (None, 1),
+    "cross_kv_heads": (None, 1),
     "num_decoder_layers": (2, 1),
     "final_norm": (None, True, False),
     "attention_bias": (False, True),

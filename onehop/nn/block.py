@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from onehop.nn.attention import Attention
 from onehop.nn.dropout import Dropout
-from onehop.nn.feedforward import FeedForward
+from onehop.nn.feedforward import FeedForward, GatedFeedForward
 from onehop.nn.masks import Mask
 from onehop.nn.state import KV, Slots
 
@@ -43,7 +43,12 @@ class EncoderBlock(nn.Module):
         residuals: One around each.
     """
 
-    def __init__(self, attention: Attention, feedforward: FeedForward, residuals: tuple[Residual, Residual]) -> None:
+    def __init__(
+        self,
+        attention: Attention,
+        feedforward: FeedForward | GatedFeedForward,
+        residuals: tuple[Residual, Residual],
+    ) -> None:
         super().__init__()
         self.attention, self.feedforward = attention, feedforward
         self.attention_residual, self.feedforward_residual = residuals
@@ -72,7 +77,7 @@ class DecoderBlock(nn.Module):
         self,
         attention: Attention,
         cross: Attention,
-        feedforward: FeedForward,
+        feedforward: FeedForward | GatedFeedForward,
         residuals: tuple[Residual, Residual, Residual],
     ) -> None:
         super().__init__()

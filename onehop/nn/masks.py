@@ -54,6 +54,22 @@ class Mask:
             start=self.start, size=self.size, centres=centres, gaussian=gaussian,
         )  # fmt: skip
 
+    def with_bias(self, bias: Tensor) -> Mask:
+        """Return this mask with `bias` added to its own; what it has worked out is shared."""
+        mask = Mask(
+            lengths=self.lengths, causal=self.causal, window=self.window, segments=self.segments, start=self.start,
+            bias=bias if self.bias is None else self.bias + bias, size=self.size, centres=self.centres,
+            gaussian=self.gaussian,
+        )  # fmt: skip
+        mask._dense, mask._additive = self._dense, self._additive
+        return mask
+
+    def distances(self, T: int, S: int, device: torch.device) -> Tensor:
+        """Return how many slots each key stands behind each query, `(B or 1, T, S)` int64; before it is negative."""
+        queries = torch.arange(T, device=device) + (self.size if self.start is None else self.start.unsqueeze(1))
+        found = torch.arange(S, device=device) - queries.unsqueeze(-1)
+        return found if found.dim() == 3 else found.unsqueeze(0)
+
     def key_lengths(self, queries: Tensor, size: int) -> Tensor:
         """Return `(B, T)` int64: how many of `size` keys are real for each of `queries (B, T)`, any tensor of them."""
         if self.segments is not None:
@@ -113,10 +129,9 @@ class Mask:
             away = self._places(S, device) - self.centres.detach().unsqueeze(-1)
             conditions.append((away.abs() <= self.window).unsqueeze(-3))
         elif hides or self.window is not None:
-            queries = torch.arange(T, device=device) + (self.size if self.start is None else self.start.unsqueeze(1))
-            distance = (queries.unsqueeze(-1) - keys).unsqueeze(-3)  # (1, T, S), or (B, 1, T, S) with start
+            distance = self.distances(T, S, device).unsqueeze(1)
             if self.causal:
-                conditions.append(distance >= 0)
+                conditions.append(distance <= 0)
             if self.window is not None:
                 conditions.append(distance.abs() <= self.window)
         if self.segments is not None:

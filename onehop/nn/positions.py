@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from onehop.errors import ConfigError
+
 
 def sinusoidal(positions: Int[Tensor, "*B"], dim: int, dtype: torch.dtype = torch.float32) -> Float[Tensor, "*B D"]:
     """Return `PE(p, 2i) = sin(p / 10000^(2i/dim))` and `PE(p, 2i+1) = cos` of the same angle.
@@ -53,3 +55,28 @@ class Sinusoidal(nn.Module):
         if self.table.dtype == torch.float64 or (positions.numel() and int(positions.max()) >= self.TABLE):
             return sinusoidal(positions, self.dim, self.table.dtype)
         return F.embedding(positions, self.table)
+
+
+class Learned(nn.Module):
+    """A learned code for each of `max_positions` positions (Gehring 2017); others are an error.
+
+    Args:
+        max_positions: Positions that have one.
+        dim: D.
+    """
+
+    def __init__(self, max_positions: int, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(max_positions, dim).normal_(std=0.02))
+
+    def forward(self, positions: Int[Tensor, "*B"]) -> Float[Tensor, "*B D"]:
+        """Return the codes of int64 `positions`."""
+        known = len(self.weight)
+        if positions.numel() and int(positions.max()) >= known:
+            raise ConfigError(
+                f"position {int(positions.max()) + 1} of a text, and the model has learned {known}",
+                "Train with a larger model.max_positions, or with other positions; or shorten the text, and "
+                "decode.max_length.",
+                "model.max_positions",
+            )
+        return F.embedding(positions, self.weight)

@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
@@ -44,18 +45,31 @@ def _attention_without_any(row: Row) -> bool:
     return row.get("context", "attention") != "attention" and asked
 
 
+def _distances_in_no_product(row: Row) -> bool:
+    return row.get("positions") in ("rotary", "shaw") and row.get("score") in ("additive", "concat", "location")
+
+
 def _fed_before_it_is_read(row: Row) -> bool:
     return row.get("input_feeding") is True and row.get("query", "current") != "current"
 
 
 ENTRIES = {
     "transformer": Entry(
-        {"dim": 16, "num_heads": 4, "ffn_dim": 24, "num_encoder_layers": 1, "dropout": 0.0},
-        lambda row: _three_way_of_two(row),
+        {
+            "dim": 16,
+            "num_heads": 4,
+            "ffn_dim": 24,
+            "num_encoder_layers": 1,
+            "dropout": 0.0,
+            "cross_window": 2,
+            "max_positions": 200,
+            "rotary_factor": 2.0,
+        },
+        lambda row: _three_way_of_two(row) or _distances_in_no_product(row),
         lambda row: row["tying"] is None or row["final_norm"] is None,
     ),
     "recurrent": Entry(
-        {"dim": 16, "hidden_dim": 16, "window": 2, "dropout": 0.0, "max_positions": 50},
+        {"dim": 16, "hidden_dim": 16, "window": 2, "dropout": 0.0, "max_positions": 200},
         lambda row: (
             _three_way_of_two(row)
             or _attention_without_any(row)
@@ -123,6 +137,7 @@ def entries() -> list[str]:
     return [name for name in names() if name in ENTRIES]
 
 
+@cache
 def every_pair() -> list[Case]:
     """Return a few cases of every family that hold every pair of values."""
     return [Case(name, row) for name in entries() for row in pairwise(axes(name), ENTRIES[name].refused)]

@@ -29,7 +29,8 @@ def pairwise(axes: Axes, refused: Refused = lambda row: False) -> list[Row]:
         for axis in axes:
             if axis not in row:
                 choices = [{**row, axis: value} for value in axes[axis]]
-                row = max((c for c in choices if not refused(c)), key=lambda c: _held(c, missing))
+                new = [pair for pair in missing if axis in (pair[0][0], pair[1][0])]
+                row = max((c for c in choices if not refused(c)), key=lambda c: _held(c, new))
         rows.append({axis: row[axis] for axis in axes})
         missing = [pair for pair in missing if not _holds(row, pair)]
     return rows

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from onehop.nn.attention.selects import Gumbel
+from onehop.nn.attention.selects import Gumbel, Hard
 from tests.laws.cases import axes, entries, every_combination, every_pair, is_whole
 
 
@@ -16,6 +16,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw nothing: what a law compares are two ways to one result, and they would draw apart. Dropout is 0 as well."""
     monkeypatch.setattr(Gumbel, "noise", lambda self, scores: torch.zeros_like(scores))
+    monkeypatch.setattr(Hard, "draw", lambda self, weights: weights.argmax(-1, keepdim=True))
+    monkeypatch.setattr(
+        Hard, "averaged", lambda self, scores: scores.new_zeros(scores.size(0), *[1] * (scores.dim() - 1)) > 0
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

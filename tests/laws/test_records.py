@@ -24,7 +24,7 @@ class Watch:
             module.out.register_forward_pre_hook(self._handed(name))
 
     def _given(self, name: str) -> Any:
-        return lambda module, inputs: self.asked.setdefault(name, []).append(inputs[:2])
+        return lambda module, inputs: self.asked.setdefault(name, []).append(inputs)
 
     def _handed(self, name: str) -> Any:
         return lambda module, inputs: self.contexts.setdefault(name, []).append(inputs[0])
@@ -50,7 +50,7 @@ def test_recorded_weights_make_the_context_the_model_used(case: Case):
     assert set(record) == set(watch.modules)
     for name in record:
         weights = record[name]
-        q, kv = torch.cat([q for q, _ in watch.asked[name]], 2), watch.asked[name][0][1]
+        q, kv = torch.cat([q for q, *_ in watch.asked[name]], 2), watch.asked[name][0][1]
         heads, groups = watch.modules[name].num_heads, kv.keys.size(1)
         assert weights.shape == (3, heads, q.size(2), kv.keys.size(2))
         sums = weights.sum(-1)
@@ -61,6 +61,8 @@ def test_recorded_weights_make_the_context_the_model_used(case: Case):
             assert_same(sums, (~blind).to(sums))
         assert bool(blind.any()) == (name.endswith("cross") or name.startswith("encoder"))
         context = weights @ kv.values.repeat_interleave(heads // groups, 1)
+        if watch.modules[name].relative is not None:  # which reads the distances as well
+            context = context + watch.modules[name].relative.read(weights, watch.asked[name][0][2])
         assert_same(context.transpose(1, 2).flatten(2), torch.cat(watch.contexts[name], 1))
 
 

@@ -83,9 +83,12 @@ def explicit(
     q: Tensor, k: Tensor, v: Tensor, score: Score, mask: Mask, select: Select = soft, dropout: float = 0.0
 ) -> Tensor:
     """Return what `attend` returns, by the definition: the reference for every fast path."""
-    weights = attention_weights(q, k, score, mask, select)
-    values = v.repeat_interleave(q.size(1) // v.size(1), dim=1)
-    return drop(weights, dropout) @ values
+    return averaged(drop(attention_weights(q, k, score, mask, select), dropout), v)
+
+
+def averaged(weights: Float[Tensor, "B H T S"], v: Float[Tensor, "B G S K"]) -> Float[Tensor, "B H T K"]:
+    """Return the values `v` of each group averaged by the weights of its heads."""
+    return weights.to(v.dtype) @ v.repeat_interleave(weights.size(1) // v.size(1), dim=1)
 
 
 def _product_is_faster(q: Tensor, S: int) -> bool:

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onehop.errors import ConfigError
-from onehop.nn.attention.attend import attend, attention_weights
+from onehop.nn.attention.attend import attend, attention_weights, averaged
 from onehop.nn.attention.record import subscriber
 from onehop.nn.attention.regions import Region
 from onehop.nn.attention.scores import Score
 from onehop.nn.attention.selects import Select, soft
+from onehop.nn.dropout import dropout as drop
 from onehop.nn.masks import Mask
+from onehop.nn.relative import ShawRelative
 from onehop.nn.state import KV
 
 
@@ -64,6 +66,7 @@ class Attention(nn.Module):
         score: How queries and keys compare.
         select: Weights from scores.
         region: Where a query looks; None for everywhere.
+        relative: Vectors of distances, where states read each other; None for none.
         dropout: Share of the weights set to zero in training.
         name: Under which `record_attention` finds it, such as `decoder.3.cross`.
 
@@ -81,6 +84,7 @@ class Attention(nn.Module):
         score: Score,
         select: Select = soft,
         region: Region | None = None,
+        relative: ShawRelative | None = None,
         dropout: float = 0.0,
         name: str = "attention",
     ) -> None:
@@ -92,7 +96,7 @@ class Attention(nn.Module):
                 f"Use num_kv_heads = {' or '.join(fits)}." if fits else "Use at least one head.",
             )
         self.projections, self.out, self.score, self.select = projections, out, score, select
-        self.region, self.dropout, self.name = region, dropout, name
+        self.region, self.relative, self.dropout, self.name = region, relative, dropout, name
         self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
 
     def project(self, memory: Float[Tensor, "B S D"], positions: Int[Tensor, "B S"]) -> KV:
@@ -130,11 +134,17 @@ class Attention(nn.Module):
 
     def forward(self, q: Float[Tensor, "B H T K"], kv: KV, mask: Mask) -> Float[Tensor, "B T D"]:
         """Let each query read from `kv` what `mask` allows."""
+        if self.relative is not None:
+            mask = mask.with_bias(self.relative.bias(q, mask, q.size(2), kv.keys.size(2)))
         record = subscriber(self.name)
         if record is not None:
             record.add(self.name, attention_weights(q, kv.keys, self.score, mask, self.select))
         dropout = self.dropout if self.training else 0.0
-        context = attend(q, kv.keys, kv.values, self.score, mask, self.select, dropout)  # (B, H, T, K)
+        if self.relative is not None:
+            weights = drop(attention_weights(q, kv.keys, self.score, mask, self.select), dropout)
+            context = averaged(weights, kv.values) + self.relative.read(weights, mask)
+        else:
+            context = attend(q, kv.keys, kv.values, self.score, mask, self.select, dropout)  # (B, H, T, K)
         return self.out(context.transpose(1, 2).flatten(-2))
 
     def _q(self, queries: Tensor, positions: Tensor) -> Tensor:

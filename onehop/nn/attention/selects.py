@@ -5,7 +5,10 @@ What may not be read has the least score of its type, and is given weight 0 by t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +17,7 @@ from torch.nn import functional as F
 from onehop.errors import ConfigError
 
 Select = Callable[[Tensor], Tensor]
-SELECTS = ("soft", "sparsemax", "entmax", "straight_through", "gumbel")
+SELECTS = ("soft", "sparsemax", "entmax", "straight_through", "gumbel", "hard")
 FAR = -2.0  # scores as far as that below the largest have no weight, whatever they are
 
 
@@ -95,6 +98,72 @@ class Gumbel(nn.Module):
         return _through(one_best(drawn), (drawn / self.temperature).softmax(-1))
 
 
+class Hard(nn.Module):
+    """The weight 1 on a key drawn by its softmax weight, which is learned from reward (Xu 2015, section 4.1).
+
+    No gradient passes the draw. A loss that learns from it, `onehop.nn.reinforce.Reinforce`, asks for what was drawn by
+    `choices`. Of each batch half of the rows, chosen at random, read the expectation instead, as in the paper.
+
+    Args:
+        expected: Share of the rows that read the softmax's weights.
+    """
+
+    def __init__(self, expected: float = 0.5) -> None:
+        super().__init__()
+        self.expected = expected
+
+    def draw(self, weights: Tensor) -> Tensor:
+        """Return the number of a key for each row of `weights (..., S)`, `(..., 1)`."""
+        return weights.detach().flatten(0, -2).multinomial(1).unflatten(0, weights.shape[:-1])
+
+    def averaged(self, scores: Tensor) -> Tensor:
+        """Draw which rows of `scores (B, ..., S)` read the expectation, `(B, 1, ..., 1)`."""
+        return torch.rand(scores.size(0), *[1] * (scores.dim() - 1), device=scores.device) < self.expected
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """Draw in training; outside of it choose the best key."""
+        if not self.training or scores.size(-1) == 0 or scores.numel() == 0:
+            return one_best(scores) if scores.numel() else scores
+        logs = scores.log_softmax(-1)
+        weights = logs.exp()
+        drawn = self.draw(weights)
+        averaged = self.averaged(scores)
+        made = _CHOICES.get()
+        if made is not None:
+            log_prob = logs.gather(-1, drawn).squeeze(-1).masked_fill(averaged.squeeze(-1), 0.0)
+            made.append(Choice(log_prob, -(weights * logs).sum(-1)))
+        return torch.where(averaged, weights, torch.zeros_like(weights).scatter(-1, drawn, 1.0))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a hard attention drew: `log_prob (B, H, T)`, zero where nothing was drawn, and `entropy (B, H, T)`."""
+
+    log_prob: Tensor
+    entropy: Tensor
+
+
+_CHOICES: ContextVar[list[Choice] | None] = ContextVar("onehop_choices", default=None)
+
+
+@contextmanager
+def choices() -> Generator[list[Choice]]:
+    """Collect what hard attention draws inside the block, in the order of the draws.
+
+    Example:
+        >>> with choices() as made:
+        ...     _ = Hard().train()(torch.zeros(1, 1, 2, 3))
+        >>> made[0].log_prob.shape
+        torch.Size([1, 1, 2])
+    """
+    made: list[Choice] = []
+    token = _CHOICES.set(made)
+    try:
+        yield made
+    finally:
+        _CHOICES.reset(token)
+
+
 def build_select(name: str) -> Select:
     """Return what is named so.
 
@@ -111,6 +180,7 @@ def build_select(name: str) -> Select:
         "entmax": lambda: entmax,
         "straight_through": StraightThrough,
         "gumbel": Gumbel,
+        "hard": Hard,
     }
     if name not in makers:
         raise ConfigError(f"unknown select {name!r}", f"Use one of {', '.join(SELECTS)}.", "model.select")
