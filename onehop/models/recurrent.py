@@ -253,7 +253,7 @@ class Recurrent(nn.Module):
     ) -> tuple[Tensor, Cells, Tensor]:
         """Run the recurrence token by token: each step reads where the one before led it."""
         cells, fed, hidden = state.cells, state.fed, list[Tensor]()
-        with recorded_as_one():
+        with recorded_as_one(y.size(1)):
             for t, token in enumerate(y.unbind(1)):
                 if self.feeding:
                     after = self.decoder.step(torch.cat([token, fed], -1), cells)

@@ -26,6 +26,7 @@ class Mask:
         centres: `(B, T)`: where in its source each query looks; keys at most `window` from there are read, in place of
             those around its own slot.
         gaussian: `(B, T)` float: weights are multiplied by `exp(-(s - centre)^2 / 2 sigma^2)`, sigma = `window` / 2.
+        rows: `(T,)` int64: the numbers of the queries, behind the first one's slot; None for all in their order.
     """
 
     def __init__(
@@ -40,10 +41,11 @@ class Mask:
         size: int = 0,
         centres: Tensor | None = None,
         gaussian: Tensor | None = None,
+        rows: Tensor | None = None,
     ) -> None:
         self.lengths, self.causal, self.window = lengths, causal, window
         self.segments, self.bias, self.start, self.size = segments, bias, start, size
-        self.centres, self.gaussian = centres, gaussian
+        self.centres, self.gaussian, self.rows = centres, gaussian, rows
         self._dense: dict[tuple[int, int], tuple[Tensor | None, Tensor | None]] = {}
         self._additive: dict[tuple[int, int, torch.dtype], Tensor] = {}
 
@@ -51,7 +53,7 @@ class Mask:
         """Return this mask, narrowed to `window` positions around `centres (B, T)`; see the arguments of the class."""
         return Mask(
             lengths=self.lengths, causal=self.causal, window=window, segments=self.segments, bias=self.bias,
-            start=self.start, size=self.size, centres=centres, gaussian=gaussian,
+            start=self.start, size=self.size, centres=centres, gaussian=gaussian, rows=self.rows,
         )  # fmt: skip
 
     def with_bias(self, bias: Tensor) -> Mask:
@@ -59,14 +61,31 @@ class Mask:
         mask = Mask(
             lengths=self.lengths, causal=self.causal, window=self.window, segments=self.segments, start=self.start,
             bias=bias if self.bias is None else self.bias + bias, size=self.size, centres=self.centres,
-            gaussian=self.gaussian,
+            gaussian=self.gaussian, rows=self.rows,
         )  # fmt: skip
         mask._dense, mask._additive = self._dense, self._additive
         return mask
 
+    def of(self, rows: Tensor, heads: list[int]) -> Mask:
+        """Return this mask for the queries with these numbers `(T',)` and for these heads, without the others."""
+        bias, segments = self.bias, self.segments
+        if bias is not None:
+            bias = bias[(None,) * (4 - bias.dim())]
+            bias = bias if bias.size(1) == 1 else bias[:, heads]
+            bias = bias if bias.size(2) == 1 else bias[:, :, rows]
+        if segments is not None:
+            segments = segments[0][:, rows], segments[1]
+        centres, gaussian = (None if x is None else x[:, rows] for x in (self.centres, self.gaussian))
+        return Mask(
+            lengths=self.lengths, causal=self.causal, window=self.window, segments=segments, bias=bias,
+            start=self.start, size=self.size, centres=centres, gaussian=gaussian,
+            rows=rows if self.rows is None else self.rows[rows],
+        )  # fmt: skip
+
     def distances(self, T: int, S: int, device: torch.device) -> Tensor:
         """Return how many slots each key stands behind each query, `(B or 1, T, S)` int64; before it is negative."""
-        queries = torch.arange(T, device=device) + (self.size if self.start is None else self.start.unsqueeze(1))
+        numbers = torch.arange(T, device=device) if self.rows is None else self.rows
+        queries = numbers + (self.size if self.start is None else self.start.unsqueeze(1))
         found = torch.arange(S, device=device) - queries.unsqueeze(-1)
         return found if found.dim() == 3 else found.unsqueeze(0)
 
@@ -94,7 +113,7 @@ class Mask:
     def is_causal_square(self, T: int, S: int) -> bool:
         """Whether the mask is the plain lower triangle, which every kernel knows."""
         plain = self.lengths is None and self.window is None and self.segments is None and self.bias is None
-        return self.causal and plain and self.start is None and self.size == 0 and T == S
+        return self.causal and plain and self.start is None and self.rows is None and self.size == 0 and T == S
 
     def dense(self, T: int, S: int, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
         """Return `allowed`, bool, broadcastable to `(B, H, T, S)`, and `blind` `(B, 1, T, 1)`: queries with no key.

@@ -106,3 +106,23 @@ def test_recording_nothing_is_an_error(case: Case):
         run(model, source, tokens)
     with pytest.raises(LookupError, match="no attention was recorded"), record_attention():
         pass
+
+
+def test_chosen_heads_queries_and_largest_weights_are_those_of_the_whole(case: Case):
+    model, source, tokens = case.model(), sources(6, 3), case.targets(2, 4)
+    heads, queries = (0, -1), (2, 0, -1)
+    with recording(model) as record:
+        run(model, source, tokens)
+    if not record:
+        return
+    with record_attention("*", heads, queries) as some:
+        run(model, source, tokens)
+    with record_attention("*", top_k=2) as largest:
+        run(model, source, tokens)
+    assert list(some) == list(largest) == list(record)
+    for name in record:
+        assert_same(some[name], record[name][:, heads][:, :, queries])
+        top = largest.top(name)
+        assert_same(top.values, record[name].topk(2).values)
+        assert_same(record[name].gather(-1, top.keys), top.values)
+        assert_same(largest[name].sum(-1), top.values.sum(-1))

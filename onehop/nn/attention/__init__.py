@@ -2,7 +2,7 @@
 
 from onehop.nn.attention.attend import attend
 from onehop.nn.attention.attention import Attention, Bare, Projections
-from onehop.nn.attention.record import Record, record_attention
+from onehop.nn.attention.record import Record, TopWeights, record_attention
 from onehop.nn.attention.scores import Score, dot, scaled_dot
 from onehop.nn.attention.selects import soft
 
@@ -12,6 +12,7 @@ __all__ = [
     "Projections",
     "Record",
     "Score",
+    "TopWeights",
     "attend",
     "dot",
     "record_attention",

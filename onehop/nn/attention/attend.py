@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -66,7 +66,7 @@ def attend(
         torch.Size([1, 4, 3, 8])
     """
     T, S = q.size(2), k.size(2)
-    if select is not soft or score.scale is None or mask.gaussian is not None:
+    if score.scale is None or needs_weights(score, mask, select):
         return explicit(q, k, v, score, mask, select, dropout)
     if _product_is_faster(q, S):
         return _product(q, k, v, score.scale, mask, dropout)
@@ -77,6 +77,25 @@ def attend(
         enable_gqa=q.size(1) != k.size(1),
     )  # fmt: skip
     return context if blind is None else context.masked_fill(blind, 0.0)
+
+
+def needs_weights(score: Score, mask: Mask, select: Select) -> bool:
+    """Whether the context is no softmax of products, so that `attend` computes all weights on its way."""
+    return select is not soft or score.scale is None or mask.gaussian is not None
+
+
+def some_weights(
+    q: Float[Tensor, "B H T K"],
+    k: Float[Tensor, "B G S K"],
+    score: Score,
+    mask: Mask,
+    heads: list[int],
+    rows: Int[Tensor, " R"],
+) -> Float[Tensor, "B N R S"]:
+    """Return the `attention_weights` of some heads and queries, and compute no others; for softmaxes of products."""
+    rows, share = rows.to(q.device), q.size(1) // k.size(1)
+    groups = [head // share for head in heads]
+    return attention_weights(q[:, heads][:, :, rows], k[:, groups], score, mask.of(rows, heads))
 
 
 def explicit(

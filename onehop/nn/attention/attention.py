@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onehop.errors import ConfigError
-from onehop.nn.attention.attend import attend, attention_weights, averaged
-from onehop.nn.attention.record import subscriber
+from onehop.nn.attention.attend import attend, attention_weights, averaged, needs_weights, some_weights
+from onehop.nn.attention.record import Record, subscriber
 from onehop.nn.attention.regions import Region
 from onehop.nn.attention.scores import Score
 from onehop.nn.attention.selects import Select, soft
@@ -136,16 +136,30 @@ class Attention(nn.Module):
         """Let each query read from `kv` what `mask` allows."""
         if self.relative is not None:
             mask = mask.with_bias(self.relative.bias(q, mask, q.size(2), kv.keys.size(2)))
-        record = subscriber(self.name)
-        if record is not None:
-            record.add(self.name, attention_weights(q, kv.keys, self.score, mask, self.select))
         dropout = self.dropout if self.training else 0.0
-        if self.relative is not None:
-            weights = drop(attention_weights(q, kv.keys, self.score, mask, self.select), dropout)
-            context = averaged(weights, kv.values) + self.relative.read(weights, mask)
+        record = subscriber(self.name)
+        whole = self.relative is not None or (record is not None and needs_weights(self.score, mask, self.select))
+        if whole:
+            context = self._weigh(q, kv, mask, dropout, record)
         else:
+            if record is not None:
+                self._beside(q, kv, mask, record)
             context = attend(q, kv.keys, kv.values, self.score, mask, self.select, dropout)  # (B, H, T, K)
         return self.out(context.transpose(1, 2).flatten(-2))
+
+    def _weigh(self, q: Tensor, kv: KV, mask: Mask, dropout: float, record: Record | None) -> Tensor:
+        """Return the context `(B, H, T, K)` by all weights, which are recorded: what was drawn is drawn once."""
+        weights = attention_weights(q, kv.keys, self.score, mask, self.select)
+        if record is not None:
+            record.add(self.name, weights.shape, lambda heads, rows: weights[:, heads][:, :, rows])
+        weights = drop(weights, dropout)
+        context = averaged(weights, kv.values)
+        return context if self.relative is None else context + self.relative.read(weights, mask)
+
+    def _beside(self, q: Tensor, kv: KV, mask: Mask, record: Record) -> None:
+        """Compute the weights that were asked for, while a kernel that has none computes the context."""
+        shape = (*q.shape[:3], kv.keys.size(2))
+        record.add(self.name, shape, lambda heads, rows: some_weights(q, kv.keys, self.score, mask, heads, rows))
 
     def _q(self, queries: Tensor, positions: Tensor) -> Tensor:
         return self.score.query_map(queries.unflatten(-1, (self.num_heads, -1)).transpose(1, 2), positions)
