@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from onehop import data, decode, evaluate, metrics, models, nn, tasks, text, train, verify
+    from onehop import data, decode, evaluate, lab, metrics, models, nn, tasks, text, train, verify
     from onehop.errors import OnehopError
     from onehop.nn import record_attention
     from onehop.tasks import Translator, load, load_ensemble, load_translator
 
 __all__ = [
-    "OnehopError", "Translator", "data", "decode", "evaluate", "load", "load_ensemble", "load_translator", "metrics",
-    "models", "nn", "record_attention", "tasks", "text", "train", "verify",
+    "OnehopError", "Translator", "data", "decode", "evaluate", "lab", "load", "load_ensemble", "load_translator",
+    "metrics", "models", "nn", "record_attention", "tasks", "text", "train", "verify",
 ]  # fmt: skip
 
 _HOMES = {

@@ -12,7 +12,7 @@ import torch
 
 import onehop
 
-PUBLIC = ("nn", "models", "decode", "text", "data", "metrics", "tasks", "evaluate", "verify", "train")
+PUBLIC = ("nn", "models", "decode", "text", "data", "metrics", "tasks", "evaluate", "verify", "train", "lab")
 MODULES = sorted(
     module.name for module in pkgutil.walk_packages(onehop.__path__, "onehop.") if not module.name.endswith("__main__")
 )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from onehop.cli import console, data, doctor, evaluate, export, info, quickstart, train, translate, verify
+from onehop.cli import console, data, doctor, evaluate, export, info, lab, quickstart, train, translate, verify
 from onehop.errors import OnehopError, Stopped
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("verify")(verify.verify)
 app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
+app.add_typer(lab.app, name="lab")
 
 
 def _version(wanted: bool) -> None:

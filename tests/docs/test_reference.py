@@ -159,6 +159,8 @@ def printed(after_tutorial: Path) -> dict[str, Any]:
         "info": ["info", "runs/first"],
         "verify": ["verify", "runs/first", "--data", "one.en"],
         "data check": ["data", "check", "--source", "my.en", "--target", "my.de"],
+        "lab list": ["lab", "list"],
+        "lab run": ["lab", "run", "L-04"],
         "doctor": ["doctor"],
     }
     for language in ("en", "de"):
@@ -179,7 +181,9 @@ def printed(after_tutorial: Path) -> dict[str, Any]:
     return {verb: json.loads(text) for verb, text in zip(calls, done.stdout.split("----\n"), strict=False)}
 
 
-@pytest.mark.parametrize("verb", ["translate", "evaluate", "info", "verify", "data check", "doctor"])
+@pytest.mark.parametrize(
+    "verb", ["translate", "evaluate", "info", "verify", "data check", "lab list", "lab run", "doctor"]
+)
 def test_every_key_that_json_prints_is_explained_and_no_other(verb: str, printed: dict[str, Any]):
     assert sorted(keys(section(FILES, f"`onehop {verb} --json`"))) == sorted(printed[verb])
 

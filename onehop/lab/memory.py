@@ -1,0 +1,43 @@
+"""K-01: "make a query with a vector and look at similar things in the past"."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from onehop.lab.measured import Measured
+from onehop.lab.parts import gap
+from onehop.nn import Mask, attend
+from onehop.nn.attention import dot, scaled_dot
+from onehop.nn.attention.attend import attention_weights
+
+N, K, V, SHARP = 6, 6, 3, 60.0
+
+
+def lookup() -> Measured:
+    """K-01, a memory addressed by content: what was similar before is found wherever it stands.
+
+    Formula: o_t = sum_(j <= t) softmax_j(q_t . k_j / sqrt(d)) v_j; with orthonormal keys and q = beta k_j it is v_j as
+    beta grows.
+    Source: the talk of the notes; Vaswani 2017; its lineage Graves 2014, Kaiser 2017.
+    """
+    keys, values = torch.eye(K)[None, None], torch.randn(1, 1, N, V)
+    found = torch.cat([attend(SHARP * keys[:, :, j : j + 1], keys, values, dot(), Mask()) for j in range(N)], 2)
+    q, k, v = (torch.randn(1, 1, n, K, dtype=torch.float64) for n in (1, N, N))
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    past = Mask(causal=True, size=N - 1)  # a query at the last of N slots
+    reordered = attend(q, k[:, :, order], v[:, :, order], scaled_dot(K), past)
+    filters = torch.randn(V, K, N, dtype=torch.float64)
+    weights = attention_weights(k, k, scaled_dot(K), Mask(causal=True))
+    return Measured({
+        "lookup": gap(found, values),
+        "order": gap(reordered, attend(q, k, v, scaled_dot(K), past)),
+        "convolution": gap(_convolved(v[:, 0, order], filters), _convolved(v[:, 0], filters)),
+        "future": float(weights.triu(1).max()),
+    })  # fmt: skip
+
+
+def _convolved(past: Tensor, filters: Tensor) -> Tensor:
+    """Return what a convolution over the whole past makes of it: each place has its own weight."""
+    return F.conv1d(past.mT, filters)
