@@ -15,18 +15,8 @@ def test_help_names_every_verb():
     result = onehop("--help")
     assert result.status == 0
     assert [verb for verb in VERBS if f" {verb} " not in result.out] == []
-    assert VERBS == [
-        "quickstart",
-        "train",
-        "translate",
-        "evaluate",
-        "info",
-        "verify",
-        "export",
-        "doctor",
-        "data",
-        "lab",
-    ]
+    single = ["quickstart", "train", "translate", "evaluate", "info", "verify", "export", "doctor"]
+    assert [*single, "data", "lab"] == VERBS
 
 
 @pytest.mark.parametrize("verb", VERBS)
