@@ -58,6 +58,11 @@ ENCODERS = {
     "recurrent": "onehop.models.recurrent_encoder:ENCODER",
     "transformer": "onehop.models.transformer_encoder:ENCODER",
     "hierarchical": "onehop.models.hierarchical:ENCODER",
+    "bert": "onehop.models.bert:ENCODER",
+    "roberta": "onehop.models.roberta:ENCODER",
+    "distilbert": "onehop.models.distilbert:ENCODER",
+    "electra": "onehop.models.electra:ENCODER",
+    "modernbert": "onehop.models.modernbert:ENCODER",
 }
 
 
