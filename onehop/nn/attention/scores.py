@@ -72,7 +72,7 @@ class HeadLinear(nn.Module):
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
         """Map `x (B, H, T, K)` to `(B, H, T, K')`."""
-        x = x @ self.weight.mT
+        x = torch.einsum("bhtk,hjk->bhtj", x, self.weight)  # a product for each head, where @ has one for each row
         return x if self.bias is None else x + self.bias
 
 
@@ -95,8 +95,11 @@ class TanhSum(nn.Module):
         """Compare each `q (B, H, T, A)` with each `k (B, H, S, A)`."""
         at_once = max(1, self.NUMBERS // max(1, k.numel()))
         keys = k.unsqueeze(2)
-        scores = [(chunk.unsqueeze(3) + keys).tanh() @ self.weight for chunk in q.split(at_once, 2)]
-        return torch.cat(scores, 2).squeeze(-1)
+        weight = self.weight[:, 0, :, 0]
+        scores = [
+            torch.einsum("bhtsa,ha->bhts", (chunk.unsqueeze(3) + keys).tanh(), weight) for chunk in q.split(at_once, 2)
+        ]
+        return torch.cat(scores, 2)
 
 
 class UnitLength(nn.Module):
