@@ -1,12 +1,17 @@
-"""Write the text that the recipes beside this file train on: `train.tsv` and `held-out.tsv`.
+"""Write the text that the recipes beside this file train on: `train.tsv` and `held-out.tsv`, or `valid` and `test`.
 
     python recipes/prepare.py en-de runs/text/en-de
     python recipes/prepare.py en-zh runs/text/en-zh --data DATA    (DATA/tatoeba/cmn.txt.gz)
     python recipes/prepare.py en-ja runs/text/en-ja --data DATA    (DATA/small_parallel_enja/train.{en,ja}.gz)
+    python recipes/prepare.py cmudict runs/text/cmudict --data DATA    (DATA/cmudict/cmudict.dict.gz)
 
 English-German is the text that ships with Onehop, split as in the quickstart. Of the others, the 1,000 English
 sentences with the smallest SHA-256 are held out, each with its first translation; whatever shares either side with
 one of those takes no part in training.
+
+Of the CMU Pronouncing Dictionary (https://github.com/cmusphinx/cmudict) words of a to z are taken, letters and phonemes
+with a space between them, so that each is one piece of the vocabulary: `c a t` and `K AE T`. Stress is left out. The
+SHA-256 of the word, modulo 20, says where all its pronunciations go: 0 to test, 1 to validation, others to training.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ import argparse
 import gzip
 import hashlib
 import os
+import re
 from pathlib import Path
 
 from onehop.data import Pair, tatoeba
@@ -38,6 +44,20 @@ def japanese(data: Path) -> list[Pair]:
     return [Pair(english, other.replace(" ", "")) for english, other in zip(*sides, strict=True)]
 
 
+def sounds(data: Path) -> dict[str, list[Pair]]:
+    """Return the pronunciations of CMUdict by the table they belong to: train, valid or test."""
+    tables: dict[str, dict[Pair, None]] = {"train": {}, "valid": {}, "test": {}}
+    for line in gzip.decompress((data / "cmudict" / "cmudict.dict.gz").read_bytes()).decode().splitlines():
+        entry, *phonemes = line.partition("#")[0].split()
+        word = re.sub(r"\(\d+\)$", "", entry)  # the second pronunciation of a word stands under `word(2)`
+        if not re.fullmatch("[a-z]+", word):
+            continue
+        part = int(hashlib.sha256(word.encode()).hexdigest(), 16) % 20
+        name = {0: "test", 1: "valid"}.get(part, "train")
+        tables[name][Pair(" ".join(word), " ".join(phoneme.rstrip("012") for phoneme in phonemes))] = None
+    return {name: list(pairs) for name, pairs in tables.items()}
+
+
 def split(pairs: list[Pair], count: int = HELD_OUT) -> tuple[list[Pair], list[Pair]]:
     """Return training pairs and held-out pairs that share no sentence of either language."""
     sources = sorted({pair.source for pair in pairs}, key=lambda text: hashlib.sha256(text.encode()).hexdigest())
@@ -50,19 +70,26 @@ def split(pairs: list[Pair], count: int = HELD_OUT) -> tuple[list[Pair], list[Pa
     return train, [Pair(*item) for item in held.items()]
 
 
+def tables(name: str, data: Path) -> dict[str, list[Pair]]:
+    """Return the pairs of each table."""
+    if name == "cmudict":
+        return sounds(data)
+    if name == "en-de":
+        train, held = tatoeba.split(tatoeba.pairs())
+    else:
+        train, held = split((chinese if name == "en-zh" else japanese)(data))
+    return {"train": train, "held-out": held}
+
+
 def main() -> None:
-    """Write two tables."""
+    """Write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pair", choices=["en-de", "en-zh", "en-ja"])
+    parser.add_argument("pair", choices=["en-de", "en-zh", "en-ja", "cmudict"])
     parser.add_argument("out", type=Path)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("ONEHOP_DATA", "data")))
     arguments = parser.parse_args()
-    if arguments.pair == "en-de":
-        train, held = tatoeba.split(tatoeba.pairs())
-    else:
-        train, held = split((chinese if arguments.pair == "en-zh" else japanese)(arguments.data))
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for name, pairs in (("train", train), ("held-out", held)):
+    for name, pairs in tables(arguments.pair, arguments.data).items():
         text = "".join(f"{source}\t{target}\n" for source, target in pairs)
         (arguments.out / f"{name}.tsv").write_text(text, "utf-8")
         print(f"{arguments.out / name}.tsv: {len(pairs):,} pairs")
