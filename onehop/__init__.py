@@ -9,17 +9,20 @@ if TYPE_CHECKING:
     from onehop import data, decode, evaluate, lab, metrics, models, nn, tasks, text, train, verify
     from onehop.errors import OnehopError
     from onehop.nn import record_attention
-    from onehop.tasks import Translator, load, load_ensemble, load_translator
+    from onehop.tasks import Classifier, Translator, load, load_classifier, load_ensemble, load_translator
 
 __all__ = [
-    "OnehopError", "Translator", "data", "decode", "evaluate", "lab", "load", "load_ensemble", "load_translator",
-    "metrics", "models", "nn", "record_attention", "tasks", "text", "train", "verify",
+    "Classifier", "OnehopError", "Translator", "data", "decode", "evaluate", "lab", "load", "load_classifier",
+    "load_ensemble", "load_translator", "metrics", "models", "nn", "record_attention", "tasks", "text", "train",
+    "verify",
 ]  # fmt: skip
 
 _HOMES = {
+    "Classifier": "tasks",
     "OnehopError": "errors",
     "Translator": "tasks",
     "load": "tasks",
+    "load_classifier": "tasks",
     "load_ensemble": "tasks",
     "load_translator": "tasks",
     "record_attention": "nn",

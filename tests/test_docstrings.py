@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import onehop
+from tests.fixtures.labelled import reviews, write_reviews
 
 PUBLIC = ("nn", "models", "decode", "text", "data", "metrics", "tasks", "evaluate", "verify", "train", "lab")
 MODULES = sorted(
@@ -60,15 +61,35 @@ def public() -> list[tuple[str, Any]]:
     return [(name, thing) for name, thing in names if inspect.isclass(thing) or inspect.isroutine(thing)]
 
 
+REVIEWS = """
+task = "classify"
+
+[data]
+train = ["rooms.csv"]
+
+[model]
+architecture = "hierarchical"
+dim = 16
+hidden_dim = 16
+
+[train]
+max_updates = 40
+learning_rate = 0.02
+"""
+
+
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with `recipe.toml` and a small run of it, `runs/first`."""
+    """Return a folder with `recipe.toml` and a small run of it, `runs/first`; and of a classifier, `runs/reviews`."""
     folder = tmp_path_factory.mktemp("docstrings")
     pairs = [(f"Hello {n}.", f"Hallo {n}.") for n in range(200)]
     for name, side in (("my.en", 0), ("my.de", 1)):
         (folder / name).write_text("".join(pair[side] + "\n" for pair in pairs), encoding="utf-8")
     (folder / "recipe.toml").write_text(RECIPE, encoding="utf-8")
     onehop.train(folder / "recipe.toml", folder / "runs/first")
+    write_reviews(folder / "rooms.csv", reviews(300))
+    (folder / "reviews.toml").write_text(REVIEWS, encoding="utf-8")
+    onehop.train(folder / "reviews.toml", folder / "runs/reviews")
     return folder
 
 

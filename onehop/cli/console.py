@@ -57,12 +57,12 @@ class TrainingView:
             columns = (
                 TextColumn("[bold]train"), BarColumn(bar_width=30), TextColumn("{task.percentage:>3.0f} %"),
                 TextColumn("update {task.fields[update]:,}"), TextColumn("loss [bold]{task.fields[loss]:.3f}"),
-                TextColumn("{task.fields[speed]:,.0f} tokens/s"), TextColumn("{task.fields[gflops]:,.0f} GFLOP/s"),
-                TextColumn("{task.fields[left]} left"),
+                TextColumn("{task.fields[speed]:,.0f} {task.fields[unit]}/s"),
+                TextColumn("{task.fields[gflops]:,.0f} GFLOP/s"), TextColumn("{task.fields[left]} left"),
             )  # fmt: skip
             self._bar = Progress(*columns, console=stderr, transient=True)
             self._task = self._bar.add_task(
-                "train", total=1.0, update=0, loss=0.0, speed=0.0, gflops=0.0, left="?", visible=False
+                "train", total=1.0, update=0, loss=0.0, speed=0.0, unit="tokens", gflops=0.0, left="?", visible=False
             )
             self._bar.start()
         return self
@@ -83,7 +83,7 @@ class TrainingView:
         if self._bar:
             self._bar.update(
                 self._task, completed=status.fraction, update=status.update, loss=status.loss,
-                speed=status.tokens_per_second, gflops=status.flops / 1e9, left=left, visible=True,
+                speed=status.tokens_per_second, unit=status.unit, gflops=status.flops / 1e9, left=left, visible=True,
             )  # fmt: skip
             return
         import time
@@ -92,15 +92,13 @@ class TrainingView:
             self._last = time.monotonic()
             tell(
                 f"update {status.update:,} ({status.fraction:.0%})  loss {status.loss:.3f}  "
-                f"{status.tokens_per_second:,.0f} tokens/s  {status.flops / 1e9:,.0f} GFLOP/s  {left} left"
+                f"{status.tokens_per_second:,.0f} {status.unit}/s  {status.flops / 1e9:,.0f} GFLOP/s  {left} left"
             )
 
     def evaluated(self, evaluation: Evaluation) -> None:
         """Print the figures."""
         best = "  best so far" if evaluation.best else ""
-        many = 20 * evaluation.incomplete > evaluation.sentences
-        cut = f", {evaluation.incomplete} of {evaluation.sentences} ended by the maximum length" if many else ""
-        figures = f"validation loss {evaluation.loss:.3f}, BLEU {evaluation.bleu:.1f}{cut}"
+        figures = f"validation loss {evaluation.loss:.3f}, {evaluation.told}"
         tell(f"update {evaluation.update:,}: {figures}{best}")
 
 

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onehop.cli.options import AllowDrift, Beam, Device, Ensemble, Json, Long, Settings, Tag, Threads
+from onehop.cli.options import (
+    AllowDrift,
+    Beam,
+    Device,
+    Ensemble,
+    Json,
+    LabelColumn,
+    Long,
+    Settings,
+    Tag,
+    TextColumns,
+    Threads,
+)
 from onehop.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -19,13 +31,19 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A run, a package, or a bundled name.")],
     source: Annotated[str | None, typer.Option("--source", help="Source lines.")] = None,
     reference: Annotated[str | None, typer.Option("--reference", help="Reference lines.")] = None,
-    data: Annotated[str | None, typer.Option("--data", help="Pairs, in any form that `train` reads.")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Pairs, or labelled texts, in any form that `train` reads.")
+    ] = None,
+    text_columns: TextColumns = None,
+    label_column: LabelColumn = "",
     source_column: Annotated[str, typer.Option("--source-column", help="Column of sources in --data.")] = "",
     target_column: Annotated[str, typer.Option("--target-column", help="Column of references in --data.")] = "",
     against: Annotated[
-        str | None, typer.Option("--against", help="Another model, or a file of its translations.")
+        str | None, typer.Option("--against", help="Another model, or a file of its translations or labels.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the translations there.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the translations or labels there.")
+    ] = None,
     ensemble: Ensemble = None,
     beam: Beam = None,
     tokenize: Annotated[str | None, typer.Option("--tokenize", help="sacreBLEU's tokenizer.")] = None,
@@ -37,14 +55,29 @@ def evaluate(
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
-    """Translate and score: BLEU, chrF and TER with 95 % intervals, by length, and against another system."""
+    """Translate or classify, and score: with 95 % intervals, by length or label, and against another system.
+
+    Translations by BLEU, chrF and TER; labels by accuracy and F1, beside what the most frequent label would reach.
+    """
     from onehop.cli import console
-    from onehop.cli.options import decoding, loaded, policy, use
+    from onehop.cli.evaluate_labels import evaluate_classifier
+    from onehop.cli.options import decoding, loaded, policy, task_of, use
     from onehop.data import Columns
     from onehop.evaluate import evaluate as run
     from onehop.files import new_text
 
     chosen, device = policy(long), use(threads, device)
+    if task_of(model) == "classify":
+        other = {
+            "--source": source, "--reference": reference, "--source-column": source_column,
+            "--target-column": target_column, "--ensemble": ensemble, "--beam": beam, "--tokenize": tokenize,
+            "--tag": tag, "--set": settings,
+        }  # fmt: skip
+        _refuse(other, "a classifier", "Give --data.")
+        columns = tuple(text_columns or ()), label_column
+        evaluate_classifier(model, data, columns, against, output, as_json, chosen, allow_drift, device)
+        return
+    _refuse({"--text-column": text_columns, "--label-column": label_column}, "a translation", "Leave it out.")
     translator = loaded(model, ensemble, device, allow_drift)
     decode = decoding(translator.settings.decode, beam, settings)
     languages = translator.settings.source_language, translator.settings.target_language
@@ -65,6 +98,13 @@ def evaluate(
         console.print_json(report.to_dict())
     else:
         _show(report)
+
+
+def _refuse(options: dict[str, Any], task: str, remedy: str) -> None:
+    """Refuse options that the model's task has no use for."""
+    for name, value in options.items():
+        if value:
+            raise ConfigError(f"{name} says nothing to {task}", remedy, name)
 
 
 def _read(

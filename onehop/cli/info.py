@@ -32,18 +32,18 @@ def info(
         return
     package = load_package(model, allow_drift=allow_drift)
     manifest: Any = package.manifest
-    translator = package.translator
+    task: Any = package.task
     values = {
         "path": str(package.path),
-        "task": translator.task,
-        "parameters": sum(p.numel() for p in translator.model.parameters()),
+        "task": task.task,
+        "parameters": sum(p.numel() for p in task.model.parameters()),
         "config": manifest["settings"],
         "labels": manifest.get("labels"),
         "lengths": manifest.get("lengths"),
         "precision": package.precision,
         "format": manifest["format"],
         "versions": manifest["versions"],
-        "vocabularies": [t.vocab_size for t in (translator.source_tokenizer, translator.target_tokenizer)],
+        "vocabularies": _vocabularies(task),
         "files": manifest["files"],
         "fingerprints": manifest.get("fingerprints"),
         "golden": len(package.golden),
@@ -52,7 +52,16 @@ def info(
     if as_json:
         console.print_json(values)
         return
-    _show(values, [name for name, _ in translator.model.named_parameters()])
+    _show(values, [name for name, _ in task.model.named_parameters()])
+
+
+def _vocabularies(task: Any) -> list[int]:
+    """Return the pieces of each side, or of the one there is."""
+    from onehop.tasks.registry import kind
+
+    if task.task == "translation":
+        return [t.vocab_size for t in (task.source_tokenizer, task.target_tokenizer)]
+    return [tokenizer.vocab_size for tokenizer in kind(task.task).tokenizers(task).values()]
 
 
 def _show(values: dict[str, Any], names: list[str]) -> None:
@@ -64,13 +73,12 @@ def _show(values: dict[str, Any], names: list[str]) -> None:
     model = ", ".join(f"{key} {value}" for key, value in config["model"].items() if value is not None)
     rows = {
         "path": values["path"],
-        "task": f"{values['task']} ({config['source_language'] or '?'} to {config['target_language'] or '?'})",
+        "task": values["task"] + _languages(config),
         "parameters": f"{values['parameters']:,} in {len(names)} tensors, {values['precision']}",
         "model": f"{config['architecture']}: {model}",
         "vocabulary": " and ".join(f"{size:,}" for size in sorted(set(values["vocabularies"]))) + " pieces",
         "longest line": f"{config['text']['max_length']} tokens",
-        "splits paragraphs": "yes" if config["text"]["sentences"] else "no",
-        "decoding": ", ".join(f"{key} {value}" for key, value in config["decode"].items() if value is not None),
+        **_of_task(config),
         "data licence": config["license"] or "not stated",
         "made by": ", ".join(f"{name} {version}" for name, version in values["versions"].items()),
         "golden lines": str(values["golden"]),
@@ -82,3 +90,23 @@ def _show(values: dict[str, Any], names: list[str]) -> None:
     for name, value in rows.items():
         table.add_row(f"[bold]{name}", Text(value))
     Console().print(table)
+
+
+def _languages(config: dict[str, Any]) -> str:
+    if "source_language" not in config:
+        return ""
+    return f" ({config['source_language'] or '?'} to {config['target_language'] or '?'})"
+
+
+def _of_task(config: dict[str, Any]) -> dict[str, str]:
+    """Return rows that only some tasks have."""
+    rows: dict[str, str] = {}
+    if "decode" in config:
+        rows["splits paragraphs"] = "yes" if config["text"]["sentences"] else "no"
+    if "labels" in config:
+        rows["labels"] = ", ".join(config["labels"])
+        rows["columns"] = ", ".join(config["columns"]) or "one text"
+    for name, title in (("head", "head"), ("decode", "decoding")):
+        if name in config:
+            rows[title] = ", ".join(f"{key} {value}" for key, value in config[name].items() if value is not None)
+    return rows

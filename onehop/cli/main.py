@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from onehop.cli import console, data, doctor, evaluate, export, info, lab, quickstart, train, translate, verify
+from onehop.cli import (
+    console,
+    data,
+    doctor,
+    evaluate,
+    export,
+    info,
+    lab,
+    predict,
+    quickstart,
+    train,
+    translate,
+    verify,
+)
 from onehop.errors import OnehopError, Stopped
 
 app = typer.Typer(
@@ -22,6 +35,7 @@ app = typer.Typer(
 app.command("quickstart")(quickstart.quickstart)
 app.command("train")(train.train)
 app.command("translate")(translate.translate)
+app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("info")(info.info)
 app.command("verify")(verify.verify)

@@ -23,6 +23,11 @@ Settings = Annotated[list[str] | None, typer.Option("--set", help="Such as decod
 Tag = Annotated[str, typer.Option("--tag", help="Tag of the training data to put before each source; default: none.")]
 Beam = Annotated[int | None, typer.Option("--beam", min=1, help="Beam size; 1 is greedy. Default: the package's.")]
 
+TextColumns = Annotated[
+    list[str] | None, typer.Option("--text-column", help="Column of texts; may be repeated. Default: found by name.")
+]
+LabelColumn = Annotated[str, typer.Option("--label-column", help="Column of labels. Default: found by name.")]
+
 AllowDrift = Annotated[
     bool, typer.Option("--allow-drift", help="Use a model that no longer does what it did when it was made.")
 ]
@@ -68,6 +73,14 @@ def loaded(model: str, ensemble: list[str] | None, device: str, allow_drift: boo
     translator = load_ensemble([model, *(ensemble or [])], allow_drift=allow_drift, device=device)
     tell_drift(translator.drift)
     return translator
+
+
+def task_of(model: str) -> str:
+    """Return the task of a model, before it is loaded."""
+    from onehop.tasks.folders import find
+    from onehop.tasks.manifest import task_of as read
+
+    return read(find(model))
 
 
 def tell_drift(drift: str) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from onehop.cli.options import Device, Threads
+from onehop.cli.options import Device, LabelColumn, TextColumns, Threads
 from onehop.errors import ConfigError
-
-if TYPE_CHECKING:
-    from onehop.train import Recipe
 
 Files = list[str]
 
@@ -27,6 +24,15 @@ def train(
     valid_pairs: Annotated[Files | None, typer.Option("--valid-pairs", help="Validation pairs.")] = None,
     valid_source: Annotated[Files | None, typer.Option("--valid-source", help="Validation sources.")] = None,
     valid_target: Annotated[Files | None, typer.Option("--valid-target", help="Validation targets.")] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="What is learnt from --data: classify. Default: to translate.")
+    ] = None,
+    data: Annotated[
+        Files | None, typer.Option("--data", help="Texts with labels: .csv, .tsv, .jsonl (also .gz, .zst), .parquet.")
+    ] = None,
+    valid: Annotated[Files | None, typer.Option("--valid", help="The same, for validation.")] = None,
+    text_columns: TextColumns = None,
+    label_column: LabelColumn = "",
     init: Annotated[
         str | None, typer.Option("--init", help="A model to continue: a run, a package, or a bundled name.")
     ] = None,
@@ -45,24 +51,31 @@ def train(
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
-    """Train a model from two text files, a table of pairs, or a recipe.
+    """Train a model from two text files, a table of pairs, a table of labelled texts, or a recipe.
 
     Without a recipe everything is chosen by the size of the data, told, and written to RUN/recipe.toml.
     """
     from onehop.cli import console
     from onehop.cli.options import use
     from onehop.files import Run
+    from onehop.tasks.registry import kind
     from onehop.train import train as run
 
     given = {
         "source": source, "target": target, "pairs": pairs,
         "valid_source": valid_source, "valid_target": valid_target, "valid_pairs": valid_pairs,
     }  # fmt: skip
+    if task not in (None, "translation"):
+        given = {"train": data, "valid": valid, **{name: files for name, files in given.items() if files}}
+    elif data or valid or text_columns or label_column:
+        raise ConfigError("labelled texts without a task", "Say what is learnt from them: --task classify", "--data")
     short = {"train.seed": seed, "text.long": long, "train.precision": precision}
     changes = [*(settings or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
     device = use(threads, device)
-    files = {key: value for key, value in given.items() if value}
-    chosen = _like(like, recipe, files, changes) if like else _recipe(recipe, files, changes, out, resume)
+    files: dict[str, Any] = {key: value for key, value in given.items() if value}
+    columns: dict[str, Any] = {"text_columns": text_columns, "label_column": label_column}
+    files |= {key: value for key, value in columns.items() if value}
+    chosen = _like(like, recipe, files, changes) if like else _recipe(recipe, task, files, changes, out, resume)
     if init is not None:  # from the present folder, wherever the recipe lies
         chosen = chosen.model_copy(update={"train": chosen.train.model_copy(update={"init": init})})
     if out is None:
@@ -72,24 +85,31 @@ def train(
     with console.TrainingView() as view:
         trained = run(chosen, out, resume=resume, overwrite=overwrite, listener=view, device=device)
     console.tell(f"finished ({trained.progress.finished}) after {trained.progress.update:,} updates")
-    console.tell(f"model: {Run(out).model}\nnext: onehop translate {out} FILE")
+    console.tell(f"model: {Run(out).model}\nnext: onehop {kind(chosen.task).verb} {out} FILE")
 
 
-def _recipe(path: Path | None, files: dict[str, Any], changes: list[str], out: Path | None, resume: bool) -> Recipe:
+def _recipe(
+    path: Path | None, task: str | None, files: dict[str, Any], changes: list[str], out: Path | None, resume: bool
+) -> Any:
     from onehop.train import load_recipe, make_recipe
 
     if path is not None and files:
         raise ConfigError("a recipe and files", "Name the files in the recipe, or leave the recipe out.", str(path))
     if path is not None:
-        return load_recipe(path, changes)
-    if files:
-        return make_recipe({"data": files}, changes, "command line")
+        recipe = load_recipe(path, changes)
+        if task not in (None, recipe.task):
+            raise ConfigError(f"a recipe of the task {recipe.task!r}, not {task!r}", "Leave out --task.", str(path))
+        return recipe
+    if files or task:
+        return make_recipe({"data": files} | ({"task": task} if task else {}), changes, "command line")
     if resume and out is not None and (out / "recipe.toml").is_file():
         return load_recipe(out / "recipe.toml", changes)
-    raise ConfigError("nothing to train on", "Give --source and --target, or --pairs, or a recipe.", "onehop train")
+    raise ConfigError(
+        "nothing to train on", "Give --source and --target, --pairs, --task and --data, or a recipe.", "onehop train"
+    )
 
 
-def _like(model: str, path: Path | None, files: dict[str, Any], changes: list[str]) -> Recipe:
+def _like(model: str, path: Path | None, files: dict[str, Any], changes: list[str]) -> Any:
     from onehop.cli import console
     from onehop.train import like
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
-import tempfile
-from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from onehop.cli.options import AllowDrift, Beam, Device, Ensemble, Long, Settings, Tag, Threads
+from onehop.cli.streams import chunks, opened, written
 from onehop.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -71,10 +67,10 @@ def translate(
         translator, decode, nbest, chosen, split and nbest == 1 and prefixes is None, prefixes, prefix or "", tag
     )
     check = chosen == "error" or prefixes is not None
-    with _input(file, name, twice=check) as lines, _output(output) as out:
+    with opened(file, name, twice=check) as lines, written(output) as out:
         if check:
-            job.check(_chunks(lines, name, chunk_size), name)
-        for found in job.run(_chunks(lines, name, chunk_size), name):
+            job.check(chunks(lines, name, chunk_size), name)
+        for found in job.run(chunks(lines, name, chunk_size), name):
             for number, translation in found:
                 out.write(_line(translation, number, nbest, as_json, translator.drift))
             out.flush()
@@ -153,50 +149,6 @@ class _Job:
             tell(f"{divided} lines were too long and translated in {windows} windows")
         if incomplete:
             tell(f"{incomplete} translations were ended by decode.max_length, or by what the model was trained on")
-
-
-Opener = Callable[[], AbstractContextManager[IO[bytes]]]
-
-
-@contextmanager
-def _input(file: str, name: str, twice: bool) -> Generator[Opener]:
-    """Yield a way to open the input, again and again if it is read twice: then a pipe is spooled first."""
-    from onehop.files import open_bytes, os_errors
-
-    if file != "-" and (Path(file).is_file() or not Path(file).exists()):
-        yield lambda: open_bytes(file)
-        return
-    with os_errors(name, "read"):
-        source = nullcontext(sys.stdin.buffer) if file == "-" else open(file, "rb")  # noqa: SIM115 - closed below
-    with source as stream:
-        if not twice:
-            yield lambda: nullcontext(cast("IO[bytes]", stream))
-            return
-        with tempfile.SpooledTemporaryFile(max_size=1 << 26) as spool:
-
-            def rewound() -> AbstractContextManager[IO[bytes]]:
-                spool.seek(0)
-                return nullcontext(cast("IO[bytes]", spool))
-
-            with os_errors(name, "read"):
-                shutil.copyfileobj(stream, spool, 1 << 20)
-            yield rewound
-
-
-def _chunks(opener: Opener, name: str, size: int) -> Iterator[list[str]]:
-    from onehop.files import decode_lines, os_errors
-
-    with os_errors(name, "read"), opener() as stream:
-        lines = decode_lines(stream, name)
-        while chunk := list(islice(lines, size)):
-            yield chunk
-
-
-def _output(path: Path | None) -> Any:
-    from onehop.cli import console
-    from onehop.files import new_text
-
-    return nullcontext(console.stdout()) if path is None else new_text(path)
 
 
 def _line(found: Translation, number: int, nbest: int, as_json: bool, drift: str) -> str:

@@ -6,7 +6,7 @@ They need pyarrow, which `pip install 'onehop[data]'` brings.
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from onehop.errors import DataError
 from onehop.files import os_errors
 
 ROWS = 8_192
+Names = tuple[tuple[str, ...], str]  # of the columns of texts, and of that of labels
 STATE, SPLITS = "state.json", "dataset_dict.json"
 
 
@@ -44,6 +45,50 @@ def arrow_header(path: str | Path, columns: Columns) -> tuple[str, str] | None:
         with _damage(part):
             return next((names for names, _ in _batches(part, columns, str(path))), None)
     return None
+
+
+def arrow_columns(path: str | Path, choose: Callable[[list[str]], Names]) -> tuple[Names, Iterator[list[str]]]:
+    """Return which columns were chosen, and an iterator of their values, row by row, as text.
+
+    Args:
+        path: A Parquet file, or a saved data set.
+        choose: From the names of the columns of text and of whole numbers to those of texts and that of labels.
+    """
+    parts = _parts(path)
+    chosen: Names | None = None
+    for part in parts:
+        with _damage(part):
+            chosen = next((names for names, _ in _labelled(part, choose)), chosen)
+        if chosen:
+            break
+    if chosen is None:
+        raise DataError("a table without rows", "Save it with rows.", str(path))
+    return chosen, _values(parts, choose)
+
+
+def _values(parts: list[Path], choose: Callable[[list[str]], Names]) -> Iterator[list[str]]:
+    for part in parts:
+        with _damage(part):
+            for (texts, label), batch in _labelled(part, choose):
+                columns = [_texts(batch, name) for name in (*texts, *filter(None, [label]))]
+                yield from map(list, zip(*columns, strict=True))
+
+
+def _labelled(part: Path, choose: Callable[[list[str]], Names]) -> Iterator[tuple[Names, Any]]:
+    """Yield the names of the chosen columns, and each batch of rows."""
+    if part.suffix == ".arrow":
+        import pyarrow as pa
+
+        with pa.OSFile(str(part)) as stream, pa.ipc.open_stream(stream) as reader:
+            names = choose(_text_columns(reader.schema, numbers=True))
+            yield from ((names, batch) for batch in reader)
+    else:
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(part) as file:
+            names = choose(_text_columns(file.schema_arrow, numbers=True))
+            wanted = [*names[0], *filter(None, [names[1]])]
+            yield from ((names, batch) for batch in file.iter_batches(ROWS, columns=wanted, use_threads=False))
 
 
 def _parts(path: str | Path) -> list[Path]:
@@ -87,8 +132,8 @@ def _batches(part: Path, columns: Columns, where: str) -> Iterator[tuple[tuple[s
             yield from ((names, batch) for batch in rows)
 
 
-def _text_columns(schema: Any) -> list[str]:
-    """Return the names of the columns of text, those inside of others as `translation.en`."""
+def _text_columns(schema: Any, *, numbers: bool = False) -> list[str]:
+    """Return the names of the columns of text, or of whole numbers too, those inside of others as `translation.en`."""
     import pyarrow as pa
 
     names: list[str] = []
@@ -96,7 +141,8 @@ def _text_columns(schema: Any) -> list[str]:
         inner = [(f"{field.name}.{child.name}", child.type) for child in field.type] if _nested(field.type) else []
         for name, kind in [(field.name, field.type), *inner]:
             kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-            if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            whole = numbers and (pa.types.is_integer(kind) or pa.types.is_boolean(kind))
+            if pa.types.is_string(kind) or pa.types.is_large_string(kind) or whole:
                 names.append(name)
     return names
 

@@ -116,6 +116,7 @@ class TrainingBatches:
         held: Numbers of the pairs that do not train, ascending; see `hold_out`.
         sampling: How often each file is seen, tags, and BPE-dropout; default: each pair once in each epoch.
         packing: Put several pairs into a row; see `Batch`.
+        finish: What is done to every batch before it is given out.
 
     Attributes:
         position: The place of the batch that comes next; to be saved, and restored with `seek`.
@@ -153,7 +154,9 @@ class TrainingBatches:
         held: Ints | None = None,
         sampling: Sampling = EVERYTHING,
         packing: bool = False,
+        finish: Callable[[Batch], Batch] | None = None,
     ) -> None:
+        self._finish = finish or (lambda batch: batch)
         self._limit = Ledger.of_pairs("train", max_length, long_policy)
         self.ledgers = [replace(self._limit) for _ in range(store.num_files)]
         self._looked: set[int] = set()  # blocks that are entered in the ledgers
@@ -219,8 +222,8 @@ class TrainingBatches:
         layout = window.batches[at.batch]
         numbers = window.numbers[layout.pairs]
         if layout.rows is not None:
-            return _packed(window.source, window.target, layout.pairs, layout.rows, numbers)
-        return _batch(window.source, window.target, layout.pairs, numbers)
+            return self._finish(_packed(window.source, window.target, layout.pairs, layout.rows, numbers))
+        return self._finish(_batch(window.source, window.target, layout.pairs, numbers))
 
     def _window(self, epoch: int, window: int) -> Window:
         """Return a window; it and the one after it are kept at hand."""

@@ -70,15 +70,22 @@ def architecture(name: str) -> Architecture:
 def configure(name: str, settings: Mapping[str, Any], where: str = "") -> Table:
     """Return the settings of a family: a preset's, if `settings` has the key `preset`, and the rest over it."""
     family = architecture(name)
+    return settings_of(family.config, family.presets, settings, where)
+
+
+def settings_of(
+    config: type[Table], presets: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any], where: str = ""
+) -> Table:
+    """Return settings of a family's class: those of the preset that `settings` names, and the rest over them."""
     settings = dict(settings)
     preset = settings.pop("preset", None)
-    if preset is not None and not (isinstance(preset, str) and preset in family.presets):
-        hint = nearest(str(preset), family.presets) or f"known: {', '.join(family.presets)}"
+    if preset is not None and not (isinstance(preset, str) and preset in presets):
+        hint = nearest(str(preset), presets) or f"known: {', '.join(presets)}"
         raise ConfigError(
             f"unknown preset {preset!r}; {hint}", "", f"{where}: model.preset" if where else "model.preset"
         )
-    base = family.presets[preset] if preset is not None else {}
-    return validate(family.config, {**base, **settings}, where or "model", "model.")
+    base = presets[preset] if preset is not None else {}
+    return validate(config, {**base, **settings}, where or "model", "model.")
 
 
 def build(name: str, settings: Mapping[str, Any], source_vocab: int, target_vocab: int | None = None) -> Any:

@@ -23,11 +23,15 @@ class FeedForward(nn.Module):
         ffn_dim: Width between.
         activation: `max(0, x)` in the paper.
         dropout: Share of the numbers between that are set to zero in training.
+        bias: Whether the maps have biases.
     """
 
-    def __init__(self, dim: int, ffn_dim: int, activation: Activation, dropout: float = 0.0) -> None:
+    def __init__(
+        self, dim: int, ffn_dim: int, activation: Activation, dropout: float = 0.0, *, bias: bool = True
+    ) -> None:
         super().__init__()
-        self.up, self.down, self.activation = nn.Linear(dim, ffn_dim), nn.Linear(ffn_dim, dim), activation
+        self.up, self.down = nn.Linear(dim, ffn_dim, bias=bias), nn.Linear(ffn_dim, dim, bias=bias)
+        self.activation = activation
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
@@ -45,12 +49,15 @@ class GatedFeedForward(nn.Module):
         ffn_dim: Width between.
         activation: Of the gate: sigmoid in GLU (Dauphin 2017), ReLU in ReGLU, GELU in GEGLU, SiLU in SwiGLU.
         dropout: Share of the numbers between that are set to zero in training.
+        bias: Whether the maps have biases.
     """
 
-    def __init__(self, dim: int, ffn_dim: int, activation: Activation, dropout: float = 0.0) -> None:
+    def __init__(
+        self, dim: int, ffn_dim: int, activation: Activation, dropout: float = 0.0, *, bias: bool = True
+    ) -> None:
         super().__init__()
-        self.gate, self.activation = nn.Linear(dim, ffn_dim), activation
-        self.up, self.down = nn.Linear(dim, ffn_dim), nn.Linear(ffn_dim, dim)
+        self.gate, self.activation = nn.Linear(dim, ffn_dim, bias=bias), activation
+        self.up, self.down = nn.Linear(dim, ffn_dim, bias=bias), nn.Linear(ffn_dim, dim, bias=bias)
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:

@@ -24,11 +24,13 @@ class Source:
         lengths: `(B,)` int64, real tokens of each row; None when all rows are full.
         segments: `(B, S)` int64, for packed rows: the number of the sentence each token belongs to, -1 for padding.
             A token sees its own segment only.
+        types: `(B, S)` int64, for two texts that are read as one: 0 in the first, 1 in the second; None for 0.
     """
 
     tokens: Tensor
     lengths: Tensor | None = None
     segments: Tensor | None = None
+    types: Tensor | None = None
 
 
 @dataclass(frozen=True)

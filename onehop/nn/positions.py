@@ -63,15 +63,17 @@ class Learned(nn.Module):
     Args:
         max_positions: Positions that have one.
         dim: D.
+        first: Rows of the table before that of position 0; RoBERTa has two that nothing reads.
     """
 
-    def __init__(self, max_positions: int, dim: int) -> None:
+    def __init__(self, max_positions: int, dim: int, first: int = 0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(max_positions, dim).normal_(std=0.02))
+        self.weight = nn.Parameter(torch.empty(first + max_positions, dim).normal_(std=0.02))
+        self.first = first
 
     def forward(self, positions: Int[Tensor, "*B"]) -> Float[Tensor, "*B D"]:
         """Return the codes of int64 `positions`."""
-        known = len(self.weight)
+        known = len(self.weight) - self.first
         if positions.numel() and int(positions.max()) >= known:
             raise ConfigError(
                 f"position {int(positions.max()) + 1} of a text, and the model has learned {known}",
@@ -79,4 +81,4 @@ class Learned(nn.Module):
                 "decode.max_length.",
                 "model.max_positions",
             )
-        return F.embedding(positions, self.weight)
+        return F.embedding(positions + self.first if self.first else positions, self.weight)

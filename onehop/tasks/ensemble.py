@@ -33,7 +33,9 @@ def load_ensemble(models: Sequence[str | Path], *, allow_drift: bool = False, de
     """
     if not models:
         raise ModelError("an ensemble of no models", "Name at least one.")
-    first, *others = [load_package(model, allow_drift=allow_drift, device=device).translator for model in models]
+    first, *others = [
+        load_package(model, task=Translator.task, allow_drift=allow_drift, device=device).task for model in models
+    ]
     for name, other in zip(models[1:], others, strict=True):
         for side in ("source", "target"):
             one, two = (getattr(translator, f"{side}_tokenizer") for translator in (first, other))

@@ -1,21 +1,21 @@
-"""Golden lines: a few inputs with greedy outputs and the log-probability of each token, kept in the package."""
+"""Translation packages: golden lines are greedy outputs with the log-probability of each token."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from math import isfinite
-from pathlib import Path
 from typing import Any
 
-from onehop.data import evaluation_batches
-from onehop.errors import ModelError
-from onehop.tasks.manifest import AGAIN, read_whole
-from onehop.tasks.settings import DecodeConfig
-from onehop.tasks.translation import Translator
-from onehop.text import EOS
+import torch
 
-LINES, TOKENS = 64, 1024  # most lines of a file, and most tokens of one on either side: they are replayed at load
+from onehop.data import evaluation_batches
+from onehop.tasks.lines import LINES, TOKENS, are_numbers
+from onehop.tasks.names import GOLDEN, JOINT, SOURCE, TARGET
+from onehop.tasks.registry import Kind
+from onehop.tasks.settings import DecodeConfig, TranslationSettings
+from onehop.tasks.translation import Translator
+from onehop.text import EOS, Tokenizer
+
+BATCH_TOKENS = 2048
 
 
 def golden(translator: Translator, sources: Sequence[str]) -> list[dict[str, Any]]:
@@ -44,33 +44,9 @@ def greedy(translator: Translator) -> DecodeConfig:
     return decode.model_copy(update={"max_length": TOKENS}) if longest > TOKENS else decode
 
 
-def to_lines(lines: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return golden lines as `golden.jsonl` holds them."""
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    return text.encode("utf-8", "surrogatepass")
-
-
-def read_golden(path: Path, vocab_size: int) -> tuple[dict[str, Any], ...]:
-    """Return the lines of a file, whose tokens must be of a vocabulary of this size.
-
-    Raises:
-        ModelError: One is no golden line, or there are more than can be.
-    """
-    found: list[dict[str, Any]] = []
-    for number, line in enumerate(read_whole(path).split(b"\n"), 1):
-        if not line:
-            continue
-        try:
-            value = json.loads(line.decode("utf-8", "surrogatepass"))
-        except (ValueError, RecursionError) as error:
-            raise ModelError("damaged: not a golden line", AGAIN, f"{path}:{number}") from error
-        if number > LINES or not _is_golden(value, vocab_size):
-            raise ModelError("damaged: not a golden line", AGAIN, f"{path}:{number}")
-        found.append(value)
-    return tuple(found)
-
-
-def _is_golden(value: Any, vocab_size: int) -> bool:
+def is_golden(translator: Translator, value: Any) -> bool:
+    """Whether a value can be a golden line of this model: its tokens are of its vocabulary."""
+    vocab_size = translator.target_tokenizer.vocab_size
     if not isinstance(value, dict) or not {"source", "target", "tokens", "log_probs"} <= value.keys():
         return False
     tokens, values = value["tokens"], value["log_probs"]
@@ -82,5 +58,84 @@ def _is_golden(value: Any, vocab_size: int) -> bool:
         and 0 < len(tokens) == len(values) <= TOKENS
         and all(type(token) is int and 0 <= token < vocab_size for token in tokens)
         and EOS not in tokens[:-1]
-        and all(type(number) is float and isfinite(number) for number in values)
+        and are_numbers(values)
     )
+
+
+@torch.inference_mode()
+def replay(translator: Translator, lines: Sequence[Mapping[str, Any]], tolerance: float) -> str:
+    """Decode the golden lines again, and return the first that comes out otherwise."""
+    sources = [translator.source_tokenizer.encode(line["source"]) for line in lines]
+    for number, source in enumerate(sources, 1):
+        if len(source) > TOKENS:
+            return f"{GOLDEN}:{number}: the source has {len(source):,} tokens, where a golden line has {TOKENS:,}"
+    recorded = [line["tokens"] for line in lines]
+    longest = max(map(len, recorded), default=1)
+    decode = greedy(translator).model_copy(update={"max_length": longest, "batch_tokens": BATCH_TOKENS})
+    again = [best[0] for best in translator.search(sources, decode)]
+    found = [[*one.tokens, EOS] if one.complete else one.tokens for one in again]
+    old, new = (_log_probs(translator, sources, tokens) for tokens in (recorded, found))
+    for number, line in enumerate(lines):
+        told = _difference(translator.target_tokenizer, line, old[number], found[number], new[number], tolerance)
+        if told:
+            return f"{GOLDEN}:{number + 1}: {told}"
+    return ""
+
+
+def _difference(
+    tokenizer: Tokenizer,
+    line: Mapping[str, Any],
+    values: Sequence[float],
+    found: Sequence[int],
+    found_values: Sequence[float],
+    tolerance: float,
+) -> str:
+    """Return how one line differs: `values` are of the recorded tokens, `found_values` of those found now."""
+    tokens = line["tokens"]
+    for place, (token, before, value) in enumerate(zip(tokens, line["log_probs"], values, strict=True)):
+        piece = tokenizer.pieces([token])[0]
+        if not abs(value - before) <= tolerance:
+            return f"token {place + 1}, {piece!r}, has the log-probability {value:.5f}, not {before:.5f}"
+        other = found[place] if place < len(found) else None
+        if tokens[:place] == list(found[:place]) and other is not None and other != token:
+            margin = found_values[place] - value
+            if margin > tolerance:
+                now = tokenizer.pieces([other])[0]
+                return f"token {place + 1} is {now!r} ({found_values[place]:.5f}), not {piece!r} ({before:.5f})"
+    text = tokenizer.decode(tokens)
+    return "" if text == line["target"] else f"its tokens are the text {text[:80]!r}, not {line['target'][:80]!r}"
+
+
+def _log_probs(translator: Translator, sources: Sequence[list[int]], targets: Sequence[list[int]]) -> list[list[float]]:
+    """Return the log-probability of each token of each target, its end mark included where it has one."""
+    bare = [tokens[:-1] if tokens[-1:] == [EOS] else tokens for tokens in targets]
+    found: list[list[float]] = [[] for _ in targets]
+    for batch in evaluation_batches(sources, bare, BATCH_TOKENS):
+        for place, values in zip(batch.pairs, translator.token_log_probs(batch).tolist(), strict=True):
+            found[place] = values[: len(targets[place])]
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ the package
+
+
+def tokenizers(translator: Translator) -> dict[str, Tokenizer]:
+    """Return the tokenizers by the names of their files."""
+    if translator.joint:
+        return {JOINT: translator.source_tokenizer}
+    return {SOURCE: translator.source_tokenizer, TARGET: translator.target_tokenizer}
+
+
+def lengths(settings: TranslationSettings) -> dict[str, int]:
+    """Return the most tokens of a source, without its end mark, and of a target, with it."""
+    longest = settings.text.max_length
+    return {"source": longest, "target": settings.decode.max_length or longest + 1}
+
+
+def build(settings: TranslationSettings, files: Mapping[str, Tokenizer]) -> Translator:
+    """Return a translator with fresh weights."""
+    joint = files.get(JOINT)
+    return Translator.build(settings, joint or files[SOURCE], joint or files[TARGET])
+
+
+KIND = Kind("translation", "translate", TranslationSettings, build, tokenizers, lengths, golden, is_golden, replay)

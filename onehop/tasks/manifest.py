@@ -14,6 +14,7 @@ from onehop.errors import ModelError
 from onehop.files import os_errors, sha256, to_json
 from onehop.tasks.header import read_header
 from onehop.tasks.names import GOLDEN, JOINT, LARGEST, MANIFEST, SOURCE, TARGET, WEIGHTS
+from onehop.tasks.registry import check_task
 from onehop.tasks.settings import Precision
 
 FORMAT, FIRST = "1.1", "1.0"
@@ -46,8 +47,12 @@ def to_manifest(body: Mapping[str, Any]) -> str:
     return to_json({**body, "sha256": hashlib.sha256(to_json(body).encode()).hexdigest()})
 
 
-def read_manifest(folder: Path, task: str) -> dict[str, Any]:
+def read_manifest(folder: Path, task: str | None = None) -> dict[str, Any]:
     """Return `onehop.json` after checking its own hash and those of the files it names.
+
+    Args:
+        folder: The package.
+        task: That the model must have; None for any that this Onehop knows.
 
     Raises:
         ModelError: It is damaged, of another task or a newer format, or a file is not the one it names.
@@ -58,8 +63,7 @@ def read_manifest(folder: Path, task: str) -> dict[str, Any]:
         raise ModelError(
             f"package format {manifest['format']}, this Onehop reads {FORMAT}", "Update onehop.", str(path)
         )
-    if manifest["task"] != task:
-        raise ModelError(f"a model of the task {manifest['task']!r}, not {task!r}", "Name another model.", str(folder))
+    check_task(manifest["task"], task, str(folder))
     if manifest["precision"] not in get_args(Precision):
         problem = f"weights of the precision {manifest['precision']!r}"
         raise ModelError(problem, f"Update onehop; this one reads {', '.join(get_args(Precision))}.", str(path))
@@ -69,6 +73,15 @@ def read_manifest(folder: Path, task: str) -> dict[str, Any]:
     if not names <= manifest["files"].keys():
         raise ModelError("damaged: not a manifest of Onehop", AGAIN, str(path))
     return manifest
+
+
+def task_of(folder: Path) -> str:
+    """Return the task of a package, without looking at its other files.
+
+    Raises:
+        ModelError: Its `onehop.json` is damaged.
+    """
+    return _parse(read_whole(folder / MANIFEST), folder / MANIFEST)["task"]
 
 
 def _parse(text: bytes, path: Path) -> dict[str, Any]:

@@ -27,11 +27,12 @@ from onehop.config import validate
 from onehop.errors import ModelError
 from onehop.files import new_folder
 from onehop.tasks.folders import find
-from onehop.tasks.golden import golden, read_golden, to_lines
+from onehop.tasks.lines import read_golden, to_lines
 from onehop.tasks.manifest import AGAIN, FIRST, FORMAT, NEW, read_manifest, read_whole, to_manifest
 from onehop.tasks.names import CARD, GOLDEN, JOINT, MANIFEST, SOURCE, TARGET, WEIGHTS
+from onehop.tasks.registry import Kind, Task, check_task, kind
 from onehop.tasks.replay import circumstances, find_drift, is_remembered, remember
-from onehop.tasks.settings import Precision, TranslationSettings
+from onehop.tasks.settings import Precision
 from onehop.tasks.translation import Translator
 from onehop.tasks.weights import Undrawn, check_shapes, load_weights, pack, put, unpack, weights
 from onehop.text import Tokenizer
@@ -42,7 +43,7 @@ class Package:
     """A task with what its package says beside it.
 
     Args:
-        translator: The model with all it needs to run.
+        task: The model with all it needs to run.
         golden: Lines of `golden.jsonl`.
         card: Text of the model card.
         versions: Of the software that made the package.
@@ -53,7 +54,7 @@ class Package:
         drift: What it computes otherwise than when it was made, where somebody allowed that; empty if nothing.
     """
 
-    translator: Translator
+    task: Any
     golden: tuple[dict[str, Any], ...]
     card: str
     versions: Mapping[str, str]
@@ -63,23 +64,31 @@ class Package:
     record: Mapping[str, Any] | None = None
     drift: str = ""
 
+    @property
+    def translator(self) -> Translator:
+        """The task, which must be a translation.
 
-def new_package(
-    translator: Translator, golden_sources: Sequence[str], card: str, record: Mapping[str, Any] | None = None
-) -> Package:
-    """Make a package of a trained model; its golden lines are computed here.
+        Raises:
+            ModelError: It is another.
+        """
+        check_task(self.task.task, Translator.task, str(self.path or "MODEL"))
+        return self.task
+
+
+def new_package(task: Any, golden_texts: Sequence[str], card: str, record: Mapping[str, Any] | None = None) -> Package:
+    """Make a package of a trained model of any task; its golden lines are computed here.
 
     Raises:
-        ModelError: The translator is an ensemble.
+        ModelError: It is an ensemble.
 
     Example:
         >>> translator = onehop.load("runs/first")
         >>> new_package(translator, ["Hello."], "# A model").golden[0]["source"]
         'Hello.'
     """
-    if translator.others:
+    if getattr(task, "others", ()):
         raise ModelError("an ensemble has no package", "Save each of its models by itself.")
-    return Package(translator, tuple(golden(translator, golden_sources)), card, versions(), record=record)
+    return Package(task, tuple(kind(task.task).golden(task, golden_texts)), card, versions(), record=record)
 
 
 def convert(package: Package, precision: Precision) -> Package:
@@ -97,13 +106,11 @@ def convert(package: Package, precision: Precision) -> Package:
         >>> load_package("runs/small").precision
         'int8'
     """
-    old = package.translator
-    translator = Translator(copy.deepcopy(old.model), old.source_tokenizer, old.target_tokenizer, old.settings)
-    put(translator.model, unpack(pack(weights(old.model), precision)))
-    lines = golden(translator, [line["source"] for line in package.golden])
-    return Package(
-        translator, tuple(lines), package.card, versions(), precision, record=package.record, drift=package.drift
-    )
+    task = copy.copy(package.task)
+    task.model, task.drift = copy.deepcopy(package.task.model), ""
+    put(task.model, unpack(pack(weights(package.task.model), precision)))
+    lines = kind(task.task).golden(task, [line["source"] for line in package.golden])
+    return Package(task, tuple(lines), package.card, versions(), precision, record=package.record, drift=package.drift)
 
 
 def versions() -> dict[str, str]:
@@ -136,34 +143,29 @@ def save_package(package: Package, folder: str | Path) -> None:
 
 
 def _files(package: Package) -> dict[str, bytes]:
-    tokenizers = {name: one.to_json().encode() for name, one in _tokenizers(package.translator).items()}
+    tokenizers = {
+        name: one.to_json().encode() for name, one in kind(package.task.task).tokenizers(package.task).items()
+    }
     return {
-        WEIGHTS: save(pack(weights(package.translator.model), package.precision)),
+        WEIGHTS: save(pack(weights(package.task.model), package.precision)),
         GOLDEN: to_lines(package.golden),
         CARD: package.card.encode("utf-8", "surrogateescape"),
         **tokenizers,
     }
 
 
-def _tokenizers(translator: Translator) -> dict[str, Tokenizer]:
-    """Return the tokenizers by the names of their files."""
-    if translator.joint:
-        return {JOINT: translator.source_tokenizer}
-    return {SOURCE: translator.source_tokenizer, TARGET: translator.target_tokenizer}
-
-
 def _manifest(package: Package, hashed: Mapping[str, str]) -> str:
-    translator = package.translator
-    fingerprints = {name: one.fingerprint() for name, one in _tokenizers(translator).items()}
+    task, of_task = package.task, kind(package.task.task)
+    fingerprints = {name: one.fingerprint() for name, one in of_task.tokenizers(task).items()}
     body: dict[str, Any] = {
         "format": FORMAT,
-        "task": translator.task,
+        "task": task.task,
         "precision": package.precision,
-        "settings": translator.settings.model_dump(),
+        "settings": task.settings.model_dump(),
         "versions": dict(package.versions),
         "files": dict(hashed),
-        "labels": None if translator.labels is None else list(translator.labels),
-        "lengths": _lengths(translator.settings),
+        "labels": None if task.labels is None else list(task.labels),
+        "lengths": of_task.lengths(task.settings),
         "fingerprints": fingerprints,
         "drift": package.drift or None,
     }
@@ -173,24 +175,21 @@ def _manifest(package: Package, hashed: Mapping[str, str]) -> str:
     return to_manifest(body)
 
 
-def _lengths(settings: TranslationSettings) -> dict[str, int]:
-    """Return the most tokens of a source, without its end mark, and of a target, with it."""
-    longest = settings.text.max_length
-    return {"source": longest, "target": settings.decode.max_length or longest + 1}
-
-
 # ------------------------------------------------------------------------------------------------ reading
 
 
-def load_package(model: str | Path, *, allow_drift: bool = False, device: str = "cpu") -> Package:
+def load_package(
+    model: str | Path, *, task: str | None = None, allow_drift: bool = False, device: str = "cpu"
+) -> Package:
     """Load a package, the package of a run, a bundled one by its name, or one of the hub by its id.
 
-    Every hash is checked, and the sizes of all tensors before memory is taken for them. The golden lines are decoded
+    Every hash is checked, and the sizes of all tensors before memory is taken for them. The golden lines are done
     again, and the tokenizers' fingerprints taken, once for each package, version of the software, instruction set and
     kind of device.
 
     Args:
         model: Its folder or name; a hub id is `owner/name` or `owner/name@revision`.
+        task: That it must have, such as `translation`; None for any.
         allow_drift: Accept a model that does otherwise than when it was made; the package's `drift` tells what.
         device: Where to put the weights, as torch names it.
 
@@ -203,39 +202,39 @@ def load_package(model: str | Path, *, allow_drift: bool = False, device: str = 
         'translation'
     """
     folder = find(model)
-    manifest = read_manifest(folder, Translator.task)
-    translator = _translator(folder, manifest)
-    _agree(translator, manifest, folder / MANIFEST)
-    translator.to(device)
-    lines = read_golden(folder / GOLDEN, translator.target_tokenizer.vocab_size)
-    translator.drift = _drift(translator, manifest, lines)
-    if translator.drift and not allow_drift:
+    manifest = read_manifest(folder, task)
+    of_task = kind(manifest["task"])
+    loaded = _loaded(of_task, folder, manifest)
+    _agree(of_task, loaded, manifest, folder / MANIFEST)
+    loaded.to(device)
+    lines = read_golden(folder / GOLDEN, lambda value: of_task.is_golden(loaded, value))
+    loaded.drift = _drift(of_task, loaded, manifest, lines)
+    if loaded.drift and not allow_drift:
         made = ", ".join(f"{name} {number}" for name, number in manifest["versions"].items())
         raise ModelError(
-            f"does not do what it did when it was made: {translator.drift}",
+            f"does not do what it did when it was made: {loaded.drift}",
             f"Copy the package again, or use what it was made with ({made}). To use it as it is, add --allow-drift "
             "(in Python: allow_drift=True), or write it anew: onehop export MODEL OUT --allow-drift",
             str(folder),
         )
     card = read_whole(folder / CARD).decode("utf-8", "surrogateescape") if (folder / CARD).is_file() else ""
-    drift = translator.drift or manifest.get("drift") or ""
+    drift = loaded.drift or manifest.get("drift") or ""
     return Package(
-        translator, lines, card, manifest["versions"], manifest["precision"], folder, manifest,
+        loaded, lines, card, manifest["versions"], manifest["precision"], folder, manifest,
         record=manifest.get("record"), drift=drift,
     )  # fmt: skip
 
 
-def _translator(folder: Path, manifest: Mapping[str, Any]) -> Translator:
-    settings = validate(TranslationSettings, manifest["settings"], str(folder / MANIFEST), "settings.")
-    joint = JOINT in manifest["files"]
-    source = _tokenizer(folder / (JOINT if joint else SOURCE))
-    target = source if joint else _tokenizer(folder / TARGET)
-    check_shapes(lambda: Translator.build(settings, source, target).model, folder / WEIGHTS, manifest["precision"])
+def _loaded(of_task: Kind, folder: Path, manifest: Mapping[str, Any]) -> Any:
+    settings = validate(of_task.settings, manifest["settings"], str(folder / MANIFEST), "settings.")
+    names = [JOINT] if JOINT in manifest["files"] else [SOURCE, TARGET]
+    tokenizers = {name: _tokenizer(folder / name) for name in names}
+    check_shapes(lambda: of_task.build(settings, tokenizers).model, folder / WEIGHTS, manifest["precision"])
     with Undrawn():
-        translator = Translator.build(settings, source, target)
-    load_weights(translator.model, folder / WEIGHTS)
-    translator.model.eval()
-    return translator
+        loaded = of_task.build(settings, tokenizers)
+    load_weights(loaded.model, folder / WEIGHTS)
+    loaded.model.eval()
+    return loaded
 
 
 def _tokenizer(path: Path) -> Tokenizer:
@@ -247,28 +246,28 @@ def _tokenizer(path: Path) -> Tokenizer:
         raise ModelError(error.problem, error.remedy, str(path)) from error
 
 
-def _agree(translator: Translator, manifest: Mapping[str, Any], path: Path) -> None:
+def _agree(of_task: Kind, task: Task, manifest: Mapping[str, Any], path: Path) -> None:
     """Check what stands twice in a package: label names and lengths, and which tokenizers have fingerprints."""
     if manifest["format"] == FIRST:
         return
-    labels = None if translator.labels is None else list(translator.labels)
+    labels = None if task.labels is None else list(task.labels)
     if manifest.get("labels") != labels:
         raise ModelError(f"the labels {manifest.get('labels')}, where the model has {labels}", AGAIN, str(path))
-    lengths = _lengths(translator.settings)
+    lengths = of_task.lengths(task.settings)
     if manifest.get("lengths") != lengths:
         raise ModelError(f"the lengths {manifest.get('lengths')}, where its settings say {lengths}", AGAIN, str(path))
-    names = list(_tokenizers(translator))
+    names = list(of_task.tokenizers(task))
     if sorted(manifest.get("fingerprints") or ()) != sorted(names):
         raise ModelError(f"no fingerprints of {' and '.join(names)}", AGAIN, str(path))
 
 
-def _drift(translator: Translator, manifest: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> str:
+def _drift(of_task: Kind, task: Task, manifest: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> str:
     """Return what the model does otherwise than its package says; what held before is not done again."""
-    key = circumstances(manifest["sha256"], versions(), translator.device)
+    key = circumstances(manifest["sha256"], versions(), task.device)
     if is_remembered(key):
         return ""
     fingerprints = manifest.get("fingerprints") or {}
-    found = find_drift(translator, lines, fingerprints, _tokenizers(translator), manifest["precision"])
+    found = find_drift(task, lines, fingerprints, of_task.tokenizers(task), manifest["precision"])
     if not found:
         remember(key)
     return found

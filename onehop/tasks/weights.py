@@ -118,7 +118,7 @@ def check_shapes(build: Callable[[], nn.Module], path: Path, precision: Precisio
     """
     stored = read_header(path)
     try:
-        with _few_parameters(2 * len(stored) + 16), Undrawn(), torch.device("meta"):
+        with few_parameters(2 * len(stored) + 16), Undrawn(), torch.device("meta"):
             wanted = dict(build().named_parameters())
     except (OnehopError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError) as error:
         reason = error.problem if isinstance(error, OnehopError) else str(error).split("\n")[0][:200]
@@ -133,7 +133,7 @@ def check_shapes(build: Callable[[], nn.Module], path: Path, precision: Precisio
 
 
 @contextmanager
-def _few_parameters(most: int) -> Generator[None]:
+def few_parameters(most: int) -> Generator[None]:
     """Raise an error when this thread registers more parameters inside: settings may ask for a billion layers."""
     thread, left = get_ident(), [most]
 

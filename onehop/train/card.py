@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from onehop.tasks.translation import Translator
-from onehop.train.prepare import Prepared
+from typing import TYPE_CHECKING
+
 from onehop.train.progress import Progress
 from onehop.train.validation import Translated
 
+if TYPE_CHECKING:
+    from onehop.train.jobs import Ready
+    from onehop.train.prepare import Prepared
 
-def model_card(translator: Translator, prepared: Prepared, progress: Progress, loss: float, found: Translated) -> str:
-    """Return the card as Markdown."""
-    settings, recipe = translator.settings, prepared.recipe
+
+def model_card(prepared: Prepared, progress: Progress, loss: float, found: Translated) -> str:
+    """Return the card of a translation model as Markdown."""
+    translator, recipe = prepared.translator, prepared.recipe
+    settings = translator.settings
     sides = f"{settings.source_language or 'source'} to {settings.target_language or 'target'}"
     parameters = sum(p.numel() for p in translator.model.parameters())
     parent = prepared.parent
@@ -26,7 +31,7 @@ def model_card(translator: Translator, prepared: Prepared, progress: Progress, l
         f" {found.incomplete} of the translations ended by the maximum length",
         f"- longest line: {settings.text.max_length} tokens; "
         + ("trained on single sentences" if settings.text.sentences else "trained on lines of several sentences"),
-        f"- longer lines: {'; '.join(_longer(prepared))}",
+        f"- longer lines: {'; '.join(longer(prepared))}",
         f"- vocabulary: {translator.source_tokenizer.vocab_size:,} pieces"
         + (", shared" if translator.joint else f" and {translator.target_tokenizer.vocab_size:,}"),
         *continued,
@@ -43,7 +48,7 @@ def model_card(translator: Translator, prepared: Prepared, progress: Progress, l
     return "\n".join(lines)
 
 
-def _longer(prepared: Prepared) -> list[str]:
+def longer(prepared: Ready) -> list[str]:
     """Return what became of lines longer than the limit, for each split."""
     told: list[str] = []
     for ledger in (prepared.batches.ledger, prepared.limited):

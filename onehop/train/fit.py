@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from math import isfinite, nan
+from math import isfinite
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,21 +20,18 @@ from onehop.files import Run, os_errors, write_text
 from onehop.tasks.manifest import read_manifest
 from onehop.tasks.package import new_package, save_package
 from onehop.train.averaging import Average, LastCheckpoints, MovingAverage, Newest, lent
-from onehop.train.card import model_card
 from onehop.train.flops import flops_per_cell
+from onehop.train.jobs import Found, Ready
 from onehop.train.listener import Evaluation, Listener, Status
 from onehop.train.loop import Update, loop
 from onehop.train.memory import Memory, memory_errors, need
-from onehop.train.objective import objective
 from onehop.train.optimizer import adamw
-from onehop.train.prepare import Prepared
 from onehop.train.progress import Progress, averaged, load_checkpoint, prune, save_checkpoint
 from onehop.train.recipe import TrainConfig
 from onehop.train.recompute import recompute
 from onehop.train.record import truncations
 from onehop.train.schedule import schedule
 from onehop.train.stability import LOWER, Alarm
-from onehop.train.validation import Translated, Validation
 
 EVALUATIONS = 10  # in a run, where the recipe does not say how many updates lie between two
 GOLDEN = 8
@@ -53,13 +50,13 @@ class Fit:
     """
 
     def __init__(
-        self, prepared: Prepared, run: Run, listener: Listener, record: Mapping[str, Any], device: str = "cpu"
+        self, prepared: Ready, run: Run, listener: Listener, record: Mapping[str, Any], device: str = "cpu"
     ) -> None:
         self.prepared, self.run, self.listener, self.device = prepared, run, listener, device
         self.record = record
-        self.recipe, self.translator = prepared.recipe, prepared.translator
-        self.model = self.translator.model.to(device)
-        self.validation = Validation(self.translator, prepared.validation, self.recipe)
+        self.recipe, self.task = prepared.recipe, prepared.task
+        self.model = self.task.model.to(device)
+        self.validation = prepared.validator()
         train = self.recipe.train
         betas = (train.betas[0], train.betas[1])
         self.optimizer = adamw(self.model, weight_decay=train.weight_decay, betas=betas, epsilon=train.epsilon)
@@ -72,7 +69,7 @@ class Fit:
         self.average = _average(train, self.model, run)
         if train.activation_checkpointing and not recompute(self.model):
             raise ConfigError("this family has no blocks", "Leave it out.", "train.activation_checkpointing")
-        self._objective = objective(train, device)
+        self._objective = prepared.objective(device)
         self.progress = Progress(due=prepared.parent is not None)  # a model that is continued is the best so far
         self.stop_signal = 0  # a signal's number, set by a handler: save and leave
         self._began = 0.0
@@ -86,9 +83,9 @@ class Fit:
     def fit(self) -> Progress:
         """Train until a limit is reached; return how far it came."""
         self._resume()
-        limit = self.translator.settings.text.max_length
+        limit = self.task.settings.text.max_length
         with memory_errors(self.progress.update + 1, lambda: None):
-            needed = need(self.model, self._objective, self.recipe.train, limit)
+            needed = need(self.model, self._objective, self.recipe.train, limit, self.prepared.sample_batch)
         if warning := needed.warning(Memory(torch.device(self.device)).free()):
             self.listener.tell(warning)
         self._began = time.monotonic() - self.progress.seconds
@@ -151,11 +148,12 @@ class Fit:
         if progress.update == 20 and left:
             self.listener.tell(f"about {left / 60:.1f} minutes to go")
         loss = progress.stability.loss or 0.0
-        self.listener.updated(Status(progress.update, fraction, update, loss, speed, self._flops * cells, left))
+        gflops, unit = self._flops * cells / 1e9, self.prepared.unit
+        self.listener.updated(Status(progress.update, fraction, update, loss, speed, 1e9 * gflops, left, unit))
         padding = round(1 - self._tokens / self._cells, 4) if self._cells else 0.0
         self._cells = self._tokens = 0
         self._group.clear()
-        speeds = {"tokens_per_second": round(speed), "gflops": round(self._flops * cells / 1e9, 1)}
+        speeds = {f"{unit}_per_second": round(speed), "gflops": round(gflops, 1)}
         row = {**asdict(update), "padding": padding, **speeds, "seconds": round(progress.seconds, 2)}
         self._write("update", row)
         if not self._whole:
@@ -229,28 +227,30 @@ class Fit:
             loss, found, best = self._judge()
         progress.due = False
         seconds = time.monotonic() - started
-        evaluation = Evaluation(progress.update, loss, found.bleu, found.sentences, found.incomplete, seconds, best)
+        evaluation = Evaluation(progress.update, loss, found.figures, found.told, seconds, best)
         progress.evaluated = progress.update
         progress.seconds = time.monotonic() - self._began
         self._rest = time.monotonic() + 4 * seconds  # where minutes are short, most of them are for training
         self.listener.evaluated(evaluation)
-        self._write("evaluation", {**asdict(evaluation), "seconds": round(seconds, 2)})
+        row = {"update": progress.update, "loss": loss, **found.figures, "seconds": round(seconds, 2), "best": best}
+        self._write("evaluation", row)
         if not isfinite(loss) and self.recipe.train.non_finite == "stop":
             self._save()
             raise self._ended(Alarm("the validation loss is not finite", ends=True))
 
-    def _judge(self) -> tuple[float, Translated, bool]:
-        """Return loss and BLEU of the weights to be shipped, and whether they are the best so far; if so, ship them."""
+    def _judge(self) -> tuple[float, Found, bool]:
+        """Return loss and figures of the weights to be shipped, and whether they are the best; if so, ship them."""
         progress = self.progress
         loss = self.validation.loss()
         if not isfinite(loss):
             self._note(f"update {progress.update}: the validation loss is not finite; {LOWER}")
             progress.stale += 1
-            return loss, Translated(nan), False
-        found = self.validation.translate()
-        figure = -loss if self.recipe.train.best == "loss" else found.bleu
+            return loss, self.validation.unknown, False
+        found = self.validation.measure()
+        chosen = self.recipe.train.best or "loss"
+        figure = -loss if chosen == "loss" else found.figures[chosen]
         before = None if progress.best is None else (progress.best, -progress.best_loss)
-        best = before is None or (figure, -loss) > before or not self.validation.pairs
+        best = before is None or (figure, -loss) > before or not len(self.validation)
         if best:
             progress.best, progress.best_loss = figure, loss
             progress.best_update, progress.stale = progress.update, 0
@@ -261,11 +261,11 @@ class Fit:
 
     # -------------------------------------------------------------------------------------------- files
 
-    def _save_package(self, loss: float, found: Translated) -> None:
-        sources = self.validation.sources(GOLDEN)
-        card = model_card(self.translator, self.prepared, self.progress, loss, found)
+    def _save_package(self, loss: float, found: Found) -> None:
+        texts = self.validation.texts(GOLDEN)
+        card = self.prepared.card(self.progress, loss, found)
         record = {**self.record, "truncation": truncations(self.prepared)}
-        save_package(new_package(self.translator, sources, card, record), self.run.model)
+        save_package(new_package(self.task, texts, card, record), self.run.model)
 
     def _save(self) -> None:
         train = self.recipe.train
@@ -297,7 +297,7 @@ class Fit:
         """Forget what the best update reached if its package is gone, so that the next evaluation writes one."""
         if self.progress.best is not None:
             try:
-                read_manifest(self.run.model, self.translator.task)
+                read_manifest(self.run.model, self.task.task)
             except OnehopError as error:
                 self.listener.tell(f"warning: {error.where}: {error.problem}; the package is written anew")
                 self.progress.best, self.progress.due = None, True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,9 +18,10 @@ class Status:
         fraction: Share of the run that is over, by updates or minutes, whichever is further.
         last: What it did.
         loss: Training loss, smoothed over the last updates; nats for each token.
-        tokens_per_second: Target tokens learned from, over the last updates, evaluations not counted.
+        tokens_per_second: Targets learned from, over the last updates, evaluations not counted.
         flops: Floating-point operations a second, over the last updates: the matrix products, padding included.
         seconds_left: Expected, evaluations not counted.
+        unit: What a target is: `tokens`, or `texts` that are classified.
     """
 
     update: int
@@ -29,6 +31,7 @@ class Status:
     tokens_per_second: float
     flops: float
     seconds_left: float
+    unit: str = "tokens"
 
 
 @dataclass(frozen=True)
@@ -37,19 +40,18 @@ class Evaluation:
 
     Args:
         update: After which update.
-        loss: Nats for each target token, without smoothing.
-        bleu: sacreBLEU of validation sentences, greedy unless the recipe says otherwise.
-        sentences: How many these are.
-        incomplete: How many of their translations were ended by the maximum length.
+        loss: Nats for each target token, or for each text that is classified, without smoothing.
+        figures: What else was measured, by name: of a translation `bleu`, of how many `sentences`, and how many of
+            their translations were `incomplete`; of a classifier `accuracy`, `macro_f1` and how many `texts`.
+        told: The same in words.
         seconds: That it took.
         best: Whether it is the best so far, so that the package was written.
     """
 
     update: int
     loss: float
-    bleu: float
-    sentences: int
-    incomplete: int
+    figures: Mapping[str, float | int]
+    told: str
     seconds: float
     best: bool
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from onehop.data import Batch, evaluation_batches
+from onehop.data import Batch
 from onehop.errors import TrainingError
 from onehop.train.objective import Objective
 from onehop.train.recipe import TrainConfig
@@ -57,7 +57,13 @@ class Need:
         return f"warning: training needs {figures}\n  {REMEDY}"
 
 
-def need(model: nn.Module, loss_sum: Objective, train: TrainConfig, max_length: int) -> Need:
+def need(
+    model: nn.Module,
+    loss_sum: Objective,
+    train: TrainConfig,
+    max_length: int,
+    sample_batch: Callable[[int, int], Batch],
+) -> Need:
     """Estimate what training will take; neither weights nor random numbers change.
 
     Args:
@@ -65,18 +71,18 @@ def need(model: nn.Module, loss_sum: Objective, train: TrainConfig, max_length: 
         loss_sum: What it minimises.
         train: Says how large a batch is, and which averages there are.
         max_length: Most tokens of a line.
+        sample_batch: Makes a batch of so many rows of so many tokens.
     """
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     words = max(1, min(WORDS, max_length))
-    few, more = (_left(model, loss_sum, words, rows) for rows in (ROWS, 2 * ROWS))
+    few, more = (_left(model, loss_sum, sample_batch(rows, words)) for rows in (ROWS, 2 * ROWS))
     rows = max(1, train.tokens // (words + 1))
     return Need((4 if train.ema else 3) * weights, (more - few) * rows // ROWS)
 
 
-def _left(model: nn.Module, loss_sum: Objective, words: int, rows: int) -> int:
-    """Return the bytes that so many lines leave for the way back."""
-    lines = [[5] * words] * rows
-    batch = next(evaluation_batches(lines, lines, rows * (words + 1))).to(next(model.parameters()).device)
+def _left(model: nn.Module, loss_sum: Objective, batch: Batch) -> int:
+    """Return the bytes that a batch leaves for the way back."""
+    batch = batch.to(next(model.parameters()).device)
     seen: dict[int, int] = {}
 
     def count(tensor: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from onehop.tasks.folders import find
 from onehop.tasks.names import MANIFEST
 from onehop.text import Tokenizer
 from onehop.text.tokenizer import CONTROLS, RESERVED
-from onehop.train.recipe import Recipe
+from onehop.train.recipe import AnyRecipe, Recipe
 
 FREE = ("dropout", "attention_dropout", "activation_dropout", "word_dropout")  # of the model: no weight depends on them
 FOREIGN = 0.01  # share of tokens that are single bytes, above which the vocabulary hardly knows the text
@@ -26,15 +26,20 @@ class Parent:
     """The model that a run began with.
 
     Args:
-        translator: Its weights and tokenizers; on a resume, those of the run's own package.
+        task: Its weights and tokenizers; on a resume, those of the run's own package.
         sha256: Of its `onehop.json`.
     """
 
-    translator: Translator
+    task: Any
     sha256: str
 
+    @property
+    def translator(self) -> Translator:
+        """The task of a run that continues a translation model, which is all that `parent_of` gives it."""
+        return self.task
 
-def parent_of(recipe: Recipe, run: Run, record: Mapping[str, Any] | None) -> Parent | None:
+
+def parent_of(recipe: AnyRecipe, run: Run, record: Mapping[str, Any] | None) -> Parent | None:
     """Return what the run continues, or None; once there is a checkpoint, the run's own package stands for it.
 
     Raises:
@@ -43,9 +48,9 @@ def parent_of(recipe: Recipe, run: Run, record: Mapping[str, Any] | None) -> Par
     if recipe.train.init is None:
         return None
     if record and run.saved():
-        return Parent(load_package(run.model).translator, record["init"])
+        return Parent(load_package(run.model, task=recipe.task).task, record["init"])
     folder = find(recipe.train.init)
-    return Parent(load_package(folder).translator, sha256(folder / MANIFEST))
+    return Parent(load_package(folder, task=recipe.task).task, sha256(folder / MANIFEST))
 
 
 def inherit(recipe: Recipe, parent: Parent) -> Recipe:

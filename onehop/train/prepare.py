@@ -9,13 +9,26 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from onehop.data import Columns, Pair, PairStore, Sampling, Split, TrainingBatches, hold_out, sample, table_columns
+from onehop.data import (
+    Batch,
+    Columns,
+    Pair,
+    PairStore,
+    Sampling,
+    Split,
+    TrainingBatches,
+    evaluation_batches,
+    hold_out,
+    sample,
+    table_columns,
+)
 from onehop.data.check import check_store, paragraph
 from onehop.tasks.settings import TextLimits, TranslationSettings
 from onehop.tasks.translation import Translator
 from onehop.tasks.weights import put, weights
 from onehop.text import Ledger, Tokenizer, limit_pair
 from onehop.train.autobatch import find_batch_tokens
+from onehop.train.card import model_card
 from onehop.train.choose import (
     Tell,
     duration,
@@ -27,10 +40,13 @@ from onehop.train.choose import (
     thread_seconds,
     vocabularies,
 )
-from onehop.train.objective import objective
-from onehop.train.parent import Parent, kept_vocabularies, notices
-from onehop.train.recipe import Recipe
+from onehop.train.jobs import Job
+from onehop.train.objective import Objective, objective
+from onehop.train.parent import Parent, inherit, kept_vocabularies, notices
+from onehop.train.progress import Progress
+from onehop.train.recipe import Recipe, model_faults
 from onehop.train.size import plan
+from onehop.train.validation import Translated, Validation
 
 SAMPLE = 300_000  # pairs that vocabularies and lengths are chosen on; more changes neither
 
@@ -58,6 +74,34 @@ class Prepared:
     store: PairStore
     limited: Ledger
     parent: Parent | None = None
+
+    unit = "tokens"
+
+    @property
+    def task(self) -> Translator:
+        """The translator."""
+        return self.translator
+
+    def objective(self, device: str) -> Objective:
+        """Return the loss of a batch; see `onehop.train.objective`."""
+        return objective(self.recipe.train, device)
+
+    def validator(self) -> Validation:
+        """Return the held-out pairs, tokenised."""
+        return Validation(self.translator, self.validation, self.recipe)
+
+    def sample_batch(self, rows: int, words: int) -> Batch:
+        """Return a batch of pairs of so many tokens on either side."""
+        lines = [[5] * words] * rows
+        return next(evaluation_batches(lines, lines, rows * (words + 1)))
+
+    def tokenizers(self) -> dict[str, Tokenizer]:
+        """Return those of both sides."""
+        return {"source": self.translator.source_tokenizer, "target": self.translator.target_tokenizer}
+
+    def card(self, progress: Progress, loss: float, found: Translated) -> str:
+        """Return the model card."""
+        return model_card(self, progress, loss, found)
 
 
 def prepare(recipe: Recipe, folder: Path, tell: Tell, device: str = "cpu", parent: Parent | None = None) -> Prepared:
@@ -191,3 +235,6 @@ def pairs_of_epoch(store: PairStore, split: Split, weights: Sequence[float]) -> 
         low, high = np.searchsorted(split.held, (numbers.start, numbers.stop))
         sizes[store.file(index)] += len(numbers) - (high - low)
     return round(float(sizes @ np.array(weights)))
+
+
+JOB = Job(Recipe, model_faults, prepare, inherit)

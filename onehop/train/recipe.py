@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import Field, field_validator, model_validator
 
@@ -19,9 +19,14 @@ from onehop.tasks.folders import bundled
 from onehop.tasks.settings import DecodeConfig, PairLong
 from onehop.text.limit import NO_WINDOWS
 
+TRANSLATION = "translation"
+FILES = ("source", "target", "pairs", "valid_source", "valid_target", "valid_pairs")
+
 
 class DataConfig(Table):
     """Where the text is. Give `source` and `target`, or `pairs`; several files are read one after the other."""
+
+    FILES: ClassVar[tuple[str, ...]] = FILES
 
     source: list[str] = Field(default=[], description="Files of source lines.")
     target: list[str] = Field(default=[], description="Files of target lines, one for each source file.")
@@ -203,7 +208,7 @@ class EvaluateConfig(Table):
 
 
 class Recipe(Table):
-    """A whole run. `model` holds `architecture`, `preset` and any setting of that family."""
+    """A whole run of a translation. `model` holds `architecture`, `preset` and any setting of that family."""
 
     data: DataConfig
     text: TextConfig = TextConfig()
@@ -212,9 +217,51 @@ class Recipe(Table):
     decode: DecodeConfig = DecodeConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
 
+    @property
+    def task(self) -> str:
+        """Name of the task, which such a recipe does not write down."""
+        return TRANSLATION
 
-def load_recipe(path: str | Path, settings: Sequence[str] = ()) -> Recipe:
-    """Read a recipe and apply `TABLE.KEY=VALUE` settings.
+
+class AnyRecipe(Protocol):
+    """What the recipe of every task has; it is a `Table`, and knows its task."""
+
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        ...
+
+    @property
+    def data(self) -> Any:
+        """Where the data are: `FILES` names its keys that hold files."""
+        ...
+
+    @property
+    def text(self) -> Any:
+        """How text becomes tokens."""
+        ...
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """The family's settings."""
+        ...
+
+    @property
+    def train(self) -> TrainConfig:
+        """How the model learns."""
+        ...
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Any:
+        """Return it with other tables."""
+        ...
+
+    def model_dump(self, *, exclude: Any = None) -> dict[str, Any]:
+        """Return it as plain values."""
+        ...
+
+
+def load_recipe(path: str | Path, settings: Sequence[str] = ()) -> Any:
+    """Read a recipe of any task and apply `TABLE.KEY=VALUE` settings.
 
     Paths in it are relative to the file's folder, and may name variables of the environment: `$ONEHOP_DATA/train.en`.
 
@@ -231,8 +278,8 @@ def load_recipe(path: str | Path, settings: Sequence[str] = ()) -> Recipe:
     return found_from(recipe, Path(path).parent)
 
 
-def make_recipe(data: Mapping[str, Any], settings: Sequence[str] = (), where: str = "recipe") -> Recipe:
-    """Validate a recipe given as tables.
+def make_recipe(data: Mapping[str, Any], settings: Sequence[str] = (), where: str = "recipe") -> Any:
+    """Validate a recipe given as tables; the key `task` says of which task, without it of a translation.
 
     Raises:
         ConfigError: Lists every mistake at once.
@@ -241,10 +288,15 @@ def make_recipe(data: Mapping[str, Any], settings: Sequence[str] = (), where: st
         >>> make_recipe({"data": {"pairs": ["pairs.tsv"]}}, ["train.seed=3"]).train.seed
         3
     """
+    from onehop.train.jobs import job
+
     tables = override(data, settings)
-    faults = _model_faults(tables.get("model", {}))
+    of_task = job(tables.get("task", TRANSLATION), where)
+    if of_task.recipe is Recipe:
+        tables.pop("task", None)
+    faults = of_task.faults(tables)
     try:
-        recipe = validate(Recipe, tables, where)
+        recipe = validate(of_task.recipe, tables, where)
     except SettingsError as error:
         raise SettingsError(error.lines + faults, where) from None
     if faults:
@@ -252,11 +304,22 @@ def make_recipe(data: Mapping[str, Any], settings: Sequence[str] = (), where: st
     return recipe
 
 
-def _model_faults(settings: Any) -> list[str]:
+def model_faults(tables: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with `[model]`, as far as it can be told before the data are known."""
+    return family_faults(tables.get("model", {}), "transformer", configure)
+
+
+def family_faults(settings: Any, default: str, configure: Callable[[str, Mapping[str, Any]], Table]) -> list[str]:
+    """Return what is wrong with the settings of a family.
+
+    Args:
+        settings: The table `[model]`.
+        default: The family, where it names none.
+        configure: Makes settings of a family's name and a table, or raises an error.
+    """
     if not isinstance(settings, dict) or settings.get("preset") == "auto":
         return []
-    settings = {"architecture": "transformer", **settings}
+    settings = {"architecture": default, **settings}
     try:
         configure(settings.pop("architecture"), settings)
     except SettingsError as error:
@@ -266,10 +329,7 @@ def _model_faults(settings: Any) -> list[str]:
     return []
 
 
-FILES = ("source", "target", "pairs", "valid_source", "valid_target", "valid_pairs")
-
-
-def found_from(recipe: Recipe, folder: Path) -> Recipe:
+def found_from(recipe: AnyRecipe, folder: Path) -> Any:
     """Return the recipe with data files that are relative to `folder` as the current folder sees them."""
     return _with_files(recipe, lambda file: _tidy(folder / _expanded(file)))
 
@@ -291,23 +351,24 @@ def _tidy(path: Path) -> str:
         return short if os.path.realpath(short) == os.path.realpath(path) else str(path)
 
 
-def relative_to(recipe: Recipe, folder: Path) -> Recipe:
+def relative_to(recipe: AnyRecipe, folder: Path) -> Any:
     """Return the recipe with every data file given as relative to `folder`, for a record."""
     return _with_files(recipe, lambda file: os.path.relpath(os.path.realpath(file), os.path.realpath(folder)))
 
 
-def _with_files(recipe: Recipe, change: Callable[[str], str]) -> Recipe:
-    files = {name: [change(file) for file in getattr(recipe.data, name)] for name in FILES}
+def _with_files(recipe: AnyRecipe, change: Callable[[str], str]) -> Any:
+    files = {name: [change(file) for file in getattr(recipe.data, name)] for name in recipe.data.FILES}
     data, train = recipe.data.model_copy(update=files), recipe.train
     if train.init is not None and not (train.init in bundled() and not Path(change(train.init)).exists()):
         train = train.model_copy(update={"init": change(train.init)})
     return recipe.model_copy(update={"data": data, "train": train})
 
 
-def to_toml(recipe: Recipe) -> str:
+def to_toml(recipe: AnyRecipe) -> str:
     """Write a recipe as TOML; keys that are not set are left out."""
-    lines: list[str] = []
-    for name, table in recipe.model_dump().items():
+    tables = recipe.model_dump()
+    lines = [f"task = {_toml(tables.pop('task'))}", ""] if "task" in tables else []
+    for name, table in tables.items():
         rows = [
             f"{key} = {_toml(value)}" for key, value in table.items() if value is not None and value not in ([], "")
         ]

@@ -18,18 +18,17 @@ from onehop.tasks.folders import find
 from onehop.tasks.manifest import read_manifest
 from onehop.tasks.names import MANIFEST
 from onehop.tasks.package import versions
-from onehop.tasks.translation import Translator
 from onehop.text import Ledger
-from onehop.train.prepare import Prepared
-from onehop.train.recipe import FILES, Recipe, found_from, make_recipe, relative_to
+from onehop.train.jobs import Ready
+from onehop.train.recipe import AnyRecipe, found_from, make_recipe, relative_to
 
 
-def data_hashes(recipe: Recipe) -> dict[str, str]:
+def data_hashes(recipe: AnyRecipe) -> dict[str, str]:
     """Return the SHA-256 of each data file, by its path as the recipe names it."""
-    return {file: sha256(file) for name in FILES for file in getattr(recipe.data, name)}
+    return {file: sha256(file) for name in recipe.data.FILES for file in getattr(recipe.data, name)}
 
 
-def run_record(given: Recipe, prepared: Prepared, run: Run, hashes: Mapping[str, str]) -> dict[str, Any]:
+def run_record(given: AnyRecipe, prepared: Ready, run: Run, hashes: Mapping[str, str]) -> dict[str, Any]:
     """Return what `run.json` holds: the recipe as given and as resolved, and what it ran on; paths are from the run."""
     return {
         "command": sys.argv,
@@ -37,10 +36,7 @@ def run_record(given: Recipe, prepared: Prepared, run: Run, hashes: Mapping[str,
         **_trained(prepared, run.folder, hashes),
         "tokenizers": {
             side: hashlib.sha256(tokenizer.to_json().encode()).hexdigest()
-            for side, tokenizer in (
-                ("source", prepared.translator.source_tokenizer),
-                ("target", prepared.translator.target_tokenizer),
-            )
+            for side, tokenizer in prepared.tokenizers().items()
         },
         "sittings": [],
         "versions": versions(),
@@ -53,7 +49,7 @@ def run_record(given: Recipe, prepared: Prepared, run: Run, hashes: Mapping[str,
     }
 
 
-def package_record(prepared: Prepared, run: Run, hashes: Mapping[str, str]) -> dict[str, Any]:
+def package_record(prepared: Ready, run: Run, hashes: Mapping[str, str]) -> dict[str, Any]:
     """Return what a package holds of its run; paths are from the package."""
     return {**_trained(prepared, run.model, hashes), "threads": torch.get_num_threads()}
 
@@ -71,7 +67,7 @@ def truncation(ledger: Ledger, pairs: int, corpora: Sequence[Ledger] = ()) -> di
     return {**record, **ledger.counts(), **several}
 
 
-def truncations(prepared: Prepared) -> dict[str, dict[str, Any]]:
+def truncations(prepared: Ready) -> dict[str, dict[str, Any]]:
     """Return what the length limit did to each split, to the training pairs as far as they were read."""
     batches, valid = prepared.batches, prepared.limited
     return {
@@ -80,11 +76,11 @@ def truncations(prepared: Prepared) -> dict[str, dict[str, Any]]:
     }
 
 
-def _trained(prepared: Prepared, folder: Path, hashes: Mapping[str, str]) -> dict[str, Any]:
+def _trained(prepared: Ready, folder: Path, hashes: Mapping[str, str]) -> dict[str, Any]:
     recipe = relative_to(prepared.recipe, folder)
     there = {
         here: path
-        for name in FILES
+        for name in recipe.data.FILES
         for here, path in zip(getattr(prepared.recipe.data, name), getattr(recipe.data, name), strict=True)
     }
     return {
@@ -100,7 +96,7 @@ def like(
     files: Mapping[str, Sequence[str]] | None = None,
     settings: Sequence[str] = (),
     tell: Callable[[str], None] = lambda text: None,
-) -> Recipe:
+) -> Any:
     """Return the recipe that a model was trained by, for another run of it.
 
     On the same machine, with as many threads and the same versions, the run gives the same weights, bit for bit,
@@ -121,7 +117,7 @@ def like(
         1
     """
     folder = find(model)
-    manifest = read_manifest(folder, Translator.task)
+    manifest = read_manifest(folder)
     record = manifest.get("record")
     if record is None:
         raise ModelError("its package does not say how it was trained", "Give a recipe instead.", str(folder))
@@ -131,12 +127,15 @@ def like(
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         remedy = "Update onehop, or give a recipe instead."
         raise ModelError(f"its record cannot be used: {error}", remedy, str(folder)) from error
-    tables = recipe.model_dump()
+    tables, names = recipe.model_dump(), recipe.data.FILES
+    if files and not files.keys() <= set(names):
+        raise ConfigError(f"files of another task than {recipe.task!r}", f"Give {', '.join(names)}.", str(model))
     if files:
-        empty = {name: [] for name in FILES}
-        kept = {name: tables["data"][name] for name in ("weights", "tags") if _as_many(tables["data"], files)}
-        tables["data"] |= {**empty, "weights": [], "tags": [], **kept, **{key: list(row) for key, row in files.items()}}
-    _same_files(tables, {os.path.normpath(folder / file): digest for file, digest in data.items()}, str(model))
+        empty = {name: [] for name in names}
+        of_files = {"weights", "tags"} & tables["data"].keys()
+        kept = {name: tables["data"][name] if _as_many(tables["data"], files) else [] for name in of_files}
+        tables["data"] |= {**empty, **kept, **{key: list(row) for key, row in files.items()}}
+    _same_files(tables, names, {os.path.normpath(folder / file): digest for file, digest in data.items()}, str(model))
     _same_parent(tables["train"]["init"], record.get("init"), str(model))
     _differences(manifest, record, tell)
     return make_recipe(tables, settings, str(model))
@@ -154,9 +153,9 @@ def _as_many(data: Mapping[str, Any], files: Mapping[str, Sequence[str]]) -> boo
     return ours == theirs
 
 
-def _same_files(tables: Mapping[str, Any], hashes: Mapping[str, str], model: str) -> None:
+def _same_files(tables: Mapping[str, Any], names: Sequence[str], hashes: Mapping[str, str], model: str) -> None:
     """Refuse files of the record that are not what the model was trained on."""
-    named = {os.path.normpath(file): file for name in FILES for file in tables["data"][name]}
+    named = {os.path.normpath(file): file for name in names for file in tables["data"][name]}
     faults = [
         f"{file} {'changed' if Path(file).exists() else 'is missing'}"
         for place, file in named.items()

@@ -10,7 +10,6 @@ from pathlib import Path
 from onehop.errors import FileError, OnehopError
 from onehop.files import Run, os_errors
 from onehop.tasks.manifest import read_manifest
-from onehop.tasks.translation import Translator
 from onehop.train.progress import averaged, check_checkpoint
 from onehop.train.recipe import TrainConfig
 
@@ -77,7 +76,7 @@ def last_good(run: Run, train: TrainConfig, tell: Callable[[str], None]) -> None
 def _instead(run: Run) -> str:
     """Return what is left to do where no checkpoint can be used."""
     try:
-        read_manifest(run.model, Translator.task)
+        read_manifest(run.model)
     except OnehopError:
         return "Begin anew with --overwrite."
     return f"The model of its best update is whole: continue it in a new run, with --init {run.model}."

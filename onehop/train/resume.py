@@ -9,10 +9,9 @@ from typing import Any
 from onehop.errors import ConfigError, DataError, FileError, ModelError, OnehopError
 from onehop.files import Run, os_errors
 from onehop.tasks.manifest import read_manifest
-from onehop.tasks.translation import Translator
 from onehop.train.fit import limit_reached
 from onehop.train.progress import Progress, load_progress
-from onehop.train.recipe import Recipe, found_from, make_recipe, relative_to
+from onehop.train.recipe import AnyRecipe, found_from, make_recipe, relative_to
 from onehop.train.record import other_software
 
 LIMITS = {"max_updates", "max_minutes", "keep", "save_every", "patience"}  # of `train`: may differ when a run goes on
@@ -32,8 +31,14 @@ def read_record(run: Run) -> dict[str, Any]:
         raise FileError("a damaged record of a run", "Begin anew with --overwrite.", str(run.record)) from error
 
 
-def same_recipe(recipe: Recipe, record: dict[str, Any], run: Run) -> None:
+def same_recipe(recipe: AnyRecipe, record: dict[str, Any], run: Run) -> None:
     """Refuse a recipe that is not, but for its limits, the one the run was given, nor that one resolved."""
+    if recipe.task != make_recipe(record["recipe"]).task:
+        begun = make_recipe(record["recipe"]).task
+        remedy = "Resume with the recipe it began with, or begin anew with --overwrite."
+        raise ConfigError(
+            f"a recipe of the task {recipe.task!r}; this run began with {begun!r}", remedy, str(run.recipe)
+        )
     ours = _fixed(relative_to(recipe, run.folder))
     given, resolved = (_fixed(make_recipe(record[name])) for name in ("given", "recipe"))
     if ours in (given, resolved):
@@ -44,9 +49,9 @@ def same_recipe(recipe: Recipe, record: dict[str, Any], run: Run) -> None:
     raise ConfigError(f"not the recipe this run began with: {', '.join(differ)} differ", remedy, str(run.recipe))
 
 
-def _fixed(recipe: Recipe) -> dict[str, Any]:
+def _fixed(recipe: AnyRecipe) -> dict[str, Any]:
     """Return what may not change; a setting of the model that is None is as good as left out."""
-    tables = recipe.model_dump(exclude={"train": LIMITS, "data": TOLD})
+    tables = recipe.model_dump(exclude={"task": True, "train": LIMITS, "data": TOLD})
     return {**tables, "model": {key: value for key, value in tables["model"].items() if value is not None}}
 
 
@@ -54,7 +59,7 @@ def _keys(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     return [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
 
 
-def resumed(recipe: Recipe, record: dict[str, Any], run: Run) -> Recipe:
+def resumed(recipe: AnyRecipe, record: dict[str, Any], run: Run) -> Any:
     """Return the run's resolved recipe with the limits of the one given, so that nothing is chosen anew.
 
     Limits may decide what is chosen, so another limit must not lead to another model.
@@ -106,13 +111,13 @@ def whole_package(run: Run) -> None:
         ModelError: So it is.
     """
     try:
-        read_manifest(run.model, Translator.task)
+        read_manifest(run.model)
     except OnehopError as error:
         problem = f"the run is finished, but its package cannot be used: {error.problem}"
         raise ModelError(problem, "Copy it here again, or begin anew with --overwrite.", error.where) from error
 
 
-def finished(recipe: Recipe, run: Run) -> Progress | None:
+def finished(recipe: AnyRecipe, run: Run) -> Progress | None:
     """Return how far the run came, if its newest checkpoint lies at a limit that still holds."""
     saved, train = run.saved(), recipe.train
     progress = load_progress(saved[-1]) if saved else Progress()

@@ -15,11 +15,11 @@ from onehop.errors import DataError, FileError, Stopped
 from onehop.files import Run, free_aside, os_errors, to_json, write_text
 from onehop.tasks.names import MANIFEST
 from onehop.train.fit import Fit
+from onehop.train.jobs import job
 from onehop.train.listener import Listener, Silent
-from onehop.train.parent import Parent, inherit, parent_of
-from onehop.train.prepare import prepare
+from onehop.train.parent import Parent, parent_of
 from onehop.train.progress import Progress
-from onehop.train.recipe import FILES, Recipe, load_recipe, relative_to, to_toml
+from onehop.train.recipe import AnyRecipe, load_recipe, relative_to, to_toml
 from onehop.train.record import data_hashes, package_record, run_record
 from onehop.train.recover import last_good, leftover, tidy
 from onehop.train.resume import continued, finished, read_record, resumed, same_recipe, whole_package
@@ -47,7 +47,7 @@ class Trained:
 
 
 def train(
-    recipe: str | Path | Recipe,
+    recipe: str | Path | AnyRecipe,
     out: str | Path,
     *,
     resume: bool = False,
@@ -74,8 +74,11 @@ def train(
         >>> onehop.load("runs/second").translate(["Hello."])[0].text != ""
         True
     """
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    run, listener = Run(out), listener or Silent()
+    given: AnyRecipe = load_recipe(recipe) if isinstance(recipe, str | Path) else recipe
+    return _train(given, Run(out), resume, overwrite, listener or Silent(), device)
+
+
+def _train(recipe: AnyRecipe, run: Run, resume: bool, overwrite: bool, listener: Listener, device: str) -> Trained:
     _refuse(run, resume, overwrite)
     if resume and run.folder.is_dir():
         with _alone(run):
@@ -96,7 +99,7 @@ def train(
         needs_tensorboard()
     recipe, parent = _continued(recipe, run, before)
     with _folder(run, overwrite):
-        prepared = prepare(recipe, run.folder, listener.tell, device, parent)
+        prepared = job(recipe.task).prepare(recipe, run.folder, listener.tell, device, parent)
     with _alone(run), boards(recipe, run, listener) as heard:
         hashes = data_hashes(prepared.recipe)
         entry = run_record(given, prepared, run, hashes)
@@ -108,10 +111,10 @@ def train(
     return Trained(run.model, progress, prepared.num_pairs)
 
 
-def _continued(recipe: Recipe, run: Run, before: dict[str, Any] | None) -> tuple[Recipe, Parent | None]:
+def _continued(recipe: AnyRecipe, run: Run, before: dict[str, Any] | None) -> tuple[AnyRecipe, Parent | None]:
     """Return the recipe with what it inherits, and the model that it continues, if it does."""
     parent = parent_of(recipe, run, before)
-    return (inherit(recipe, parent), parent) if parent else (recipe, None)
+    return (job(recipe.task).inherit(recipe, parent), parent) if parent else (recipe, None)
 
 
 def _fit(fit: Fit) -> Progress:
@@ -131,9 +134,9 @@ def _fit(fit: Fit) -> Progress:
     return progress
 
 
-def _refuse_data(recipe: Recipe, run: Run, overwrite: bool) -> None:
+def _refuse_data(recipe: AnyRecipe, run: Run, overwrite: bool) -> None:
     """Refuse files that cannot be read twice, or that would be moved aside with the old run."""
-    files = [Path(file) for name in FILES for file in getattr(recipe.data, name)]
+    files = [Path(file) for name in recipe.data.FILES for file in getattr(recipe.data, name)]
     for file in [*files, *([Path(recipe.train.init, MANIFEST)] if recipe.train.init else [])]:
         if file.exists() and not file.is_file() and not file.is_dir():
             raise DataError("a pipe or device, which can be read but once", "Save it to a file first.", str(file))

@@ -12,7 +12,7 @@ from onehop.errors import ConfigError
 from onehop.files import Run, os_errors
 from onehop.train.listener import Evaluation, Listener, Status
 from onehop.train.progress import load_progress
-from onehop.train.recipe import Recipe
+from onehop.train.recipe import AnyRecipe
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -27,7 +27,7 @@ def needs_tensorboard() -> None:
 
 
 @contextmanager
-def boards(recipe: Recipe, run: Run, listener: Listener) -> Generator[Listener]:
+def boards(recipe: AnyRecipe, run: Run, listener: Listener) -> Generator[Listener]:
     """Yield the listener, or one that also writes `RUN/tensorboard` if the recipe asks for it."""
     if not recipe.train.tensorboard:
         yield listener
@@ -67,13 +67,15 @@ class TensorBoard:
         self._write("train/loss", last.loss, status.update)
         self._write("train/learning_rate", last.learning_rate, status.update)
         self._write("train/gradient_norm", last.norm, status.update)
-        self._write("train/tokens_per_second", status.tokens_per_second, status.update)
+        self._write(f"train/{status.unit}_per_second", status.tokens_per_second, status.update)
         self._listener.updated(status)
 
     def evaluated(self, evaluation: Evaluation) -> None:
         """Write the figures of an evaluation."""
         self._write("valid/loss", evaluation.loss, evaluation.update)
-        self._write("valid/bleu", evaluation.bleu, evaluation.update)
+        for name, figure in evaluation.figures.items():
+            if isinstance(figure, float):  # what is whole says how many were looked at
+                self._write(f"valid/{name}", figure, evaluation.update)
         self._listener.evaluated(evaluation)
 
     def close(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from math import nan
 
 import torch
 
@@ -26,6 +27,18 @@ class Translated:
     sentences: int = 0
     incomplete: int = 0
 
+    @property
+    def figures(self) -> dict[str, float | int]:
+        """Each by its name."""
+        return asdict(self)
+
+    @property
+    def told(self) -> str:
+        """What people are told: also how many were ended, where these are many."""
+        many = 20 * self.incomplete > self.sentences
+        cut = f", {self.incomplete} of {self.sentences} ended by the maximum length" if many else ""
+        return f"BLEU {self.bleu:.1f}{cut}"
+
 
 class Validation:
     """Held-out pairs, tokenised once.
@@ -36,13 +49,18 @@ class Validation:
         recipe: Says how many sentences to translate, and how.
     """
 
+    unknown = Translated(nan)
+
     def __init__(self, translator: Translator, pairs: list[Pair], recipe: Recipe) -> None:
         self.translator, self.pairs, self.recipe = translator, pairs, recipe
         self._sources = translator.source_tokenizer.encode_batch([pair.source for pair in pairs])
         self._targets = translator.target_tokenizer.encode_batch([pair.target for pair in pairs])
         self._some = spread(len(pairs), recipe.evaluate.sentences)
 
-    def sources(self, count: int) -> list[str]:
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def texts(self, count: int) -> list[str]:
         """Return that many source sentences, evenly spread."""
         return [self.pairs[i].source for i in spread(len(self.pairs), count)]
 
@@ -56,7 +74,7 @@ class Validation:
             count += batch.num_targets
         return total / max(count, 1)
 
-    def translate(self) -> Translated:
+    def measure(self) -> Translated:
         """Translate the chosen sentences."""
         if not self._some:
             return Translated(0.0)

@@ -15,10 +15,17 @@ import typer
 import onehop.cli.quickstart
 from onehop.cli.main import app
 from onehop.config import Table
+from onehop.evaluate import Labelled, evaluate_labels
+from onehop.models.encoders import ENCODERS, encoder_family
 from onehop.models.registry import architecture
+from onehop.tasks import new_package, save_package
+from onehop.tasks.classify_settings import HeadConfig
 from onehop.tasks.settings import DecodeConfig
+from onehop.train.classify_recipe import ClassifyText, LabelledConfig
 from onehop.train.recipe import DataConfig, EvaluateConfig, TextConfig, TrainConfig
 from tests.docs.pages import ROOT
+from tests.fixtures.labelled import classifier, reviews
+from tests.fixtures.tiny import onehop as command
 
 RECIPES, CLI, FILES = (ROOT / "docs" / page for page in ("how-to/recipes.md", "reference/cli.md", "reference/files.md"))
 
@@ -30,6 +37,7 @@ TABLES = {
     "decode": DecodeConfig,
     "evaluate": EvaluateConfig,
 }
+OF_CLASSIFIERS = {"data": LabelledConfig, "text": ClassifyText, "head": HeadConfig}
 VERBS = {
     f"{name} {inner}" if inner else name: command
     for name, verb in typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
@@ -74,6 +82,30 @@ def test_every_key_of_the_recurrent_family_is_explained_with_its_default_and_its
         assert (json.loads(default.strip("`")) if default else None) == expected, name
         for value in _choices(config.model_json_schema()["properties"][name]):
             assert f"`{value}`" in meaning or f'`"{value}"`' in default, f"{name}: {value}"
+
+
+@pytest.mark.parametrize("table", OF_CLASSIFIERS)
+def test_every_key_of_a_classifier_is_explained_with_its_default_and_its_values(table: str):
+    config = OF_CLASSIFIERS[table]
+    text = section(RECIPES, f"Classifiers: `[{table}]`")
+    shared = set(re.findall(r"`(\w+)`", text.split("| key |")[0]))
+    assert {*keys(text), *shared} == set(config.model_fields)
+    for key, default, _, meaning in rows(text):
+        field = config.model_fields[key.strip("`")]
+        assert (json.loads(default.strip("`")) if default else None) == (
+            None if field.is_required() else field.default or None
+        ), key
+        assert default or field.is_required() or re.search("chosen|none if left out|is held out", meaning), key
+        for value in _choices(config.model_json_schema()["properties"][key.strip("`")]):
+            assert f"`{value}`" in meaning, f"{table}.{key}: {value}"
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_every_setting_of_an_encoder_is_named_with_its_default(encoder: str):
+    row = next(row for row in rows(section(RECIPES, "Classifiers: `[model]`"), "encoder") if row[0] == f"`{encoder}`")
+    for name, field in encoder_family(encoder).config.model_fields.items():
+        default = {"True": "true", "None": "as many"}.get(str(field.default), str(field.default).removesuffix(".0"))
+        assert re.search(rf"`{name}` `?{re.escape(default)}\b", row[1]), name
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -186,6 +218,26 @@ def printed(after_tutorial: Path) -> dict[str, Any]:
 )
 def test_every_key_that_json_prints_is_explained_and_no_other(verb: str, printed: dict[str, Any]):
     assert sorted(keys(section(FILES, f"`onehop {verb} --json`"))) == sorted(printed[verb])
+
+
+def test_every_key_of_a_classifiers_report_and_predictions_is_explained(tmp_path: Path):
+    model = classifier()
+    text, label = reviews(1)[0]
+    report = evaluate_labels(model, [text], [label], against=Labelled("other", ["bad"])).to_dict()
+    of_report = rows(section(FILES, "Of a classifier"), "figure")
+    named = [key for row in of_report for key in re.findall(r"`(\w+)`", row[0])]
+    assert sorted(named) == sorted(report)
+    inside = {key: row[1] for row in of_report for key in re.findall(r"`(\w+)`", row[0])}
+    assert set(report["against"]) == set(re.findall(r"`(\w+)`", inside["against"])) - {"better", "worse", "p"} | {
+        "better", "worse", "p",
+    }  # fmt: skip
+    assert set(report["by_label"][0]) == set(re.findall(r"`(\w+)`", inside["by_label"]))
+    save_package(new_package(model, [text], ""), tmp_path / "model")
+    (tmp_path / "in.txt").write_text(text + "\n", "utf-8")
+    line = json.loads(command("predict", tmp_path / "model", tmp_path / "in.txt", "--attention").out)
+    assert sorted(line) == sorted(
+        key for row in rows(section(FILES, "`onehop predict`"), "field") for key in re.findall(r"`(\w+)`", row[0])
+    )
 
 
 @pytest.mark.parametrize("key", ["against", "by_length"])

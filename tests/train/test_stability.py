@@ -151,12 +151,12 @@ def test_the_estimate_of_activations_is_what_autograd_holds_of_a_whole_batch(pai
     recipe = make_recipe(tables(pairs, train={"batch_tokens": 33 * 64, **changes}, model={"dim": 64, "ffn_dim": 128}))
     prepared = prepare(recipe, tmp_path, lambda text: None)
     model, loss_sum = prepared.translator.model, objective_of(prepared.recipe.train, "cpu")
-    found = need(model, loss_sum, prepared.recipe.train, 64).activations
+    found = need(model, loss_sum, prepared.recipe.train, 64, prepared.sample_batch).activations
     lines = [[5] * 32] * 64
     held = held_bytes(model, loss_sum, lines)
     assert abs(found / held - 1) < 0.1
     state = torch.get_rng_state()
-    need(model, loss_sum, prepared.recipe.train, 64)
+    need(model, loss_sum, prepared.recipe.train, 64, prepared.sample_batch)
     assert torch.equal(state, torch.get_rng_state())
     prepared.batches.close()
 
@@ -179,7 +179,7 @@ def test_activations_that_are_computed_again_are_not_counted(pairs, tmp_path):
 
     prepared = prepare(make_recipe(tables(pairs)), tmp_path, lambda text: None)
     model, loss_sum = prepared.translator.model, objective_of(prepared.recipe.train, "cpu")
-    kept = need(model, loss_sum, prepared.recipe.train, 20).activations
+    kept = need(model, loss_sum, prepared.recipe.train, 20, prepared.sample_batch).activations
     recompute(model)
-    assert need(model, loss_sum, prepared.recipe.train, 20).activations < 0.7 * kept
+    assert need(model, loss_sum, prepared.recipe.train, 20, prepared.sample_batch).activations < 0.7 * kept
     prepared.batches.close()

@@ -13,6 +13,7 @@ from onehop.text import Ledger, limit_pair
 from onehop.train import train
 from onehop.train.listener import Evaluation
 from onehop.train.progress import load_progress
+from onehop.train.validation import Translated
 from tests.fixtures.tiny import log_rows, number_pairs, tiny_recipe, write_pairs
 from tests.train.test_resume import Heard, Stop, assert_same_run
 
@@ -157,5 +158,6 @@ def test_people_hear_of_translations_without_an_end_if_they_are_more_than_one_in
     from onehop.cli.console import TrainingView
 
     view = TrainingView()
-    view.evaluated(Evaluation(7, 1.5, 20.0, 200, incomplete, 0.1, False))
+    found = Translated(20.0, 200, incomplete)
+    view.evaluated(Evaluation(7, 1.5, found.figures, found.told, 0.1, False))
     assert (f", {incomplete} of 200 ended by the maximum length" in capsys.readouterr().err) == told

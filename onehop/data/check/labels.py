@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,12 +15,11 @@ from onehop.data.check.inputs import Chunk, Tally
 from onehop.data.check.mojibake import Mojibake
 from onehop.data.check.text import plain
 from onehop.data.csv_tables import csv_rows
+from onehop.data.labelled import LABELS, TEXTS
 from onehop.errors import DataError, nearest
 from onehop.files import read_lines
 
 Table = dict[str, list[str]]
-LABELS = re.compile(r"(.*[_ ])?(label|labels|class|category|target|sentiment|intent|gold|y)", re.IGNORECASE)
-TEXTS = re.compile(r"(.*[_ ])?(text|sentence|review|title|body|document|premise|hypothesis|question)\d?", re.IGNORECASE)
 RARE = 5  # rows of a label
 NOTHING = {"nan", "none", "null", "n/a", "na", "?", "-"}
 SURER, STRETCH = 0.8, 20  # share of the usual label's errors that a telling column mends; rows of a stretch of numbers
@@ -58,7 +56,7 @@ def check_labels(path: str | Path, *, label: str = "", texts: Sequence[str] = ()
     tally = Tally()
     for kind, rows in faults(bodies, Mojibake(bodies)):
         tally.rows(kind, Chunk("", 0, bodies, bodies, lambda row, _: places[row]), rows)
-    findings = [*tally.findings("data", len(values)), *_of_labels(values, places), *_of_texts(values, bodies, places)]
+    findings = [*tally.findings("data", len(values)), *judge_labelled(values, bodies, places)]
     for name in table:
         if name != label and name not in texts and (share := _tells(table[name], values)) >= TOLD:
             findings.append(
@@ -66,6 +64,22 @@ def check_labels(path: str | Path, *, label: str = "", texts: Sequence[str] = ()
             )
     taken = {"label": [label], "text": [*texts]}
     return Report({"data": len(values)}, CHECKED, ordered(findings), columns=taken)
+
+
+def judge_labelled(values: list[str], bodies: list[str], places: list[str]) -> list[Finding]:
+    """Return what is wrong with labels, and with texts beside them.
+
+    Args:
+        values: The label of each row.
+        bodies: Its text.
+        places: Where it stands, for messages.
+
+    Example:
+        >>> rows = ["1", "2"]
+        >>> [finding.name for finding in judge_labelled(["good", "good"], ["Quiet.", "Bright."], rows)][0]
+        'label-constant'
+    """
+    return [*_of_labels(values, places), *_of_texts(values, bodies, places)]
 
 
 def _of_labels(values: list[str], places: list[str]) -> Iterator[Finding]:

@@ -1,0 +1,153 @@
+"""`onehop predict`: a JSON object out for each text in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from onehop.cli.options import AllowDrift, Device, Long, TextColumns, Threads
+from onehop.cli.streams import chunks, opened, written
+
+if TYPE_CHECKING:
+    from onehop.tasks import Classifier, Prediction
+
+CHUNK = 2_000  # texts classified at once: enough to batch by length, few enough for constant memory
+TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
+Text = str | Sequence[str]
+
+
+def predict(
+    model: Annotated[str, typer.Argument(help="A run, a package, or a hub id.")],
+    file: Annotated[
+        str, typer.Argument(help="A text a line, or a table (.csv, .tsv, .jsonl, .parquet); - for standard input.")
+    ] = "-",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write; default: standard output.")
+    ] = None,
+    text_columns: TextColumns = None,
+    attention: Annotated[
+        bool, typer.Option("--attention", help="Tell the weights of sentences and words; pooling attention only.")
+    ] = False,
+    long: Long = "error",
+    chunk_size: Annotated[int, typer.Option("--chunk-size", min=1, help="Texts read and classified at once.")] = CHUNK,
+    allow_drift: AllowDrift = False,
+    device: Device = "cpu",
+    threads: Threads = None,
+) -> None:
+    """Classify texts: for each, a line of JSON with its label and the probability of every label.
+
+    With --long drop, cut or window, standard input is classified while it is read.
+    """
+    from onehop.cli.options import policy, tell_drift, use
+    from onehop.tasks import load_classifier
+
+    chosen, device = policy(long), use(threads, device)
+    classifier = load_classifier(model, allow_drift=allow_drift, device=device)
+    tell_drift(classifier.drift)
+    name = "standard input" if file == "-" else file
+    counts = {"empty": 0, "dropped": 0, "cut": 0, "divided": 0}
+    with _texts(classifier, file, name, text_columns or [], chosen == "error") as texts, written(output) as out:
+        if chosen == "error":
+            _check(classifier, texts(), name, chunk_size)
+        number = 1
+        for part in _parts(texts(), chunk_size):
+            found = classifier.predict(part, long=chosen, where=name, first_line=number)
+            for text, prediction in zip(part, found, strict=True):
+                out.write(_line(classifier, text, prediction, chosen, attention))
+                _count(counts, prediction)
+            out.flush()
+            number += len(part)
+    _tell(counts)
+
+
+def _texts(classifier: Classifier, file: str, name: str, columns: list[str], twice: bool) -> Any:
+    """Return a context of a function that gives the texts of the input, each time from the first."""
+    from contextlib import contextmanager
+
+    @contextmanager
+    def of_table() -> Generator[Callable[[], Iterable[Text]]]:
+        yield lambda: _of_table(classifier, file, columns)
+
+    @contextmanager
+    def of_lines() -> Generator[Callable[[], Iterable[Text]]]:
+        with opened(file, name, twice) as opener:
+            yield lambda: (line for part in chunks(opener, name, CHUNK) for line in part)
+
+    plain = Path(file).name.removesuffix(".gz").removesuffix(".zst")
+    table = file != "-" and (Path(plain).suffix in TABLES or Path(file).is_dir())
+    return of_table() if table else of_lines()
+
+
+def _of_table(classifier: Classifier, file: str, columns: list[str]) -> Iterator[Text]:
+    """Yield the texts of a table: of the columns named, or of those that the model was trained on."""
+    from onehop.data.labelled import LabelColumns, open_labelled
+
+    wanted = columns or classifier.settings.columns
+    table = open_labelled(file, LabelColumns(tuple(wanted), labelled=False))
+    for texts, _ in table.rows:
+        yield texts[0] if len(texts) == 1 else texts
+
+
+def _parts(texts: Iterable[Text], size: int) -> Iterator[list[Text]]:
+    remaining = iter(texts)
+    while part := list(islice(remaining, size)):
+        yield part
+
+
+def _check(classifier: Classifier, texts: Iterable[Text], name: str, size: int) -> None:
+    """Find a text that is too long before the first output."""
+    from onehop.text import Ledger, limit_windows
+
+    ledger = Ledger(name, classifier.settings.text.max_length, "error")
+    number = 1
+    for part in _parts(texts, size):
+        for place, tokens in enumerate(classifier.encode(part, name, number), number):
+            limit_windows(tokens, classifier.tokenizer.pieces, ledger, f"{name}:{place}")
+        number += len(part)
+
+
+def _line(classifier: Classifier, text: Text, found: Prediction, long: Any, attention: bool) -> str:
+    row: dict[str, Any] = {
+        "label": found.label,
+        "scores": {label: round(score, 6) for label, score in found.scores.items()},
+        "dropped": found.dropped, "cut": found.cut, "windows": found.windows,
+        **({"drift": classifier.drift} if classifier.drift else {}),
+    }  # fmt: skip
+    if attention:
+        from onehop.tasks.evidence import evidence
+
+        row["sentences"] = [
+            {
+                "weight": round(sentence.weight, 4),
+                "words": [[word.text, round(word.weight, 4)] for word in sentence.words],
+            }
+            for sentence in evidence(classifier, text, long=long)
+        ]
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def _count(counts: dict[str, int], found: Prediction) -> None:
+    counts["empty"] += found.label is None and not found.dropped
+    counts["dropped"] += found.dropped
+    counts["cut"] += found.cut > 0
+    counts["divided"] += found.windows > 0
+
+
+def _tell(counts: dict[str, int]) -> None:
+    """Say what became of the texts, where it is not what was asked for."""
+    from onehop.cli.console import tell
+
+    told = {
+        "empty": "texts are empty and have no label",
+        "dropped": "texts were too long and left out: they have no label",
+        "cut": "texts were too long and cut: their ends were not read",
+        "divided": "texts were too long and read in windows",
+    }
+    for name, what in told.items():
+        if counts[name]:
+            tell(f"{counts[name]:,} {what}")

@@ -1,0 +1,247 @@
+"""Tables of labelled texts: which columns hold texts and labels, and one pair of text and label for each row.
+
+Several columns of text become one string with a mark between them, so that everything that reads pairs (the store on
+disk, the split by hash, batches) reads labelled texts too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from onehop.data.arrow import arrow_columns
+from onehop.data.csv_tables import csv_rows
+from onehop.data.pair import Pair
+from onehop.errors import DataError, nearest
+from onehop.files import read_lines
+
+LABELS = re.compile(r"(.*[_ ])?(label|labels|class|category|target|sentiment|intent|gold|y)", re.IGNORECASE)
+TEXTS = re.compile(r"(.*[_ ])?(text|sentence|review|title|body|document|premise|hypothesis|question)\d?", re.IGNORECASE)
+SEPARATOR = "\x1e"  # between the texts of several columns
+SEEN = 1_000  # rows that tell which of two columns without names holds the labels
+NAMED = "Name them: --text-column and --label-column (in a recipe: data.text_columns and data.label_column)."
+Fields = Sequence[str]
+
+
+def joined(texts: Sequence[str]) -> str:
+    """Return the texts of several columns as one string; the mark between them is taken out of the texts.
+
+    Example:
+        >>> joined(["It rains.", "It is wet."]).split(SEPARATOR)
+        ['It rains.', 'It is wet.']
+    """
+    return SEPARATOR.join(text.replace(SEPARATOR, " ") for text in texts)
+
+
+@dataclass(frozen=True)
+class LabelColumns:
+    """How the columns of texts and labels are to be found.
+
+    Args:
+        texts: Names of the texts' columns, in the order in which they are read; empty: found by their names.
+        label: Name of the labels' column; empty: found.
+        labelled: Whether there must be labels; without, only texts are looked for.
+
+    Example:
+        >>> LabelColumns().find(["id", "sentiment", "review"])
+        (('review',), 'sentiment')
+    """
+
+    texts: tuple[str, ...] = ()
+    label: str = ""
+    labelled: bool = True
+
+    def find(self, names: Sequence[str], where: str = "") -> tuple[tuple[str, ...], str] | None:
+        """Return the names of the texts' columns and of the labels', or None where no names tell.
+
+        Raises:
+            DataError: A column that was asked for does not exist, or several may hold the labels.
+        """
+        for name in (*self.texts, *filter(None, [self.label])):
+            if name not in names:
+                hint = nearest(name, names) or f"there are: {', '.join(names)}"
+                raise DataError(f"no column {name!r}; {hint}", NAMED, where)
+        labels = [self.label] if self.label else [n for n in names if LABELS.fullmatch(n) and n not in self.texts]
+        if len(labels) > 1 and self.labelled:
+            raise DataError(f"several columns may hold the labels: {', '.join(labels)}", NAMED, where)
+        others = [name for name in names if name not in labels]
+        texts = list(self.texts) or [name for name in others if TEXTS.fullmatch(name)]
+        if not texts and labels and len(others) == 1:
+            texts = others
+        if not texts or not (labels or not self.labelled):
+            return None
+        return tuple(texts), labels[0] if labels else ""
+
+    def choose(self, names: Sequence[str], where: str) -> tuple[tuple[str, ...], str]:
+        """Return `find`.
+
+        Raises:
+            DataError: No names tell.
+        """
+        found = self.find(names, where)
+        if found is None:
+            raise DataError(f"no columns of texts and labels among: {', '.join(names)}", NAMED, where)
+        return found
+
+
+FOUND = LabelColumns()
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A table of labelled texts, opened.
+
+    Args:
+        path: The file, or the folder of a saved data set.
+        texts: Names of the texts' columns; empty where the table names none.
+        label: Name of the labels' column.
+        place: What stands before the number of a row in messages, such as `row `.
+        rows: The texts' columns and the label of each row; all empty where the row is blank.
+    """
+
+    path: str
+    texts: tuple[str, ...]
+    label: str
+    place: str
+    rows: Iterable[tuple[Fields, str]]
+
+    def pairs(self) -> Iterator[Pair]:
+        """Yield the joined texts and the label of each row, once."""
+        return (Pair(joined(texts), label.strip()) for texts, label in self.rows)
+
+    def where(self, row: int) -> str:
+        """Return the place of a row, counted from 1, for messages."""
+        return f"{self.path}:{self.place}{row}"
+
+
+def open_labelled(path: str | Path, columns: LabelColumns = FOUND) -> Labelled:
+    r"""Open a table of labelled texts, whose ending tells its form; its rows are read as they are asked for.
+
+    `.csv` and `.tsv`, with a row of names, or without one and with two columns, of which that with fewer values holds
+    the labels; `.jsonl`, an object for each line; `.parquet`, and a folder that `datasets.save_to_disk` wrote. Text
+    files may end in `.gz` or `.zst`.
+
+    Args:
+        path: The file, or the folder of a saved data set.
+        columns: How the columns are found.
+
+    Raises:
+        FileError: The file cannot be read.
+        DataError: Its ending is unknown, it is damaged, or its columns cannot be told.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "rooms.csv"
+        >>> _ = path.write_text('id,review,sentiment\n1,"Quiet, bright.",good\n')
+        >>> list(open_labelled(path).pairs())
+        [Pair(source='Quiet, bright.', target='good')]
+    """
+    name = str(path)
+    ending = "folder" if Path(path).is_dir() else Path(name.removesuffix(".gz").removesuffix(".zst")).suffix
+    if ending in (".csv", ".tsv"):
+        return _open_rows(name, _csv(name) if ending == ".csv" else _tsv(name), columns)
+    if ending == ".jsonl":
+        return _open_objects(name, columns)
+    if ending == "folder" or name.endswith(".parquet"):
+        (texts, label), rows = arrow_columns(path, lambda names: columns.choose(names, name))
+        return Labelled(name, texts, label, "row ", _split(rows, len(texts)))
+    raise DataError(
+        f"the ending {Path(name).suffix!r} tells no table", "Use .csv, .tsv, .jsonl or .parquet.", name
+    )  # fmt: skip
+
+
+def _split(rows: Iterable[Fields], width: int) -> Iterator[tuple[Fields, str]]:
+    return ((fields[:width], fields[width] if len(fields) > width else "") for fields in rows)
+
+
+def _csv(path: str) -> Iterator[tuple[int, Fields]]:
+    return csv_rows(path)
+
+
+def _tsv(path: str) -> Iterator[tuple[int, Fields]]:
+    return ((number, line.split("\t") if line else []) for number, line in enumerate(read_lines(path), 1))
+
+
+def _open_rows(path: str, rows: Iterator[tuple[int, Fields]], columns: LabelColumns) -> Labelled:
+    """Open a table of rows with or without names."""
+    first = next(rows, None)
+    if first is None:
+        raise DataError("a table without rows", "Write the names of the columns, then the rows.", path)
+    names = list(first[1])
+    found = columns.find(names, f"{path}:1") if len(set(names)) == len(names) else None
+    if found is None and len(names) == 2 and not columns.texts and not columns.label and columns.labelled:
+        some = [first, *islice(rows, SEEN)]
+        sizes = [len({fields[side] for _, fields in some if len(fields) == 2}) for side in (0, 1)]
+        places = [0, 1] if sizes[1] <= sizes[0] else [1, 0]
+        return Labelled(path, (), "", "row ", _chosen(path, chain(some, rows), places, 2))
+    if found is None and len(names) == 1 and not columns.labelled:
+        return Labelled(path, (), "", "row ", _chosen(path, chain([first], rows), [0], 1))
+    texts, label = found or columns.choose(names, f"{path}:1")
+    places = [names.index(name) for name in (*texts, *filter(None, [label]))]
+    return Labelled(path, texts, label, "row ", _chosen(path, rows, places, len(names), bool(label)))
+
+
+def _chosen(
+    path: str, rows: Iterable[tuple[int, Fields]], places: list[int], width: int, labelled: bool = True
+) -> Iterator[tuple[Fields, str]]:
+    """Yield the chosen fields of each row, the label last if there is one."""
+    texts = places[:-1] if labelled and len(places) > 1 else places
+    for line, fields in rows:
+        if not fields:
+            yield [""] * len(texts), ""
+        elif len(fields) != width:
+            raise DataError(f"{len(fields)} fields where the first row has {width}", "Mend the row.", f"{path}:{line}")
+        else:
+            yield [fields[place] for place in texts], fields[places[-1]] if len(texts) < len(places) else ""
+
+
+def _open_objects(path: str, columns: LabelColumns) -> Labelled:
+    objects = _objects(path)
+    before: list[tuple[int, dict[str, Any]]] = []
+    for number, value in objects:
+        before.append((number, value))
+        if value:
+            break
+    if not before or not before[-1][1]:
+        raise DataError("a table without rows", "Write an object for each line.", path)
+    texts, label = columns.choose(list(before[-1][1]), f"{path}:{before[-1][0]}")
+    return Labelled(path, texts, label, "", _of_objects(path, chain(before, objects), texts, label))
+
+
+def _of_objects(
+    path: str, objects: Iterable[tuple[int, dict[str, Any]]], texts: Sequence[str], label: str
+) -> Iterator[tuple[Fields, str]]:
+    for number, value in objects:
+        if not value:
+            yield [""] * len(texts), ""
+            continue
+        row: list[str] = []
+        for name in (*texts, *filter(None, [label])):
+            if name not in value:
+                raise DataError(f"no key {name!r}", "Write every key in every object.", f"{path}:{number}")
+            item = value[name]
+            if isinstance(item, (dict, list, float)) or (name != label and not isinstance(item, str | None)):
+                kind = type(item).__name__
+                raise DataError(f"{name!r} is a {kind}, not a string", "Write it in quotes.", f"{path}:{number}")
+            row.append("" if item is None else str(item))
+        yield row[: len(texts)], row[-1] if label else ""
+
+
+def _objects(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number and the object of each line, an empty one of a blank line."""
+    for number, line in enumerate(read_lines(path), 1):
+        if not line.strip():
+            yield number, {}
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"not JSON: {error}", "Write an object for each line.", f"{path}:{number}") from error
+        if not isinstance(value, dict):
+            raise DataError("not an object", "Write an object for each line.", f"{path}:{number}")
+        yield number, value

@@ -1,0 +1,199 @@
+"""Classification: a label for each text, by name, with a probability for every label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from onehop.data import fixed_batches
+from onehop.data.labelled import SEPARATOR, joined
+from onehop.errors import DataError
+from onehop.models.encoders import build_encoder
+from onehop.models.pooled import Pooled
+from onehop.nn import Source
+from onehop.nn.pooling import build_pooling
+from onehop.tasks.classify_settings import ClassifySettings
+from onehop.tasks.documents import Documents, sentence_segments
+from onehop.tasks.settings import Long
+from onehop.text import Ledger, Tokenizer, limit_windows
+
+BATCH_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a text was found to be.
+
+    Args:
+        text: As it was given; several columns as a tuple.
+        label: The likeliest; None where the text is empty or was dropped.
+        scores: The probability of every label, in the model's order; empty where there is no label.
+        dropped: Whether the text was too long and was left out, as asked.
+        cut: Tokens that were cut off its end, as asked.
+        windows: Windows that it was divided into, as asked; 0 where it was not too long.
+    """
+
+    text: str | tuple[str, ...]
+    label: str | None
+    scores: Mapping[str, float]
+    dropped: bool = False
+    cut: int = 0
+    windows: int = 0
+
+
+class Classifier:
+    """A classifier with all it needs to run.
+
+    Args:
+        model: Encoder, pooling and head; see `onehop.models.pooled.Pooled`.
+        tokenizer: Of what it reads.
+        settings: What its package remembers.
+    """
+
+    task = "classify"
+    drift = ""  # what its package does otherwise than when it was made, where that was allowed
+
+    def __init__(self, model: Any, tokenizer: Tokenizer, settings: ClassifySettings) -> None:
+        self.model, self.tokenizer, self.settings = model, tokenizer, settings
+        self.documents = Documents(tokenizer, sentences=settings.text.sentences, language=settings.language)
+
+    @classmethod
+    def build(cls, settings: ClassifySettings, tokenizer: Tokenizer) -> Classifier:
+        """Return a classifier with fresh weights."""
+        encoder: Any = build_encoder(settings.architecture, settings.model, tokenizer.vocab_size)
+        head, dim = settings.head, encoder.dim
+        pooling = build_pooling(
+            head.pooling, dim, head.attention_dim, two_ways=encoder.two_ways, record=f"encoder.{encoder.unit}"
+        )
+        output = nn.Linear(dim, len(settings.labels))
+        nn.init.zeros_(output.bias)
+        return cls(Pooled(encoder, pooling, output, head.dropout), tokenizer, settings)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of their ids."""
+        return tuple(self.settings.labels)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    def to(self, device: torch.device | str) -> Classifier:
+        """Move the weights; return this classifier."""
+        self.model.to(device)
+        return self
+
+    def label(self, value: str, where: str = "") -> str:
+        """Return the name of a label as data have it.
+
+        Raises:
+            DataError: The model has no such label.
+        """
+        name = self.settings.aliases.get(value, value)
+        if name not in self.settings.labels:
+            known = ", ".join(map(repr, self.settings.labels))
+            raise DataError(
+                f"the label {value!r}, which the model does not know",
+                f"It knows {known}. Mend the label, or train a model that knows it.",
+                where,
+            )
+        return name
+
+    # -------------------------------------------------------------------------------------------- use
+
+    def predict(
+        self,
+        texts: Sequence[str | Sequence[str]],
+        *,
+        long: Long = "error",
+        where: str = "input",
+        first_line: int = 1,
+        batch_tokens: int = BATCH_TOKENS,
+    ) -> list[Prediction]:
+        """Classify texts; the result does not depend on which stand together.
+
+        Args:
+            texts: Each a text, or the texts of its columns where the model was trained on several.
+            long: What to do with a text of more than `settings.text.max_length` tokens: "error", "drop", "cut", or
+                divide it into windows whose probabilities are averaged, by their tokens.
+            where: Name of the input, for messages.
+            first_line: Number of the first text, for messages.
+            batch_tokens: Rows times longest row of a batch at most.
+
+        Raises:
+            LengthError: A text is too long and `long` is "error".
+            DataError: A text has not as many columns as the model was trained on.
+
+        Example:
+            >>> found = onehop.load_classifier("runs/reviews").predict(["The room was lovely.", ""])
+            >>> found[0].label, round(sum(found[0].scores.values()), 4), found[1].label
+            ('good', 1.0, None)
+        """
+        ledger = Ledger(where, self.settings.text.max_length, long)
+        each: list[tuple[list[list[int]], int]] = []  # the windows of each text, and the tokens it lost
+        for number, tokens in enumerate(self.encode(texts, where, first_line), first_line):
+            before = ledger.tokens
+            windows = limit_windows(tokens, self.tokenizer.pieces, ledger, f"{where}:{number}") if tokens else []
+            each.append((windows, ledger.tokens - before))
+        rows = [window for windows, _ in each for window in windows]
+        probabilities = self.log_probs(rows, batch_tokens).exp()
+        found: list[Prediction] = []
+        start = 0
+        for text, (windows, lost) in zip(texts, each, strict=True):
+            values = probabilities[start : start + len(windows)]
+            start += len(windows)
+            found.append(self._prediction(text, windows, values, lost))
+        return found
+
+    def _prediction(
+        self, text: str | Sequence[str], windows: Sequence[list[int]], values: Tensor, lost: int
+    ) -> Prediction:
+        given = text if isinstance(text, str) else tuple(text)
+        if not windows:
+            return Prediction(given, None, {}, dropped=lost > 0)
+        sizes = torch.tensor([len(window) + 1 for window in windows], dtype=values.dtype)
+        mean = (sizes / sizes.sum()) @ values if len(windows) > 1 else values[0]
+        scores = dict(zip(self.labels, mean.tolist(), strict=True))
+        label = self.labels[int(mean.argmax())]
+        return Prediction(given, label, scores, cut=lost, windows=len(windows) if len(windows) > 1 else 0)
+
+    # -------------------------------------------------------------------------------------------- tokens
+
+    def encode(
+        self, texts: Sequence[str | Sequence[str]], where: str = "input", first_line: int = 1
+    ) -> list[list[int]]:
+        """Return the tokens of each text, as long as it is; none where it is empty."""
+        wanted = max(1, len(self.settings.columns))
+        whole: list[str] = []
+        for number, text in enumerate(texts, first_line):
+            columns = [text] if isinstance(text, str) else list(text)
+            if len(columns) != wanted:
+                names = ", ".join(self.settings.columns)
+                raise DataError(
+                    f"{len(columns)} texts where the model reads {wanted}",
+                    f"Give {names or 'one text'} for each.", f"{where}:{number}",
+                )  # fmt: skip
+            whole.append(joined(columns))
+        encoded = self.documents.encode_batch(whole)
+        empty = [not text.replace(SEPARATOR, "").strip() for text in whole]
+        return [[] if nothing else tokens for nothing, tokens in zip(empty, encoded, strict=True)]
+
+    def source(self, tokens: Tensor, lengths: Tensor) -> Source:
+        """Return what the encoder reads of padded rows."""
+        sentences = self.model.encoder.unit == "sentences"
+        return Source(tokens, lengths, sentence_segments(tokens, lengths) if sentences else None)
+
+    @torch.inference_mode()
+    def log_probs(self, rows: Sequence[list[int]], batch_tokens: int = BATCH_TOKENS) -> Tensor:
+        """Return the log-probability of every label for each row of tokens, `(N, C)`, on the processor."""
+        self.model.eval()
+        found = torch.zeros(len(rows), len(self.labels))
+        for places, tokens, lengths in fixed_batches(rows, batch_tokens):
+            logits = self.model(self.source(tokens.to(self.device), lengths.to(self.device)))
+            found[places] = logits.float().log_softmax(-1).cpu()
+        return found

@@ -1,0 +1,82 @@
+"""Classifiers as packages: golden lines are texts with the log-probability of every label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from onehop.errors import ModelError
+from onehop.tasks.classification import Classifier
+from onehop.tasks.classify_settings import ClassifySettings
+from onehop.tasks.lines import LINES, TOKENS, are_numbers
+from onehop.tasks.names import GOLDEN, JOINT
+from onehop.tasks.registry import Kind
+from onehop.text import Tokenizer
+
+
+def golden(classifier: Classifier, texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the label of each text, with the log-probability of every one.
+
+    Texts that are longer than the model's limit or than 1,024 tokens, and those after the 64th, are left out.
+    """
+    rows = classifier.documents.encode_batch(texts[:LINES])
+    short = [(text, row) for text, row in zip(texts, rows, strict=False) if 0 < len(row) <= longest(classifier)]
+    found = classifier.log_probs([row for _, row in short], 1)  # each alone
+    return [
+        {"source": text, "label": classifier.labels[int(values.argmax())],
+         "log_probs": [round(value, 5) for value in values.tolist()]}
+        for (text, _), values in zip(short, found, strict=True)
+    ]  # fmt: skip
+
+
+def longest(classifier: Classifier) -> int:
+    """Return the most tokens of a golden text."""
+    return min(TOKENS, classifier.settings.text.max_length)
+
+
+def is_golden(classifier: Classifier, value: Any) -> bool:
+    """Whether a value can be a golden line of this model: its label is one of its own."""
+    return (
+        isinstance(value, dict)
+        and {"source", "label", "log_probs"} <= value.keys()
+        and isinstance(value["source"], str)
+        and value["label"] in classifier.labels
+        and are_numbers(value["log_probs"])
+        and len(value["log_probs"]) == len(classifier.labels)
+    )
+
+
+def replay(classifier: Classifier, lines: Sequence[Mapping[str, Any]], tolerance: float) -> str:
+    """Classify the golden texts again, and return the first that comes out otherwise."""
+    rows = classifier.documents.encode_batch([line["source"] for line in lines])
+    for number, row in enumerate(rows, 1):
+        if len(row) > longest(classifier):
+            return f"{GOLDEN}:{number}: the text has {len(row):,} tokens, where it may have {longest(classifier):,}"
+    for number, (line, values) in enumerate(zip(lines, classifier.log_probs(rows), strict=True), 1):
+        for label, before, value in zip(classifier.labels, line["log_probs"], values.tolist(), strict=True):
+            if not abs(value - before) <= tolerance:
+                return f"{GOLDEN}:{number}: {label!r} has the log-probability {value:.5f}, not {before:.5f}"
+        best, claimed = int(values.argmax()), classifier.labels.index(line["label"])
+        if float(values[best] - values[claimed]) > tolerance:
+            return f"{GOLDEN}:{number}: the label is {classifier.labels[best]!r}, not {line['label']!r}"
+    return ""
+
+
+def build(settings: ClassifySettings, files: Mapping[str, Tokenizer]) -> Classifier:
+    """Return a classifier with fresh weights."""
+    if JOINT not in files:
+        raise ModelError(f"damaged: no {JOINT}", "Copy the package again.")
+    return Classifier.build(settings, files[JOINT])
+
+
+KIND = Kind(
+    "classify",
+    "predict",
+    ClassifySettings,
+    build,
+    lambda classifier: {JOINT: classifier.tokenizer},
+    lambda settings: {"text": settings.text.max_length},
+    golden,
+    is_golden,
+    replay,
+)

@@ -1,0 +1,59 @@
+"""What a classifier's package remembers besides its weights."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from onehop.config import Table
+from onehop.models.encoders import encoder_family
+
+Pooling = Literal["attention", "mean", "max", "last", "cls"]
+
+
+class HeadConfig(Table):
+    """From the states of an encoder to classes: the recipe's `[head]` table."""
+
+    pooling: Pooling = Field(
+        default="attention",
+        description="One vector of many states: a learned query (Yang 2016), their mean or maximum, the last (of two "
+        "directions, both ends), or the first (cls).",
+    )
+    attention_dim: int = Field(default=100, ge=1, description="Width of the query of attention.")
+    dropout: float = Field(default=0.2, ge=0, lt=1, description="On the pooled vector.")
+
+
+class DocumentLimits(Table):
+    """What the model was trained on."""
+
+    max_length: int = Field(ge=1, le=1 << 20, description="Most tokens of a text, without its end mark.")
+    sentences: bool = Field(description="Whether an end mark stands behind each sentence of a text.")
+
+
+class ClassifySettings(Table):
+    """Everything about a classifier but weights and tokenizer."""
+
+    architecture: str
+    model: dict[str, Any] = Field(description="The encoder's settings, resolved.")
+    head: HeadConfig = HeadConfig()
+    labels: list[str] = Field(min_length=2, description="Names of the classes, in the order of their ids.")
+    aliases: dict[str, str] = Field(default={}, description="Names of labels that data call otherwise.")
+    text: DocumentLimits
+    columns: list[str] = Field(default=[], description="Names of the columns that a text was made of, in order.")
+    language: str = Field(default="", description="ISO code, or empty.")
+    license: str = Field(default="", description="Licence of the training data.")
+    attribution: str = Field(default="", description="Notice that the data's licence asks for.")
+
+    @field_validator("labels")
+    @classmethod
+    def _once(cls, labels: list[str]) -> list[str]:
+        if len(set(labels)) < len(labels) or not all(label.strip() for label in labels):
+            raise ValueError("each label must be there once, and have a name")
+        return labels
+
+    @model_validator(mode="after")
+    def _fits(self) -> ClassifySettings:
+        if encoder_family(self.architecture).unit == "sentences" and not self.text.sentences:
+            raise ValueError(f"architecture={self.architecture!r} reads sentences: text.sentences must be true")
+        return self
