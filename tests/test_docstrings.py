@@ -13,7 +13,7 @@ import torch
 import onehop
 from tests.fixtures.labelled import reviews, write_reviews
 
-PUBLIC = ("nn", "models", "decode", "text", "data", "metrics", "tasks", "evaluate", "verify", "train", "lab")
+PUBLIC = ("nn", "models", "decode", "text", "data", "metrics", "tasks", "evaluate", "explain", "verify", "train", "lab")
 MODULES = sorted(
     module.name for module in pkgutil.walk_packages(onehop.__path__, "onehop.") if not module.name.endswith("__main__")
 )

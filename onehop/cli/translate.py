@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from onehop.cli.streams import chunks, opened, written
 from onehop.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from onehop.explain import Alignment
     from onehop.tasks import DecodeConfig, Translation, Translator
 
 CHUNK = 2_000  # lines translated at once: enough to batch by length, few enough for constant memory
@@ -34,6 +36,9 @@ def translate(
         str | None, typer.Option("--prefix", help="File that says, line by line, how translations must begin.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each line.")] = False,
+    alignments: Annotated[
+        bool, typer.Option("--alignments", help="Add which words belong together: 0-0 1-2, source and target.")
+    ] = False,
     long: Long = "error",
     split: Annotated[bool, typer.Option("--split/--no-split", help="Split paragraphs into sentences.")] = True,
     tag: Tag = "",
@@ -46,7 +51,8 @@ def translate(
     """Translate text, line by line; blank lines stay blank.
 
     With --nbest, each candidate is a row of the line's number, its score and its text, between tabs, and lines are not
-    split. With --long drop, cut or window, standard input is translated while it is read.
+    split. With --long drop, cut or window, standard input is translated while it is read. --alignments adds a last
+    column behind a tab.
     """
     from onehop.cli.options import decoding, loaded, policy, use
     from onehop.files import read_lines
@@ -61,6 +67,8 @@ def translate(
         decode = decoding(decode, nbest, None)
     if tag:
         translator.source_tokenizer.tag(tag)  # an unknown one is told before the input is read
+    if alignments:
+        _can_align(translator)
     name = "standard input" if file == "-" else file
     prefixes = None if prefix is None else list(read_lines(prefix))
     job = _Job(
@@ -71,8 +79,8 @@ def translate(
         if check:
             job.check(chunks(lines, name, chunk_size), name)
         for found in job.run(chunks(lines, name, chunk_size), name):
-            for number, translation in found:
-                out.write(_line(translation, number, nbest, as_json, translator.drift))
+            for number, translation, links in _aligned(translator, found, nbest, alignments):
+                out.write(_line(translation, number, nbest, as_json, translator.drift, links))
             out.flush()
     job.tell(split)
 
@@ -151,7 +159,31 @@ class _Job:
             tell(f"{incomplete} translations were ended by decode.max_length, or by what the model was trained on")
 
 
-def _line(found: Translation, number: int, nbest: int, as_json: bool, drift: str) -> str:
+def _can_align(translator: Translator) -> None:
+    """Tell before the input is read that there is nothing to align by."""
+    from onehop.explain import alignment_layer
+
+    alignment_layer(translator)
+
+
+def _aligned(
+    translator: Translator, found: list[tuple[int, Translation]], nbest: int, wanted: bool
+) -> Iterator[tuple[int, Translation, list[Alignment]]]:
+    """Yield each line with its alignment, or those of its candidates if it may have several; none if not wanted."""
+    if not wanted:
+        yield from ((number, translation, []) for number, translation in found)
+        return
+    from onehop.explain import align, alternatives
+
+    each = [alternatives(translation) if nbest > 1 else [translation] for _, translation in found]
+    links = align(translator, (one for alike in each for one in alike))
+    for (number, translation), alike in zip(found, each, strict=True):
+        yield number, translation, [next(links) for _ in alike]
+
+
+def _line(
+    found: Translation, number: int, nbest: int, as_json: bool, drift: str, alignments: Sequence[Alignment]
+) -> str:
     from onehop.cli.console import flat
 
     if as_json:
@@ -163,10 +195,13 @@ def _line(found: Translation, number: int, nbest: int, as_json: bool, drift: str
             "source": found.source, "translation": found.text, "score": round(found.score, 4),
             "complete": found.complete, "dropped": found.dropped, "cut": found.cut, "windows": found.windows,
             "sentences": candidates,
+            **({"alignments": [asdict(each) for each in alignments]} if alignments else {}),
             **({"drift": drift} if drift else {}),
         }  # fmt: skip
         return json.dumps(row, ensure_ascii=False) + "\n"
+    links = [f"\t{each}" for each in alignments]
     if nbest > 1:
         rows = [(c.score, flat(c.text)) for part in found.candidates for c in part] or [(0.0, "")]
-        return "".join(f"{number}\t{score:.4f}\t{text}\n" for score, text in rows)
-    return flat(found.text) + "\n"
+        columns = zip(rows, links or [""] * len(rows), strict=True)
+        return "".join(f"{number}\t{score:.4f}\t{text}{own}\n" for (score, text), own in columns)
+    return "".join([flat(found.text), *links, "\n"])

@@ -20,7 +20,7 @@ from torch import Tensor
 from onehop.decode import filters as f
 from onehop.decode.filters import Filter
 from onehop.decode.prefix import FREE, forced, joined, padded
-from onehop.decode.search import Hypothesis, Rules
+from onehop.decode.search import Hypothesis, Rules, differences
 from onehop.decode.step import Step
 from onehop.errors import ConfigError, ModelError
 
@@ -89,6 +89,7 @@ class Sampler:
         self.last = torch.empty(0, dtype=torch.int64)  # (B,) the tokens to feed next
         self._log_probs = torch.empty(0)  # (B,)
         self._tokens = torch.empty(0, 0, dtype=torch.int64)  # (B, longest)
+        self._sums = torch.empty(0, 0)  # (B, longest) log-probabilities up to each token
         self._chances = torch.empty(0, 0)  # (B, longest) in [0, 1): where to cut the cumulative distribution
         self._lengths = torch.empty(0, dtype=torch.int64)  # (B,) tokens so far
         self._limits = torch.empty(0, dtype=torch.int64)  # (B,) most tokens, the end mark included
@@ -123,6 +124,7 @@ class Sampler:
         self._chances = torch.cat([_widened(x.to(device), longest) for x in (self._chances, fresh)])
         empty = torch.zeros(count, longest, dtype=torch.int64, device=device)
         self._tokens = torch.cat([_widened(self._tokens.to(device), longest), empty])
+        self._sums = torch.cat([_widened(self._sums.to(device), longest), empty.float()])
         self._log_probs = torch.cat([self._log_probs.to(device), torch.zeros(count, device=device)])
         self._lengths = torch.cat([self._lengths.to(device), torch.zeros(count, dtype=torch.int64, device=device)])
         self._limits = torch.cat([self._limits.to(device), torch.tensor(limits, dtype=torch.int64, device=device)])
@@ -150,6 +152,7 @@ class Sampler:
         word, possible = self._draw(log_probs)
         self._log_probs = self._log_probs + log_probs.gather(1, word.unsqueeze(1)).squeeze(1)
         self._tokens = self._tokens.scatter(1, self._lengths.unsqueeze(1), word.unsqueeze(1))
+        self._sums = self._sums.scatter(1, self._lengths.unsqueeze(1), self._log_probs.unsqueeze(1))
         self._lengths, self.last = self._lengths + 1, word
         at_end = word == self.rules.end
         return self._leave(at_end, possible, at_end | ~possible | (self._lengths >= self._limits))
@@ -187,11 +190,12 @@ class Sampler:
             length, complete = int(self._lengths[row]), bool(at_end[row])
             tokens, log_prob = self._tokens[row, : length - complete].tolist(), float(self._log_probs[row])
             score = float(self.rules.penalty(log_prob, length))
-            self.finished[self.ids[row]] = Hypothesis(tokens, log_prob, score, complete)
+            each = differences(self._sums[row, :length].tolist())
+            self.finished[self.ids[row]] = Hypothesis(tokens, log_prob, score, complete, each)
         keep = (~done).nonzero().squeeze(1)
         self.ids = [self.ids[row] for row in keep.tolist()]
         self.last, self._log_probs, self._tokens = self.last[keep], self._log_probs[keep], self._tokens[keep]
-        self._chances, self._prefixes = self._chances[keep], self._prefixes[keep]
+        self._chances, self._prefixes, self._sums = self._chances[keep], self._prefixes[keep], self._sums[keep]
         self._lengths, self._limits = self._lengths[keep], self._limits[keep]
         return keep
 

@@ -58,12 +58,14 @@ class Hypothesis:
         log_prob: Sum over the tokens and the end mark, in nats.
         score: After the length penalty.
         complete: False where it was ended by the maximum length and has no end mark.
+        log_probs: Of each token, and of the end mark behind them where there is one.
     """
 
     tokens: list[int]
     log_prob: float
     score: float
     complete: bool
+    log_probs: tuple[float, ...] = ()
 
 
 class BeamSearch:
@@ -87,6 +89,7 @@ class BeamSearch:
         self.last = torch.empty(0, dtype=torch.int64)  # (B*K,) the tokens to feed next
         self._scores = torch.empty(0, rules.beam_size)  # (B, K) log-probabilities; -inf: no such hypothesis yet
         self._tokens = torch.empty(0, rules.beam_size, 0, dtype=torch.int64)  # (B, K, longest)
+        self._sums = torch.empty(0, rules.beam_size, 0)  # (B, K, longest) log-probabilities up to each token
         self._lengths = torch.empty(0, dtype=torch.int64)  # (B,) tokens so far
         self._limits = torch.empty(0, dtype=torch.int64)  # (B,) most tokens, the end mark included
         self._prefixes = torch.empty(0, 0, dtype=torch.int64)  # (B, P) what each target must begin with
@@ -116,6 +119,8 @@ class BeamSearch:
         fresh = torch.zeros(count, beams, longest, dtype=torch.int64, device=device)
         old = torch.nn.functional.pad(self._tokens.to(device), [0, longest - self._tokens.size(2)])
         self._tokens = torch.cat([old, fresh])
+        sums = torch.nn.functional.pad(self._sums.to(device), [0, longest - self._sums.size(2)])
+        self._sums = torch.cat([sums, torch.zeros(count, beams, longest, device=device)])
         self._scores = torch.cat([self._scores.to(device), scores])
         self._lengths = torch.cat([self._lengths.to(device), torch.zeros(count, dtype=torch.int64, device=device)])
         self._limits = torch.cat([self._limits.to(device), torch.tensor(limits, dtype=torch.int64, device=device)])
@@ -149,10 +154,12 @@ class BeamSearch:
         live, order = best.masked_fill(at_end, -math.inf).topk(beams)
         beam, word = beam.gather(1, order), word.gather(1, order)
         if self._lengths.numel() and int(self._lengths.max()) == self._tokens.size(2):
-            self._tokens = torch.nn.functional.pad(self._tokens, [0, self._tokens.size(2)])
-        tokens = self._tokens.gather(1, beam.unsqueeze(2).expand(-1, -1, self._tokens.size(2)))
+            wider = [0, self._tokens.size(2)]
+            self._tokens, self._sums = (torch.nn.functional.pad(x, wider) for x in (self._tokens, self._sums))
+        origin = beam.unsqueeze(2).expand(-1, -1, self._tokens.size(2))
         place = self._lengths.view(-1, 1, 1).expand(-1, beams, 1)
-        self._tokens = tokens.scatter(2, place, word.unsqueeze(2))
+        self._tokens = self._tokens.gather(1, origin).scatter(2, place, word.unsqueeze(2))
+        self._sums = self._sums.gather(1, origin).scatter(2, place, live.unsqueeze(2))
         self._scores, self._lengths, self.last = live, self._lengths + 1, word.flatten()
         rows = (beam + torch.arange(examples, device=beam.device).unsqueeze(1) * beams).flatten()
         return rows, self._leave(full)
@@ -195,7 +202,8 @@ class BeamSearch:
             tokens = self._tokens[b, beam[b, k], :length].tolist() + ([] if last == end else [last])
             log_prob = float(best[b, k])
             score = float(self.rules.penalty(log_prob, length + 1))
-            self.finished[self.ids[b]].append(Hypothesis(tokens, log_prob, score, last == end))
+            each = differences([*self._sums[b, beam[b, k], :length].tolist(), log_prob])
+            self.finished[self.ids[b]].append(Hypothesis(tokens, log_prob, score, last == end, each))
 
     def _leave(self, full: Tensor) -> Tensor | None:
         """Drop the examples that are done; return which live on, or None if all do."""
@@ -212,7 +220,7 @@ class BeamSearch:
         self.ids = [i for i, gone in zip(self.ids, done, strict=True) if not gone]
         self.last = self.last.view(-1, self.rules.beam_size)[keep].flatten()
         self._tokens, self._scores, self._prefixes = self._tokens[keep], self._scores[keep], self._prefixes[keep]
-        self._lengths, self._limits = self._lengths[keep], self._limits[keep]
+        self._lengths, self._limits, self._sums = self._lengths[keep], self._limits[keep], self._sums[keep]
         return keep
 
     def _enough(self, i: int, best: float, limit: int) -> bool:
@@ -223,6 +231,16 @@ class BeamSearch:
             return False
         kept = sorted((h.score for h in self.finished[i]), reverse=True)[self.rules.beam_size - 1]
         return self.rules.stop == "count" or kept >= float(self.rules.penalty(best, limit))
+
+
+def differences(sums: Sequence[float]) -> tuple[float, ...]:
+    """Return what each of the sums adds to the one before it.
+
+    Example:
+        >>> differences([-1.0, -1.5])
+        (-1.0, -0.5)
+    """
+    return tuple(after - before for before, after in zip([0.0, *sums], sums, strict=False))
 
 
 @torch.inference_mode()

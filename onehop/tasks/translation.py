@@ -44,6 +44,7 @@ class Candidate:
         log_prob: Natural logarithm of its probability, the end mark included.
         tokens: Ids, without marks.
         complete: False where it was ended by the maximum length.
+        log_probs: Of each token, and of the end mark where there is one, as the search saw them.
     """
 
     text: str
@@ -51,6 +52,7 @@ class Candidate:
     log_prob: float
     tokens: list[int]
     complete: bool
+    log_probs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Translation:
         dropped: Whether the line was too long and was left out, as asked.
         cut: Tokens of the line that were cut off its too long sentences, as asked.
         windows: Windows that its too long sentences were divided into, as asked; 0 where none was too long.
+        parts: Tokens of each sentence or window as they were read, with a tag where there is one, without end mark.
     """
 
     source: str
@@ -73,6 +76,7 @@ class Translation:
     dropped: bool = False
     cut: int = 0
     windows: int = 0
+    parts: tuple[list[int], ...] = ()
 
     @property
     def score(self) -> float:
@@ -203,12 +207,11 @@ class Translator:
             prefixes=None if begins is None else [begins[line] if part == (0,) else [] for line, part, _ in units],
             places=[(first_line + line, *part) for line, part, _ in units],
         )  # fmt: skip
-        found = iter(results)
-        each = [[[next(found) for _ in of_sentence] for of_sentence in parts] for parts in divided]
-        return [
-            self._join(line, parts, candidates, after - before)
-            for line, parts, candidates, before, after in zip(lines, sentences, each, lost[:-1], lost[1:], strict=True)
-        ]
+        queue = iter(results)
+        each = [[[next(queue) for _ in of_sentence] for of_sentence in parts] for parts in divided]
+        read = [tuple(mark + tokens for of_sentence in parts for tokens in of_sentence) for parts in divided]
+        rows = zip(lines, sentences, each, lost[:-1], lost[1:], read, strict=True)
+        return [self._join(line, parts, found, after - before, own) for line, parts, found, before, after, own in rows]
 
     def check_lengths(self, lines: Sequence[str], *, split: bool, where: str, first_line: int = 1) -> None:
         """Raise a `LengthError` for the first line that is too long, without translating anything."""
@@ -266,8 +269,9 @@ class Translator:
         return split_sentences(line, self.settings.source_language or "en")
 
     def _join(
-        self, line: str, sentences: list[str], found: Sequence[Sequence[list[Candidate]]], lost: int
-    ) -> Translation:
+        self, line: str, sentences: list[str], found: Sequence[Sequence[list[Candidate]]], lost: int,
+        read: tuple[list[int], ...],
+    ) -> Translation:  # fmt: skip
         """Put together what was found for each window of each sentence of a line."""
         if not all(found):
             return Translation(line, "", [], dropped=True)
@@ -276,7 +280,7 @@ class Translator:
         parts = [candidates for of_sentence in found for candidates in of_sentence]
         text = join_sentences([best[0].text for best in parts], between[1:], self.settings.target_language)
         windows = sum(len(of_sentence) for of_sentence in found if len(of_sentence) > 1)
-        return Translation(line, text, parts, cut=lost, windows=windows)
+        return Translation(line, text, parts, cut=lost, windows=windows, parts=read)
 
     # -------------------------------------------------------------------------------------------- tokens
 
@@ -342,7 +346,8 @@ class Translator:
                 "decode",
             )
         texts = [self.target_tokenizer.decode(h.tokens) for h in found]
-        return [Candidate(t, h.score, h.log_prob, h.tokens, h.complete) for t, h in zip(texts, found, strict=True)]
+        pairs = zip(texts, found, strict=True)
+        return [Candidate(t, h.score, h.log_prob, h.tokens, h.complete, h.log_probs) for t, h in pairs]
 
     @torch.inference_mode()
     def token_log_probs(self, batch: Batch) -> Tensor:

@@ -328,3 +328,38 @@ def test_the_size_of_chunks_changes_nothing(trained):
             onehop("translate", trained, "--long", long, "--chunk-size", size, stdin=data).out for size in ("1", "4")
         }
         assert outs == {GERMAN * 3}
+
+
+def test_alignments_are_a_last_column_of_numbers_of_words(trained):
+    lines = b"One Two. Three.\n\nFour Five.\n"
+    plain = onehop("translate", trained, stdin=lines).out.splitlines()
+    rows = [line.split("\t") for line in onehop("translate", trained, "--alignments", stdin=lines).out.splitlines()]
+    assert [text for text, _ in rows] == plain
+    assert rows[1] == ["", ""]
+    for (text, links), source in zip(rows, lines.decode().splitlines(), strict=True):
+        pairs = [tuple(map(int, link.split("-"))) for link in links.split()]
+        assert pairs == sorted(set(pairs))
+        assert {target for _, target in pairs} <= set(range(len(text.split())))
+        assert {one for one, _ in pairs} <= set(range(len(source.split())))
+    assert len(rows[0][1].split()) >= 2
+
+
+def test_alignments_go_with_json_and_with_candidates(trained):
+    row = json.loads(onehop("translate", trained, "--alignments", "--json", stdin=b"One Two. Three.\n").out)
+    [found] = row["alignments"]
+    assert found["source_words"] == row["source"].split()
+    assert found["target_words"] == row["translation"].split()
+    assert found["difference"] < 1e-4
+    written = " ".join(f"{source}-{target}" for source, target in found["links"])
+    assert onehop("translate", trained, "--alignments", stdin=b"One Two. Three.\n").out.split("\t")[1] == written + "\n"
+
+    several = onehop("translate", trained, "--alignments", "--nbest", "3", stdin=b"One Two.\n\n").out.splitlines()
+    assert [len(line.split("\t")) for line in several] == [4, 4, 4, 4]
+    row = json.loads(onehop("translate", trained, "--alignments", "--nbest", "3", "--json", stdin=b"One Two.\n").out)
+    texts = [candidate["text"] for candidate in row["sentences"][0]]
+    assert [found["target_words"] for found in row["alignments"]] == [text.split() for text in texts]
+
+
+def test_an_ensemble_has_no_alignments_which_is_told_before_the_input_is_read(trained):
+    result = onehop("translate", trained, "--ensemble", trained, "--alignments", stdin=b"One.\n")
+    refused(result, "no attention of its own")

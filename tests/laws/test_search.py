@@ -137,6 +137,10 @@ def test_every_way_of_decoding_gives_the_log_prob_of_forced_decoding(case: Case)
         ways = found_everyhow(stepper(model), lambda: model.start(memory), rules, limits)
         for place, found in enumerate(ways):
             assert_same(torch.tensor([h.log_prob for hs in found for h in hs]), forced(model, memory, found), 1e-5)
+            tokens = [torch.tensor(h.log_probs) for hs in found for h in hs]
+            assert_same(
+                torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True), forced_tokens(model, memory, found), 1e-5
+            )
             for hypotheses, limit, prefix in zip(found, limits, PREFIXES, strict=True):
                 assert hypotheses
                 for h in hypotheses:

@@ -1,0 +1,10 @@
+"""Looking inside: where a model looked while it wrote what was really output."""
+
+from onehop.explain.explanation import Alignment, Explanation, Part, align, alignment_layer, alternatives, explain
+from onehop.explain.replay import Replay, attentions, replay
+from onehop.explain.words import Words, merge, split_words
+
+__all__ = [
+    "Alignment", "Explanation", "Part", "Replay", "Words", "align", "alignment_layer", "alternatives", "attentions",
+    "explain", "merge", "replay", "split_words",
+]  # fmt: skip
