@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from onehop import data, decode, evaluate, explain, lab, metrics, models, nn, tasks, text, train, verify
+    from onehop import data, decode, evaluate, explain, lab, metrics, models, nn, runtime, tasks, text, train, verify
     from onehop.errors import OnehopError
     from onehop.nn import record_attention
     from onehop.tasks import Classifier, Translator, load, load_classifier, load_ensemble, load_translator
 
 __all__ = [
     "Classifier", "OnehopError", "Translator", "data", "decode", "evaluate", "explain", "lab", "load",
-    "load_classifier", "load_ensemble", "load_translator", "metrics", "models", "nn", "record_attention", "tasks",
-    "text", "train", "verify",
+    "load_classifier", "load_ensemble", "load_translator", "metrics", "models", "nn", "record_attention", "runtime",
+    "tasks", "text", "train", "verify",
 ]  # fmt: skip
 
 _HOMES = {

@@ -15,6 +15,7 @@ from onehop.cli.options import (
     Json,
     LabelColumn,
     Long,
+    Precision,
     Settings,
     Tag,
     TextColumns,
@@ -53,6 +54,7 @@ def evaluate(
     settings: Settings = None,
     allow_drift: AllowDrift = False,
     device: Device = "cpu",
+    precision: Precision = "float32",
     threads: Threads = None,
 ) -> None:
     """Translate or classify, and score: with 95 % intervals, by length or label, and against another system.
@@ -71,20 +73,20 @@ def evaluate(
         other = {
             "--source": source, "--reference": reference, "--source-column": source_column,
             "--target-column": target_column, "--ensemble": ensemble, "--beam": beam, "--tokenize": tokenize,
-            "--tag": tag, "--set": settings,
+            "--tag": tag, "--set": settings, "--precision": "" if precision == "float32" else precision,
         }  # fmt: skip
         _refuse(other, "a classifier", "Give --data.")
         columns = tuple(text_columns or ()), label_column
         evaluate_classifier(model, data, columns, against, output, as_json, chosen, allow_drift, device)
         return
     _refuse({"--text-column": text_columns, "--label-column": label_column}, "a translation", "Leave it out.")
-    translator = loaded(model, ensemble, device, allow_drift)
+    translator = loaded(model, ensemble, device, allow_drift, precision)
     decode = decoding(translator.settings.decode, beam, settings)
     languages = translator.settings.source_language, translator.settings.target_language
     sources, references, name = _read(source, reference, data, Columns(source_column, target_column, *languages))
     rival = None
     if against:
-        rival = _other(against, sources, beam, chosen, name, device, allow_drift)
+        rival = _other(against, sources, beam, chosen, name, device, allow_drift, precision)
         if len(rival.texts) != len(sources):
             raise DataError(f"{len(rival.texts)} lines, but {len(sources)} sources", "Give one for each line.", against)
     report = run(
@@ -133,7 +135,14 @@ def _read(
 
 
 def _other(
-    against: str, sources: list[str], beam: int | None, long: Any, where: str, device: str, allow_drift: bool
+    against: str,
+    sources: list[str],
+    beam: int | None,
+    long: Any,
+    where: str,
+    device: str,
+    allow_drift: bool,
+    precision: str,
 ) -> System:
     """Return the other system's translations: of a file, or made by another model as its own package says."""
     from onehop.cli.options import decoding, loaded
@@ -142,7 +151,7 @@ def _other(
 
     if Path(against).is_file():
         return System(against, list(read_lines(against)))
-    other = loaded(against, None, device, allow_drift)
+    other = loaded(against, None, device, allow_drift, precision)
     return run(other, sources, name=against, decode=decoding(other.settings.decode, beam, None), long=long, where=where)
 
 

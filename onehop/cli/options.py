@@ -27,7 +27,7 @@ TextColumns = Annotated[
     list[str] | None, typer.Option("--text-column", help="Column of texts; may be repeated. Default: found by name.")
 ]
 LabelColumn = Annotated[str, typer.Option("--label-column", help="Column of labels. Default: found by name.")]
-
+Precision = Annotated[str, typer.Option("--precision", help="Of the products: float32 or int8; what ran is told.")]
 AllowDrift = Annotated[
     bool, typer.Option("--allow-drift", help="Use a model that no longer does what it did when it was made.")
 ]
@@ -66,13 +66,31 @@ def policy(long: str, *, pairs: bool = False) -> Any:
     return long
 
 
-def loaded(model: str, ensemble: list[str] | None, device: str, allow_drift: bool) -> Translator:
-    """Return a translator on its device, of one model or of several together; a drift that is allowed is told."""
+def loaded(model: str, ensemble: list[str] | None, device: str, allow_drift: bool, precision: str) -> Translator:
+    """Return a fast translator on its device, of one model or of several together.
+
+    A drift that is allowed is told, and how the model runs.
+    """
+    import torch
+
+    from onehop.cli import console
     from onehop.tasks import load_ensemble
 
+    known_precision(precision)
     translator = load_ensemble([model, *(ensemble or [])], allow_drift=allow_drift, device=device)
     tell_drift(translator.drift)
-    return translator
+    fast = translator.fast(precision, console.tell)
+    threads = torch.get_num_threads()
+    console.tell(f"{fast.speed}, {threads} thread{'s' if threads > 1 else ''}")
+    return fast
+
+
+def known_precision(precision: str) -> None:
+    """Refuse a precision that there is not, before a model is loaded."""
+    from onehop.runtime import PRECISIONS
+
+    if precision not in PRECISIONS:
+        raise ConfigError(f"unknown value {precision!r}", f"Use {' or '.join(PRECISIONS)}.", "--precision")
 
 
 def task_of(model: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onehop.cli.options import AllowDrift, Beam, Device, Ensemble, Long, Settings, Tag, Threads
+from onehop.cli.options import AllowDrift, Beam, Device, Ensemble, Long, Precision, Settings, Tag, Threads
 from onehop.cli.streams import chunks, opened, written
 from onehop.errors import ConfigError, DataError
 
@@ -46,6 +46,7 @@ def translate(
     settings: Settings = None,
     allow_drift: AllowDrift = False,
     device: Device = "cpu",
+    precision: Precision = "float32",
     threads: Threads = None,
 ) -> None:
     """Translate text, line by line; blank lines stay blank.
@@ -61,7 +62,7 @@ def translate(
     if chosen == "window" and nbest > 1:
         remedy = "Leave out --nbest, or use --long drop or cut."
         raise ConfigError("candidates of the windows of a line cannot be combined", remedy, "--nbest")
-    translator = loaded(model, ensemble, device, allow_drift)
+    translator = loaded(model, ensemble, device, allow_drift, precision)
     decode = decoding(translator.settings.decode, beam, settings, sampled=sampled, seed=seed)
     if nbest > decode.beam_size and not decode.sample:
         decode = decoding(decode, nbest, None)

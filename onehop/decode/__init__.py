@@ -5,10 +5,32 @@ from onehop.decode.force import force
 from onehop.decode.penalties import PENALTIES, penalty
 from onehop.decode.sample import Sampler, draw_seed, sample, sampling_filters
 from onehop.decode.search import BeamSearch, Hypothesis, Rules, search
-from onehop.decode.step import States, Step, ensemble, mean_probability, stepper
+from onehop.decode.step import Best, BestStep, States, Step, best_stepper, ensemble, mean_probability, stepper
 
 __all__ = [
-    "PENALTIES", "BeamSearch", "Filter", "Hypothesis", "Rules", "Sampler", "States", "Step", "draw_seed", "ensemble",
-    "force", "mean_probability", "min_p", "penalty", "sample", "sampling_filters", "search", "stepper", "temperature",
-    "top_k", "top_p", "without_repeats",
+    "PENALTIES",
+    "BeamSearch",
+    "Best",
+    "BestStep",
+    "Filter",
+    "Hypothesis",
+    "Rules",
+    "Sampler",
+    "States",
+    "Step",
+    "best_stepper",
+    "draw_seed",
+    "ensemble",
+    "force",
+    "mean_probability",
+    "min_p",
+    "penalty",
+    "sample",
+    "sampling_filters",
+    "search",
+    "stepper",
+    "temperature",
+    "top_k",
+    "top_p",
+    "without_repeats",
 ]  # fmt: skip

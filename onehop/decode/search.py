@@ -17,7 +17,7 @@ from torch import Tensor
 from onehop.decode.filters import without_repeats
 from onehop.decode.penalties import Penalty
 from onehop.decode.prefix import FREE, forced, joined, padded
-from onehop.decode.step import Step
+from onehop.decode.step import Best, BestStep, Step
 from onehop.errors import ModelError
 
 ROOM = 64  # tokens that memory is taken for at first; most hypotheses end long before their limit
@@ -47,6 +47,11 @@ class Rules:
     min_length: int = 0
     stop: Literal["count", "bound"] = "count"
     no_repeat_ngram: int = 0
+
+    @property
+    def candidates(self) -> int:
+        """How many tokens of a row can matter: those that go on, one that ends, and those that may not be."""
+        return self.beam_size + 1 + len(self.never)
 
 
 @dataclass(frozen=True)
@@ -129,8 +134,12 @@ class BeamSearch:
         self._prefixes = joined(self._prefixes.to(device), padded(prefixes or [[]] * count, device))
         return ids
 
-    def advance(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
+    def advance(self, logits: Tensor | Best) -> tuple[Tensor, Tensor | None]:
         """Read `logits (B*K, V)` of the tokens in `last` and go one token further.
+
+        Args:
+            logits: Of all tokens; or `Rules.candidates` of the likeliest, where there are neither prefixes nor an
+                n-gram rule.
 
         Returns:
             rows: `(B*K,)`: row `i` continues what row `rows[i]` was; to be applied to the model's state first.
@@ -164,26 +173,34 @@ class BeamSearch:
         rows = (beam + torch.arange(examples, device=beam.device).unsqueeze(1) * beams).flatten()
         return rows, self._leave(full)
 
-    def _candidates(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+    def _candidates(self, logits: Tensor | Best) -> tuple[Tensor, Tensor]:
         """Return log-probabilities and tokens of the best continuations of each row.
 
         K that go on and one that ends are all that a row can contribute, so the vocabulary is normalised but never
         sorted or copied. What must not be chosen keeps its share of the probability: scores stay those of the model.
         """
         rules = self.rules
+        if isinstance(logits, Best):
+            return logits.scores.masked_fill(self._banned(logits.tokens), -math.inf), logits.tokens
         logits = allowed = logits.float()
         if rules.no_repeat_ngram:
             tokens, lengths = self._tokens.flatten(0, 1), self._lengths.repeat_interleave(rules.beam_size)
             allowed = without_repeats(logits, tokens, lengths, rules.no_repeat_ngram)
-        top, words = allowed.topk(min(rules.beam_size + 1 + len(rules.never), logits.size(1)))
-        banned = torch.isin(words, torch.tensor(rules.never, dtype=torch.int64, device=words.device))
+        top, words = allowed.topk(min(rules.candidates, logits.size(1)))
+        total = logits.logsumexp(-1, keepdim=True)
+        scores = (top - total).masked_fill(self._banned(words), -math.inf)
+        wanted = forced(self._prefixes, self._lengths)
+        return (scores, words) if wanted is None else self._force(wanted, logits - total, scores, words)
+
+    def _banned(self, words: Tensor) -> Tensor:
+        """Return which of `words (B*K, N)` must not come next."""
+        rules, banned = self.rules, torch.zeros_like(words, dtype=torch.bool)
+        for token in rules.never:
+            banned |= words == token
         if rules.min_length:
             short = (self._lengths < rules.min_length).repeat_interleave(rules.beam_size).unsqueeze(1)
             banned |= short & (words == rules.end)
-        total = logits.logsumexp(-1, keepdim=True)
-        scores = (top - total).masked_fill(banned, -math.inf)
-        wanted = forced(self._prefixes, self._lengths)
-        return (scores, words) if wanted is None else self._force(wanted, logits - total, scores, words)
+        return banned
 
     def _force(self, wanted: Tensor, log_probs: Tensor, scores: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
         """Put the token of the prefix, `wanted (B,)`, in the place of all candidates of its example's rows."""
@@ -245,7 +262,7 @@ def differences(sums: Sequence[float]) -> tuple[float, ...]:
 
 @torch.inference_mode()
 def search(
-    step: Step,
+    step: Step | BestStep,
     state: Any,
     rules: Rules,
     limits: Sequence[int],

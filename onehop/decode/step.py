@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -30,6 +30,55 @@ def stepper(decoder: Decoder) -> Step:
     def step(tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
         hidden, state = decoder.decode(tokens.unsqueeze(1), state)
         return decoder.logits(hidden[:, -1]), state
+
+    return step
+
+
+@dataclass(frozen=True)
+class Best:
+    """The likeliest tokens of each row, in place of the logits of all.
+
+    Args:
+        scores: `(B, N)` log-probabilities, the largest first.
+        tokens: `(B, N)` int64.
+    """
+
+    scores: Tensor
+    tokens: Tensor
+
+
+@runtime_checkable
+class Ranker(Protocol):
+    """A decoder that finds the likeliest tokens without writing the logits of all."""
+
+    def decode(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Read tokens; see `onehop.nn.Decoder`."""
+        ...
+
+    def best(self, hidden: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities and tokens of the `count` likeliest, `(B, D)` -> `(B, count)`."""
+        ...
+
+
+BestStep = Callable[[Tensor, Any], tuple[Best, Any]]
+"""`(tokens (B,), state) -> (the likeliest tokens, state)`; the state given is used up."""
+
+
+def best_stepper(decoder: Ranker, count: int) -> BestStep:
+    """Narrow a decoder to a step that gives the `count` likeliest tokens: `Rules.candidates` is what a search needs.
+
+    Example:
+        >>> model = onehop.models.build("transformer", {"preset": "transformer-tiny"}, source_vocab=50)
+        >>> fast, _ = onehop.runtime.accelerate(model)
+        >>> step = best_stepper(fast, 3) if hasattr(fast, "best") else None  # only where there are kernels
+        >>> state = fast.start(fast.encode(onehop.nn.Source(torch.tensor([[7, 8, 2]]))))
+        >>> step is None or step(torch.tensor([1]), state)[0].tokens.shape == (1, 3)
+        True
+    """
+
+    def step(tokens: Tensor, state: Any) -> tuple[Best, Any]:
+        hidden, state = decoder.decode(tokens.unsqueeze(1), state)
+        return Best(*decoder.best(hidden[:, -1], count)), state
 
     return step
 

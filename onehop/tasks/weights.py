@@ -26,6 +26,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.overrides import TorchFunctionMode
 
 from onehop.errors import ModelError, OnehopError
+from onehop.nn.quantise import quantise
 from onehop.tasks.header import Stored, read_header
 from onehop.tasks.settings import Precision
 
@@ -33,8 +34,6 @@ SCALE = "/scale"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "int8": torch.float32}  # of what is no int8 matrix
 NAMES = {torch.float32: "F32", torch.float16: "F16", torch.int8: "I8"}  # of safetensors
 SHOWN = 20  # faults that a message lists
-LEAST = torch.finfo(torch.float32).tiny  # a row whose scale would be smaller has lost its precision: it is zeros
-LOW_BITS = 0xFF  # of a scale, zero
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
@@ -73,16 +72,6 @@ def unpack(packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
         elif packed.get(name.removesuffix(SCALE), value).dtype != torch.int8:
             values[name] = value.float()
     return values
-
-
-def quantise(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Return int8 `(N, D)` and float32 scales `(N,)`, symmetric for each row: the largest weight becomes ±127."""
-    scale = matrix.abs().amax(1) / 127
-    scale = (scale.view(torch.int32) & ~LOW_BITS).view(torch.float32)
-    known = scale >= LEAST
-    rows = matrix / torch.where(known, scale, 1.0).unsqueeze(1)
-    whole = torch.where(known.unsqueeze(1), rows.round().clamp(-127, 127), 0.0)
-    return whole.to(torch.int8), torch.where(known, scale, 0.0)
 
 
 # ------------------------------------------------------------------------------------------------ loading

@@ -1,0 +1,84 @@
+"""Replace the parts of a model by faster ones, and say what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from onehop.errors import ConfigError
+from onehop.runtime.library import kernels
+from onehop.runtime.linear import PackedLinear, with_linears
+from onehop.runtime.transformer import FastTransformer, unknown
+
+PRECISIONS = ("float32", "int8")
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How a model runs.
+
+    Args:
+        precision: Of its products.
+        kernels: What runs them, in words.
+        share: Of its weights that are in replaced parts, from 0 to 1.
+        reason: Why not all of it is fast; empty where it is.
+    """
+
+    precision: str
+    kernels: str
+    share: float
+    reason: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.precision} on {self.kernels}, {self.share:.0%} of the weights"
+        return f"{text}; {self.reason}" if self.reason else text
+
+
+def accelerate(
+    model: nn.Module, precision: str = "float32", tell: Callable[[str], None] = lambda text: None
+) -> tuple[Any, Speed]:
+    """Return a fast model for inference, and how it runs; the model given stays as it is.
+
+    Args:
+        model: Encoder and decoder.
+        precision: Of its products: `float32`, which gives the same numbers up to rounding, or `int8`. Without kernels
+            it is float32.
+        tell: Is told when kernels are compiled, which takes seconds, once.
+
+    Raises:
+        ConfigError: No such precision.
+
+    Example:
+        >>> model = onehop.models.build("transformer", {"preset": "transformer-tiny"}, source_vocab=50).eval()
+        >>> fast, speed = accelerate(model)
+        >>> state = fast.start(fast.encode(onehop.nn.Source(torch.tensor([[7, 8, 2]]))))
+        >>> fast.logits(fast.decode(torch.tensor([[1]]), state)[0]).shape
+        torch.Size([1, 1, 50])
+    """
+    if precision not in PRECISIONS:
+        raise ConfigError(f"unknown precision {precision!r}", f"Use {' or '.join(PRECISIONS)}.", "precision")
+    model = model.eval()
+    found = kernels(tell) if _on_processor(model) else "not on a processor"
+    if isinstance(found, str):
+        return model, Speed("float32", "torch", 0.0, f"no kernels: {found}")
+    stranger = unknown(model)
+    name = f"Onehop's kernels ({found.instructions})"
+    if not stranger:
+        fast = FastTransformer(model, found, precision).eval()  # type: ignore[arg-type]
+        return fast, Speed(precision, name, 1.0)
+    twin = with_linears(model, lambda linear: PackedLinear(linear, found, precision)).eval()
+    return twin, Speed(precision, name, _share(twin, PackedLinear), f"it has {stranger}: its linear maps are fast")
+
+
+def _on_processor(model: nn.Module) -> bool:
+    return all(parameter.device.type == "cpu" for parameter in model.parameters())
+
+
+def _share(model: nn.Module, kind: type[nn.Module]) -> float:
+    """Return which share of the weights is in parts of a type."""
+    sizes = {id(parameter): parameter.numel() for parameter in model.parameters()}
+    inside = {id(part.get_parameter("weight")) for part in model.modules() if isinstance(part, kind)}
+    return sum(sizes[each] for each in inside) / max(1, sum(sizes.values()))

@@ -1,0 +1,166 @@
+"""The kernels: C that comes with Onehop, compiled once for the processor at hand where a compiler is there.
+
+What was compiled lies in the user's cache, under a hash of the source, the compiler and the processor. Nothing is
+compiled when Onehop is installed, and everything works without a compiler, only slower.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from onehop.files import cache_folder
+
+SOURCES = ("vector.h", "pool.h", "matrix.h", "attention.h", "stack.h", "transformer.c")
+FLAGS = ("-O3", "-shared", "-fPIC", "-fvisibility=hidden", "-w")
+LIBRARIES = ("-lm", "-lpthread")
+OFF = "ONEHOP_KERNELS"  # set to 0, nothing is compiled or loaded
+SECONDS = 120  # a compiler may take
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """What was loaded.
+
+    Args:
+        library: Its functions, by ctypes.
+        instructions: What it was compiled for, in words.
+        lanes: Floats of a vector.
+        panel: Outputs that a product computes together.
+        int8: How it reads int8 weights: 1 in pairs, with inputs of 13 to 15 bits; 2 in fours, with inputs of 8.
+        times: Steps of a block of the cache.
+    """
+
+    library: Any
+    instructions: str
+    lanes: int
+    panel: int
+    int8: int
+    times: int
+
+
+def kernels(tell: Tell = lambda text: None) -> Kernels | str:
+    """Return the kernels, compiled if they have not been yet, or why there are none.
+
+    Args:
+        tell: Is told when something is compiled, which takes seconds.
+
+    Example:
+        >>> isinstance(kernels(), Kernels | str)
+        True
+    """
+    if os.environ.get(OFF) == "0":
+        return f"{OFF}=0"
+    return _loaded(tell)
+
+
+@cache
+def _loaded(tell: Tell) -> Kernels | str:
+    compiler = os.environ.get("CC") or next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), "")
+    if not compiler:
+        return "no C compiler"
+    source = {name: files("onehop.runtime").joinpath("native", name).read_bytes() for name in SOURCES}
+    try:
+        path = _compiled(compiler, source, tell)
+        return _bound(ctypes.CDLL(str(path)))
+    except (OSError, AttributeError, subprocess.SubprocessError) as error:
+        output = getattr(error, "stderr", None) or b""
+        lines = output.decode("utf-8", "replace").strip().splitlines() or [str(error)]
+        return f"{compiler} cannot make the kernels: {lines[0][:200]}"
+
+
+def _compiled(compiler: str, source: dict[str, bytes], tell: Tell) -> Path:
+    """Return the library in the cache, compiled if it is not there."""
+    own = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
+    key = hashlib.sha256()
+    for part in (compiler, own, *FLAGS, *LIBRARIES, processor()):
+        key.update(part.encode() + b"\0")
+    for name, text in source.items():
+        key.update(name.encode() + b"\0" + text + b"\0")
+    path = cache_folder() / "kernels" / f"{key.hexdigest()[:32]}.so"
+    if _is_ours(path):
+        return path
+    tell(f"compiling kernels for this processor with {compiler}, once")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in source.items():
+            (Path(folder) / name).write_bytes(text)
+        made = Path(folder) / "kernels.so"
+        command = [*compiler.split(), own, *FLAGS, "-o", str(made), str(Path(folder) / SOURCES[-1]), *LIBRARIES]
+        subprocess.run(command, check=True, capture_output=True, timeout=SECONDS)
+        return _kept(made, path)
+
+
+def _kept(made: Path, path: Path) -> Path:
+    """Move what was made into the cache; where that cannot be written, use it from where the system keeps it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as new:
+            new.write(made.read_bytes())
+        os.replace(new.name, path)
+        return path
+    except OSError:
+        ctypes.CDLL(str(made))  # stays loaded when its file is gone
+        return made
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether the file is there, and nobody else could have written it."""
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & stat.S_IWOTH)
+
+
+@cache
+def processor() -> str:
+    """Return what tells processors apart: architecture, model and instructions."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    kept = [line for line in lines[:40] if line.startswith(("model name", "flags", "CPU part", "Features"))]
+    return "\n".join([platform.machine(), *kept])
+
+
+def _bound(library: Any) -> Kernels:
+    """Declare what is called: whole numbers are 64 bits wide, the number of threads an int."""
+    integer, pointer = ctypes.c_int64, ctypes.c_void_p
+    signatures: dict[str, tuple[Any, list[Any]]] = {
+        "kernel_lanes": (integer, []),
+        "kernel_panel": (integer, []),
+        "kernel_int8": (integer, []),
+        "kernel_times": (integer, []),
+        "packed_bytes": (integer, [integer] * 3),
+        "pack_weights": (None, [integer, pointer, integer, integer, pointer]),
+        "linear": (None, [pointer, ctypes.c_int, pointer, integer, pointer]),
+        "encode": (None, [pointer, ctypes.c_int, integer, pointer, pointer, pointer]),
+        "kept_floats": (integer, [pointer, integer]),
+        "keep": (None, [pointer, ctypes.c_int, integer, pointer, pointer, pointer]),
+        "step": (None, [pointer, ctypes.c_int, *[integer] * 4, *[pointer] * 8]),
+        "best": (None, [pointer, ctypes.c_int, pointer, integer, integer, pointer, pointer]),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    lanes, int8 = library.kernel_lanes(), library.kernel_int8()
+    names = {16: "AVX-512", 8: "AVX2"}
+    vectors = (
+        names.get(lanes, f"vectors of {lanes}") if platform.machine() in ("x86_64", "AMD64") else platform.machine()
+    )
+    instructions = vectors + (" VNNI" if int8 == 2 else "")
+    return Kernels(library, instructions, lanes, library.kernel_panel(), int8, library.kernel_times())

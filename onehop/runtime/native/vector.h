@@ -1,0 +1,89 @@
+// Vectors of the processor's own width, by the compiler's vector types: the same source for AVX2, AVX-512 and others.
+
+#pragma once
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__AVX2__) || defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#ifndef LANES  // floats of a vector; a test may ask for others than the processor has
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+#define LANES 16
+#elif defined(__AVX2__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
+#endif
+
+typedef float vf __attribute__((vector_size(4 * LANES)));
+typedef int32_t vi __attribute__((vector_size(4 * LANES)));
+typedef float vfu __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t viu __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE vf load(const float *at) { return *(const vfu *)at; }
+INLINE void store(float *at, vf x) { *(vfu *)at = x; }
+INLINE vf all(float x) { return x - (vf){0}; }
+INLINE vf choose(vi yes, vf a, vf b) { return (vf)((yes & (vi)a) | (~yes & (vi)b)); }
+INLINE vf larger(vf a, vf b) { return choose(a > b, a, b); }
+
+INLINE float sum(vf x) {
+#if LANES == 8 && defined(__AVX__)
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1));
+    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+#else
+    float total[LANES];
+    store(total, x);
+    for (int step = LANES / 2; step; step /= 2)
+        for (int i = 0; i < step; i++) total[i] += total[i + step];
+    return total[0];
+#endif
+}
+
+INLINE float greatest(vf x) {
+    float best = x[0];
+    for (int i = 1; i < LANES; i++) best = x[i] > best ? x[i] : best;
+    return best;
+}
+
+// e^x to about one unit in the last place, by a polynomial on [-ln 2 / 2, ln 2 / 2]; below -87 it is e^-87.
+INLINE vf exponential(vf x) {
+    const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to whole numbers
+    x = choose(x < -87.0f, all(-87.0f), x);
+    x = choose(x > 88.0f, all(88.0f), x);
+    vf shifted = x * 1.44269504f + magic, n = shifted - magic;
+    vf f = x - n * 0.693359375f + n * 2.12194440e-4f;
+    vf y = f * 1.9875691500e-4f + 1.3981999507e-3f;
+    y = y * f + 8.3334519073e-3f;
+    y = y * f + 4.1665795894e-2f;
+    y = y * f + 1.6666665459e-1f;
+    y = y * f + 5.0000001201e-1f;
+    y = y * (f * f) + f + 1.0f;
+    vi power = ((vi)shifted - (vi)all(magic) + 127) << 23;
+    return y * (vf)power;
+}
+
+// Weights from scores: softmax in place of `count` numbers; what stands behind them up to a whole vector becomes 0.
+INLINE void softmax(float *scores, int count) {
+    int whole = (count + LANES - 1) / LANES * LANES;
+    for (int i = count; i < whole; i++) scores[i] = -INFINITY;
+    vf most = all(-INFINITY);
+    for (int i = 0; i < whole; i += LANES) most = larger(most, load(scores + i));
+    vf top = all(greatest(most)), total = {0};
+    for (int i = 0; i < whole; i += LANES) {
+        vf x = load(scores + i), e = exponential(x - top);
+        e = choose(x == all(-INFINITY), all(0), e);
+        store(scores + i, e);
+        total += e;
+    }
+    float scale = 1.0f / sum(total);
+    for (int i = 0; i < whole; i += LANES) store(scores + i, load(scores + i) * scale);
+}

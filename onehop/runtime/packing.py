@@ -1,0 +1,118 @@
+"""Weights as the kernels read them: the structures of `native/`, filled from modules and kept alive."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from onehop.nn.quantise import quantise
+from onehop.runtime.library import Kernels
+
+FLOAT = 0
+SHAPES = {"": 0, "relu": 1, "gelu": 2, "silu": 3, "sigmoid": 4}  # of native/matrix.h
+_INTEGER, _POINTER, _NUMBER = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
+
+
+class Matrix(ctypes.Structure):
+    """`Matrix` of native/matrix.h."""
+
+    _fields_ = [
+        *((name, _INTEGER) for name in ("kind", "outputs", "inputs")),
+        *((name, _POINTER) for name in ("weights", "scale", "sums", "bias")),
+    ]
+
+
+class Norm(ctypes.Structure):
+    """`Norm` of native/stack.h."""
+
+    _fields_ = [("weight", _POINTER), ("bias", _POINTER), ("eps", _NUMBER)]
+
+
+class Layer(ctypes.Structure):
+    """`Layer` of native/stack.h."""
+
+    _fields_ = [
+        *((name, Matrix) for name in ("joint", "out", "ask", "source", "tell", "up", "gate", "down")),
+        ("norms", Norm * 3),
+    ]
+
+
+class Stack(ctypes.Structure):
+    """`Stack` of native/stack.h."""
+
+    _fields_ = [
+        *((name, _INTEGER) for name in ("dim", "width", "heads", "groups", "cross_groups", "layers", "before")),
+        *((name, _INTEGER) for name in ("shape", "rotary_rows")),
+        *((name, _NUMBER) for name in ("self_scale", "cross_scale", "embedding_scale")),
+        *((name, _POINTER) for name in ("embedding", "codes", "cosines", "sines", "layer")),
+        ("last", Norm),
+        ("output", Matrix),
+    ]
+
+
+class Packer:
+    """Fills structures; the memory they point to lives as long as the packer.
+
+    Args:
+        kernels: Whose form the weights get.
+        precision: `float32` or `int8`.
+    """
+
+    def __init__(self, kernels: Kernels, precision: str) -> None:
+        self.kernels, self.kind = kernels, kernels.int8 if precision == "int8" else FLOAT
+        self._alive: list[Any] = []
+        self.packed = 0  # weights in packed matrices
+
+    def address(self, tensor: Tensor) -> int:
+        """Return where a tensor's numbers stand, and keep them there."""
+        tensor = tensor.detach().contiguous()
+        self._alive.append(tensor)
+        return tensor.data_ptr()
+
+    def matrix(self, *maps: nn.Linear) -> Matrix:
+        """Pack linear maps of the same inputs as one."""
+        weight = torch.cat([each.weight.detach() for each in maps])
+        biases = [each.bias for each in maps]
+        bias = None
+        if any(each is not None for each in biases):  # pyright: ignore[reportUnnecessaryComparison]
+            bias = torch.cat([weight.new_zeros(m.out_features) if m.bias is None else m.bias for m in maps])  # pyright: ignore[reportUnnecessaryComparison]
+        return self.packed_matrix(weight, bias)
+
+    def packed_matrix(self, weight: Tensor, bias: Tensor | None = None) -> Matrix:
+        """Pack a weight `(N, K)`."""
+        outputs, inputs = weight.shape
+        library, kind = self.kernels.library, self.kind
+        found, given = Matrix(kind, outputs, inputs), weight.detach().float().contiguous()
+        self.packed += weight.numel()
+        if kind != FLOAT:
+            given, scale = quantise(given)
+            sums = 128 * given.sum(1, dtype=torch.int32)
+            found.scale, found.sums = (self.address(self._padded(x)) for x in (scale, sums))
+        if bias is not None:
+            found.bias = self.address(self._padded(bias.detach().float()))
+        memory = torch.empty(library.packed_bytes(kind, outputs, inputs) + 64, dtype=torch.uint8)
+        found.weights = self.address(memory) + -memory.data_ptr() % 64
+        library.pack_weights(kind, given.data_ptr(), outputs, inputs, found.weights)
+        return found
+
+    def norm(self, module: nn.Module) -> Norm:
+        """Return a normalisation; of `nn.Identity`, none."""
+        if isinstance(module, nn.LayerNorm):
+            return Norm(self.address(module.weight), self.address(module.bias), module.eps)
+        if isinstance(module, nn.RMSNorm):
+            return Norm(self.address(module.weight), None, module.eps)
+        return Norm()
+
+    def layers(self, layers: Sequence[Layer]) -> int:
+        """Return the address of layers, one behind the other."""
+        array = (Layer * len(layers))(*layers)
+        self._alive.append(array)
+        return ctypes.addressof(array)
+
+    def _padded(self, x: Tensor) -> Tensor:
+        return F.pad(x, [0, -len(x) % self.kernels.panel])
