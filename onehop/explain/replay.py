@@ -81,6 +81,7 @@ def replay(
         (True, ['decoder.0.cross'])
     """
     check(translator, layers)
+    translator = translator.reference
     model = exact(translator.model)
     found: dict[int, Replay] = {}
     for batch in evaluation_batches(sources, [each.tokens for each in candidates], BATCH_TOKENS):
@@ -112,7 +113,7 @@ def check(translator: Translator, layers: Sequence[str]) -> None:
     """
     if translator.others:
         raise ConfigError("an ensemble has no attention of its own", "Look into its models one by one.")
-    names = attentions(translator.model)
+    names = attentions(translator.reference.model)
     for layer in layers:
         if not any(fnmatch(name, layer) for name in names):
             remedy = f"It has {', '.join(names)}." if names else "Use a model whose decoder reads by attention."

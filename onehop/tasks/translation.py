@@ -107,6 +107,7 @@ class Translator:
     labels: tuple[str, ...] | None = None  # names of classes, in the order of their ids; a translation has none
     drift = ""  # what its package does otherwise than when it was made, where that was allowed
     speed: Speed | None = None  # how a fast one runs
+    made_of: Translator | None = None  # what a fast one was made of
 
     def __init__(
         self,
@@ -160,8 +161,14 @@ class Translator:
         made = [accelerate(model, precision, tell) for model in self.models]
         first, *others = [model for model, _ in made]
         twin = Translator(first, self.source_tokenizer, self.target_tokenizer, self.settings, others)
+        twin.made_of = self
         twin.drift, twin.speed = self.drift, min((speed for _, speed in made), key=lambda speed: speed.share)
         return twin
+
+    @property
+    def reference(self) -> Translator:
+        """What a fast translator was made of, whose every part can be looked into; itself, if it is none."""
+        return self.made_of or self
 
     @cached_property
     def joint(self) -> bool:
