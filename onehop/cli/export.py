@@ -28,8 +28,8 @@ def export(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileError("is not empty", "Name a new folder for the package.", str(out))
     package = load_package(model, allow_drift=allow_drift)
-    tell_drift(package.translator.drift)
-    if precision or package.translator.drift:  # what drifted gets golden lines of what it does now
+    tell_drift(package.task.drift)
+    if precision or package.task.drift:  # what drifted gets golden lines of what it does now
         package = convert(package, precision or package.precision)
     save_package(package, out)
     size = sum(file.stat().st_size for file in out.iterdir())

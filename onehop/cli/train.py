@@ -100,7 +100,9 @@ def _recipe(
         if task not in (None, recipe.task):
             raise ConfigError(f"a recipe of the task {recipe.task!r}, not {task!r}", "Leave out --task.", str(path))
         return recipe
-    if files or task:
+    if task not in (None, "translation") and "train" not in files and not (resume and not files):
+        raise ConfigError("nothing to train on", f"Give --data: what the task {task!r} is learnt from.", "--data")
+    if files or (task and not resume):
         return make_recipe({"data": files} | ({"task": task} if task else {}), changes, "command line")
     if resume and out is not None and (out / "recipe.toml").is_file():
         return load_recipe(out / "recipe.toml", changes)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def verify(
     model: Annotated[str, typer.Argument(help="A run, a package, or a bundled name.")],
     data: Annotated[
-        str | None, typer.Option("--data", help="A text a line, or pairs (.tsv, .csv, .jsonl, .parquet).")
+        str | None,
+        typer.Option("--data", help="Texts, one a line, or a table (.tsv, .csv, .jsonl, .parquet)."),
     ] = None,
     precision: Annotated[
         str | None, typer.Option("--precision", help="Compare float32 weights with this: float16 or int8.")
@@ -40,12 +41,12 @@ def verify(
         raise ConfigError(f"unknown value {precision!r}", "Use float16 or int8.", "--precision")
     chosen, device = policy(long, pairs=True), use(threads, device)
     package = load_package(model, allow_drift=True)  # drift is what it is asked to find
-    package.translator.to(device)
+    package.task.to(device)
     full = load_package(against, allow_drift=True) if against else None
     if full and full.precision != "float32":
         raise ConfigError(f"its weights are {full.precision}", "Name the float32 model.", f"--against {against}")
-    lines = read_data(package.translator, data, chosen) if data else None
-    report = run(package, lines, precision=precision, full=full.translator.to(device) if full else None)
+    lines = read_data(package.task, data, chosen) if data else None
+    report = run(package, lines, precision=precision, full=full.task.to(device) if full else None)
     if as_json:
         console.print_json(report.to_dict())
     else:

@@ -246,8 +246,9 @@ def find_labels(recipe: ClassifyRecipe, store: PairStore, split: Split, parent: 
     if len(found) < 2:
         problem = f"one label only, {next(iter(found), '')!r}: there is nothing to learn"
         raise DataError(problem, "Give texts of two labels at least.", where)
-    if len(found) > max(50, len(store) // 2):
-        problem = f"{len(found):,} labels of {len(store):,} texts: these are values, not classes"
+    size = sum(found.values())
+    if len(found) > max(50, size // 2):
+        problem = f"{len(found):,} labels of {size:,} texts: these are values, not classes"
         raise DataError(problem, "Name the column of labels: data.label_column", where)
     labels = list(parent.task.labels) if parent else sorted(found, key=_order)
     for number, pair in enumerate(split.validation):
@@ -260,7 +261,7 @@ def find_labels(recipe: ClassifyRecipe, store: PairStore, split: Split, parent: 
         problem = f"the labels {', '.join(unknown)}, which the model that train.init names does not know"
         raise DataError(problem, f"It knows {', '.join(labels)}. Begin anew without train.init.", where)
     usual = max(found, key=lambda label: found[label])
-    share = 100 * found[usual] / sum(found.values())
+    share = 100 * found[usual] / size
     shown = ", ".join(f"{label} {found.get(label, 0):,}" for label in labels[:10]) + (", …" if len(labels) > 10 else "")
     tell(f"data: {len(labels)} labels ({shown}); always {usual!r} would be right in {share:.1f} %")
     if recipe.data.check:

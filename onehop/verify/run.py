@@ -8,13 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 from onehop.errors import ConfigError, ModelError
-from onehop.tasks import Package, Precision, Translator, convert
+from onehop.tasks import Package, Precision, convert
+from onehop.tasks.registry import check_task, kind
 from onehop.verify.numeric import batched, cached, packed, searched
 from onehop.verify.report import Check, Report
 from onehop.verify.stored import ROUNDED, golden_lines, round_trip, rounding
-from onehop.verify.subject import Lines, Subject, fixed_lines
+from onehop.verify.subject import Lines, Subject, fixed_lines, read_pairs
+from onehop.verify.suites import Suite, suite
 
-CHECKS = (batched, cached, packed, searched)
+CHECKS = (batched, cached, packed, searched)  # of a translation
 
 
 def verify(
@@ -22,7 +24,7 @@ def verify(
     lines: Lines | None = None,
     *,
     precision: Precision | None = None,
-    full: Translator | None = None,
+    full: Any = None,
 ) -> Report:
     """Check a model: what it computes in different ways, its golden lines, its bytes, and its precision.
 
@@ -30,7 +32,7 @@ def verify(
         package: The model.
         lines: To check it on; default: its golden sources and a few fixed ones.
         precision: What its float32 weights are rounded to for the last check; default: not rounded.
-        full: For a package whose weights are rounded: the float32 model that it was made of.
+        full: For a package whose weights are rounded: the float32 model, of the same task, that it was made of.
 
     Raises:
         ConfigError: `precision` or `full` does not go with how the weights are stored.
@@ -42,13 +44,14 @@ def verify(
     """
     _fit(package, precision, full)
     began = time.monotonic()
-    lines = lines or fixed_lines(package)
-    subject = Subject(package.translator, lines)
-    checks = [_done(golden_lines, package), *(_done(check, subject) for check in CHECKS), round_trip(package)]
-    checks.append(_done(lambda subject: _precision(subject, package, precision, full), subject))
+    lines, of_task = lines or fixed_lines(package), suite(package.task.task)
+    subject = of_task.subject(package.task, lines)
+    checks = [_done(of_task.golden, package), *(_done(check, subject) for check in of_task.checks)]
+    checks.append(round_trip(package))
+    checks.append(_done(lambda subject: _precision(of_task, subject, package, precision, full), subject))
     path = str(package.path or "")
     return Report(
-        path, package.translator.task, package.precision, lines.name, len(lines), lines.dropped, lines.cut,
+        path, package.task.task, package.precision, lines.name, len(lines), lines.dropped, lines.cut,
         tuple(checks), time.monotonic() - began,
     )  # fmt: skip
 
@@ -62,7 +65,7 @@ def _done(check: Callable[[Any], Check], subject: Any) -> Check:
         return Check(name, "", 0.0, math.inf, detail=error.problem)
 
 
-def _fit(package: Package, precision: Precision | None, full: Translator | None) -> None:
+def _fit(package: Package, precision: Precision | None, full: Any) -> None:
     """Refuse what would compare rounded weights with rounded ones, or two vocabularies."""
     stored, where = package.precision, str(package.path or "")
     if precision is not None and stored != "float32":
@@ -71,16 +74,21 @@ def _fit(package: Package, precision: Precision | None, full: Translator | None)
     if full is not None:
         if stored == "float32":
             raise ConfigError("its weights are float32", "Use `--precision` to see what rounding does.", where)
-        ours = [t.to_json() for t in (package.translator.source_tokenizer, package.translator.target_tokenizer)]
-        if ours != [t.to_json() for t in (full.source_tokenizer, full.target_tokenizer)]:
+        check_task(full.task, package.task.task, "--against")
+        files = kind(full.task).tokenizers
+        ours, theirs = ([t.to_json() for t in files(task).values()] for task in (package.task, full))
+        if ours != theirs:
             raise ConfigError("is of another vocabulary", "Name the model it was made of.", "--against")
 
 
-def _precision(subject: Subject, package: Package, precision: Precision | None, full: Translator | None) -> Check:
+def _precision(of_task: Suite, subject: Any, package: Package, precision: Precision | None, full: Any) -> Check:
     if full is not None:
-        return rounding(Subject(full, subject.lines), package.translator, package.precision)
+        return of_task.rounding(of_task.subject(full, subject.lines), package.task, package.precision)
     if precision is not None:
-        return rounding(subject, convert(package, precision).translator, precision)
+        return of_task.rounding(subject, convert(package, precision).task, precision)
     stored = package.precision
     detail = "--precision shows what rounding would do" if stored == "float32" else "--against MODEL32 compares them"
     return Check("precision", "share of tokens that are others", ROUNDED[stored], detail=detail)
+
+
+TRANSLATION = Suite(lambda translator: translator.source_tokenizer, read_pairs, Subject, golden_lines, CHECKS, rounding)

@@ -70,7 +70,7 @@ def round_trip(package: Package) -> Check:
     """Save, load, save: the same bytes."""
     with tempfile.TemporaryDirectory() as folder:
         first, second = Path(folder) / "first", Path(folder) / "second"
-        as_saved = package.manifest and package.manifest["format"] == FORMAT and not package.translator.drift
+        as_saved = package.manifest and package.manifest["format"] == FORMAT and not package.task.drift
         if package.path and as_saved:
             first = package.path
         else:  # never saved, or by another version, whose form was another, or with drift, which is written down

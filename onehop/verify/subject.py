@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from onehop.data import Batch, evaluation_batches, read_table
 from onehop.errors import DataError
@@ -14,6 +15,7 @@ from onehop.tasks import Candidate, DecodeConfig, Package, Translator
 from onehop.tasks.settings import PairLong
 from onehop.text import Ledger, limit
 from onehop.verify.margins import neutral
+from onehop.verify.suites import suite
 
 GROUP = 16  # lines of a batch, of any lengths together, so that most of them are padded
 TABLES = (".tsv", ".csv", ".jsonl", ".parquet")
@@ -41,7 +43,7 @@ class Lines:
         name: Of the file; empty for the fixed ones.
         numbers: Of each line in the file, from 1.
         sources: Tokens of each.
-        references: A translation of each, or None where none are known.
+        references: A translation or label of each, or None where none are known.
         dropped: Lines that were too long and left out.
         cut: Lines that were too long and shortened, as asked.
     """
@@ -66,16 +68,16 @@ def fixed_lines(package: Package) -> Lines:
         20
     """
     texts = [line["source"] for line in package.golden] + list(FIXED)
-    return _lines(package.translator, "", texts, None, "drop")
+    return _lines(package.task, "", texts, None, "drop")
 
 
-def read_data(translator: Translator, path: str | Path, long: PairLong = "error") -> Lines:
-    """Return the lines of a file: sources, or sources with references.
+def read_data(task: Any, path: str | Path, long: PairLong = "error") -> Lines:
+    """Return the lines of a file: texts, or texts with a translation or label each.
 
     Args:
-        translator: Whose tokens they become.
-        path: `.tsv`, `.csv`, `.jsonl`, `.parquet` hold pairs, as `train` reads them; any other file a text a line.
-            Blank sources are left out.
+        task: Whose tokens they become.
+        path: `.tsv`, `.csv`, `.jsonl`, `.parquet` hold pairs or labelled texts, as `train` reads them; any other file a
+            text a line. Blank texts are left out.
         long: What to do with lines longer than the model's limit.
 
     Raises:
@@ -88,17 +90,21 @@ def read_data(translator: Translator, path: str | Path, long: PairLong = "error"
     """
     endings = Path(path).name.removesuffix(".gz").removesuffix(".zst")
     if Path(endings).suffix not in TABLES:
-        return _lines(translator, str(path), list(read_lines(path)), None, long)
+        return _lines(task, str(path), list(read_lines(path)), None, long)
+    texts, references = suite(task.task).read(task, str(path))
+    return _lines(task, str(path), texts, references, long)
+
+
+def read_pairs(translator: Translator, path: str) -> tuple[list[str], list[str] | None]:
+    """Return the sources and targets of a table."""
     pairs = list(read_table(path))
-    return _lines(translator, str(path), [pair.source for pair in pairs], [pair.target for pair in pairs], long)
+    return [pair.source for pair in pairs], [pair.target for pair in pairs]
 
 
-def _lines(
-    translator: Translator, name: str, texts: Sequence[str], references: Sequence[str] | None, long: PairLong
-) -> Lines:
+def _lines(task: Any, name: str, texts: Sequence[str], references: Sequence[str] | None, long: PairLong) -> Lines:
     """Tokenise, and limit by what the model was trained on."""
-    ledger = Ledger(name or "fixed lines", translator.settings.text.max_length, long)
-    encoded = translator.source_tokenizer.encode_batch(list(texts))
+    ledger = Ledger(name or "fixed lines", task.settings.text.max_length, long)
+    encoded = suite(task.task).encoder(task).encode_batch(list(texts))
     numbers: list[int] = []
     sources: list[list[int]] = []
     for number, (text, tokens) in enumerate(zip(texts, encoded, strict=True), 1):

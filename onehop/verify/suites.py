@@ -1,0 +1,49 @@
+"""What verification needs of a task: a literal table beside `onehop.tasks.TASKS`, loaded when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from onehop.tasks import Package, Precision
+from onehop.verify.report import Check
+
+
+@dataclass(frozen=True)
+class Suite:
+    """How models of a task are checked.
+
+    Args:
+        encoder: From a task to what makes tokens of its texts, by `encode_batch`.
+        read: From a task and the path of a table to its texts, and a translation or label of each, if these are known.
+        subject: From a task and lines to what the checks look at.
+        golden: Of a package: whether its golden lines come out again.
+        checks: Of a subject.
+        rounding: From a subject, the same model with rounded weights and their precision.
+    """
+
+    encoder: Callable[[Any], Any]
+    read: Callable[[Any, str], tuple[list[str], list[str] | None]]
+    subject: Callable[[Any, Any], Any]
+    golden: Callable[[Package], Check]
+    checks: tuple[Callable[[Any], Check], ...]
+    rounding: Callable[[Any, Any, Precision], Check]
+
+
+SUITES = {
+    "translation": "onehop.verify.run:TRANSLATION",
+    "classify": "onehop.verify.classification:SUITE",
+}
+
+
+def suite(task: str) -> Suite:
+    """Return how models of a task are checked.
+
+    Example:
+        >>> [check.__name__ for check in suite("classify").checks]
+        ['batched', 'packed']
+    """
+    module, _, attribute = SUITES[task].partition(":")
+    return getattr(import_module(module), attribute)
