@@ -259,7 +259,7 @@ def new_folder(path: str | Path) -> Generator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             yield temporary
-            for file in temporary.iterdir():
+            for file in (path for path in temporary.rglob("*") if path.is_file()):
                 with open(file, "r+b") as stream:  # Windows syncs what is open for writing only
                     os.fsync(stream.fileno())
             _sync(temporary)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from onehop.cli.options import AllowDrift, tell_drift
+from onehop.cli.options import AllowDrift, AllowPickle, tell_drift
 from onehop.errors import ConfigError, FileError
 
 
@@ -17,18 +17,35 @@ def export(
     precision: Annotated[
         str | None, typer.Option("--precision", help="Of the weights: float32, float16 or int8. Default: as they are.")
     ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="hf: a checkpoint that transformers loads. Default: a package.")
+    ] = None,
     allow_drift: AllowDrift = False,
+    allow_pickle: AllowPickle = False,
 ) -> None:
-    """Write a model as a package of its own, smaller if its weights are rounded to float16 or int8."""
+    """Write a model as a package of its own, smaller if its weights are rounded to float16 or int8.
+
+    With --to hf, write an encoder or classifier as a checkpoint of transformers instead.
+    """
     from onehop.cli import console
     from onehop.tasks import convert, load_package, save_package
 
     if precision not in (None, "float32", "float16", "int8"):
         raise ConfigError(f"unknown value {precision!r}", "Use float32, float16 or int8.", "--precision")
+    if to not in (None, "hf"):
+        raise ConfigError(f"unknown value {to!r}", "Use hf, or leave it out.", "--to")
+    if to and precision not in (None, "float32"):
+        raise ConfigError(f"a checkpoint of {precision}", "Leave it out: it is float32.", "--precision")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileError("is not empty", "Name a new folder for the package.", str(out))
-    package = load_package(model, allow_drift=allow_drift)
+    package = load_package(model, allow_drift=allow_drift, allow_pickle=allow_pickle)
     tell_drift(package.task.drift)
+    if to:
+        from onehop.tasks.foreign import save_checkpoint
+
+        name = save_checkpoint(package.task, out)
+        console.tell(f"checkpoint: {out}, of the class {name}")
+        return
     if precision or package.task.drift:  # what drifted gets golden lines of what it does now
         package = convert(package, precision or package.precision)
     save_package(package, out)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from onehop.cli.options import AllowDrift, Json
+from onehop.cli.options import AllowDrift, AllowPickle, Json
 
 
 def info(
@@ -15,6 +15,7 @@ def info(
     ] = None,
     as_json: Json = False,
     allow_drift: AllowDrift = False,
+    allow_pickle: AllowPickle = False,
 ) -> None:
     """Tell what a model is: task, size, settings, data, files; every hash is checked.
 
@@ -30,7 +31,7 @@ def info(
         else:
             console.stdout().write("".join(f"{name}\n" for name in names) or "no bundled models\n")
         return
-    package = load_package(model, allow_drift=allow_drift)
+    package = load_package(model, allow_drift=allow_drift, allow_pickle=allow_pickle)
     manifest: Any = package.manifest
     task: Any = package.task
     values = {
@@ -106,6 +107,8 @@ def _of_task(config: dict[str, Any]) -> dict[str, str]:
     if "labels" in config:
         rows["labels"] = ", ".join(config["labels"])
         rows["columns"] = ", ".join(config["columns"]) or "one text"
+    if "unit" in config:
+        rows["embedding"] = f"{config['pooling']} of the states" + (", of length 1" if config["unit"] else "")
     for name, title in (("head", "head"), ("decode", "decoding")):
         if name in config:
             rows[title] = ", ".join(f"{key} {value}" for key, value in config[name].items() if value is not None)

@@ -31,6 +31,12 @@ Precision = Annotated[str, typer.Option("--precision", help="Of the products: fl
 AllowDrift = Annotated[
     bool, typer.Option("--allow-drift", help="Use a model that no longer does what it did when it was made.")
 ]
+AllowPickle = Annotated[
+    bool,
+    typer.Option(
+        "--allow-pickle", help="Read a foreign checkpoint's pytorch_model.bin, where there is no safetensors."
+    ),
+]
 Ensemble = Annotated[
     list[str] | None, typer.Option("--ensemble", help="Another model to translate together with; may be repeated.")
 ]

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onehop.cli.options import AllowDrift, Device, Long, TextColumns, Threads
+from onehop.cli.options import AllowDrift, AllowPickle, Device, Long, TextColumns, Threads
 from onehop.cli.streams import chunks, opened, written
+from onehop.errors import ConfigError
 
 if TYPE_CHECKING:
     from onehop.tasks import Classifier, Prediction
+    from onehop.tasks.embedding import Embedding
 
 CHUNK = 2_000  # texts classified at once: enough to batch by length, few enough for constant memory
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -36,18 +38,26 @@ def predict(
     long: Long = "error",
     chunk_size: Annotated[int, typer.Option("--chunk-size", min=1, help="Texts read and classified at once.")] = CHUNK,
     allow_drift: AllowDrift = False,
+    allow_pickle: AllowPickle = False,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
     """Classify texts: for each, a line of JSON with its label and the probability of every label.
 
+    Of a model without labels, such as a pretrained encoder, the line has the text's embedding.
+
     With --long drop, cut or window, standard input is classified while it is read.
     """
     from onehop.cli.options import policy, tell_drift, use
-    from onehop.tasks import load_classifier
+    from onehop.tasks import load_package
+    from onehop.tasks.registry import check_task
 
     chosen, device = policy(long), use(threads, device)
-    classifier = load_classifier(model, allow_drift=allow_drift, device=device)
+    classifier = load_package(model, allow_drift=allow_drift, allow_pickle=allow_pickle, device=device).task
+    embeds = classifier.task == "embed"
+    check_task(classifier.task, "embed" if embeds else "classify", model)
+    if embeds and attention:
+        raise ConfigError("a model that embeds has no pooling attention", "Leave it out.", "--attention")
     tell_drift(classifier.drift)
     name = "standard input" if file == "-" else file
     counts = {"empty": 0, "dropped": 0, "cut": 0, "divided": 0}
@@ -58,7 +68,8 @@ def predict(
         for part in _parts(texts(), chunk_size):
             found = classifier.predict(part, long=chosen, where=name, first_line=number)
             for text, prediction in zip(part, found, strict=True):
-                out.write(_line(classifier, text, prediction, chosen, attention))
+                line = _vector(prediction) if embeds else _line(classifier, text, prediction, chosen, attention)
+                out.write(line)
                 _count(counts, prediction)
             out.flush()
             number += len(part)
@@ -87,7 +98,7 @@ def _of_table(classifier: Classifier, file: str, columns: list[str]) -> Iterator
     """Yield the texts of a table: of the columns named, or of those that the model was trained on."""
     from onehop.data.labelled import LabelColumns, open_labelled
 
-    wanted = columns or classifier.settings.columns
+    wanted = columns or getattr(classifier.settings, "columns", [])
     table = open_labelled(file, LabelColumns(tuple(wanted), labelled=False))
     for texts, _ in table.rows:
         yield texts[0] if len(texts) == 1 else texts
@@ -131,8 +142,15 @@ def _line(classifier: Classifier, text: Text, found: Prediction, long: Any, atte
     return json.dumps(row, ensure_ascii=False) + "\n"
 
 
-def _count(counts: dict[str, int], found: Prediction) -> None:
-    counts["empty"] += found.label is None and not found.dropped
+def _vector(found: Embedding) -> str:
+    """Return the line of a text's vector; numbers are rounded to what float32 tells apart in a unit vector."""
+    values = None if found.vector is None else [round(value, 7) for value in found.vector.tolist()]
+    row = {"embedding": values, "dropped": found.dropped, "cut": found.cut, "windows": found.windows}
+    return json.dumps(row) + "\n"
+
+
+def _count(counts: dict[str, int], found: Any) -> None:
+    counts["empty"] += getattr(found, "label", "") is None and not found.dropped
     counts["dropped"] += found.dropped
     counts["cut"] += found.cut > 0
     counts["divided"] += found.windows > 0

@@ -192,6 +192,7 @@ LAYOUT = Layout(
     prefix="bert.",
     read=read_config,
     write=write_config,
+    sentence=("pooler", "tanh"),
     keys=encoder_keys,
     heads={
         "pooler": POOLER,

@@ -119,6 +119,35 @@ class Transform(nn.Module):
         return self.norm(self.activation(self.linear(x)))
 
 
+class Transformed(nn.Module):
+    """A pooling, and a map of what it gives.
+
+    Args:
+        pooling: From states to a vector; see `onehop.nn.pooling`.
+        transform: Of the vector.
+    """
+
+    def __init__(self, pooling: nn.Module, transform: Transform) -> None:
+        super().__init__()
+        self.pooling, self.transform = pooling, transform
+
+    def forward(self, states: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return `(B, D)` for states `(B, S, D)`."""
+        return self.transform(self.pooling(states, lengths))
+
+
+def sentence_transform(name: str, dim: int) -> Transform:
+    """Return the map before a classifier: its activation, or `gelu_norm`, ModernBERT's, without biases.
+
+    Example:
+        >>> sentence_transform("tanh", 4)(torch.zeros(2, 4)).shape
+        torch.Size([2, 4])
+    """
+    if name == "gelu_norm":
+        return Transform(dim, dim, "gelu", nn.LayerNorm(dim, 1e-5, bias=False), bias=False)
+    return Transform(dim, dim, name, nn.Identity())
+
+
 class MaskedHead(nn.Module):
     """Scores over the vocabulary, by products with the embeddings of the tokens (Devlin 2018, section 3.1, task 1).
 

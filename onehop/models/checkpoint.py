@@ -58,6 +58,7 @@ class Layout:
         prefix: Of the encoder's weights, where a head stands beside it.
         read: From `config.json` to our settings.
         write: From our settings to the keys of `config.json`.
+        sentence: The head that maps the vector of a text before its classifier, and the name of that map.
         keys: Of the encoder's weights, without the prefix.
         heads: By our names.
         uses: For each use, the heads that it needs, the first of them on the states or the vector of the text.
@@ -71,6 +72,7 @@ class Layout:
     prefix: str
     read: Callable[[Mapping[str, Any]], dict[str, Any]]
     write: Callable[[Any], dict[str, Any]]
+    sentence: tuple[str, str]
     keys: Callable[[Any], Sequence[Key]]
     heads: Mapping[str, Head]
     uses: Mapping[Use, tuple[str, ...]]
@@ -150,8 +152,8 @@ def class_of(of: Layout, model_type: str, use: Use, heads: Sequence[str]) -> str
     end = next(end for end, known in USES.items() if known == use)
     if use in ("embed", "mlm") and ({"mlm", "nsp"} <= set(heads) or "discriminate" in heads):
         end = "ForPreTraining"
-    elif use == "embed" and heads and heads[-1] in ("mlm", "nsp"):
-        end = {"mlm": "ForMaskedLM", "nsp": "ForNextSentencePrediction"}[heads[-1]]
+    elif use == "embed" and {"mlm", "nsp"} & set(heads):
+        end = "ForMaskedLM" if "mlm" in heads else "ForNextSentencePrediction"
     return of.classes[model_type] + end
 
 

@@ -71,6 +71,7 @@ LAYOUT = Layout(
     prefix="distilbert.",
     read=read_config,
     write=write_config,
+    sentence=("sentence", "relu"),
     keys=encoder_keys,
     heads={
         "sentence": Head(lambda c, encoder, count: bert.square(c, "relu"), linear("pre_classifier", "linear")),

@@ -63,6 +63,7 @@ LAYOUT = Layout(
     prefix="electra.",
     read=read_config,
     write=write_config,
+    sentence=("sentence", "gelu"),
     keys=encoder_keys,
     heads={
         "sentence": Head(lambda c, encoder, count: bert.square(c, "gelu"), linear("classifier.dense", "linear")),

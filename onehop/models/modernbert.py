@@ -218,6 +218,7 @@ LAYOUT = Layout(
     prefix="model.",
     read=read_config,
     write=write_config,
+    sentence=("sentence", "gelu_norm"),
     keys=encoder_keys,
     heads={
         "sentence": Head(lambda c, encoder, count: head_transform(c), SENTENCE),

@@ -67,6 +67,7 @@ LAYOUT = Layout(
     prefix="roberta.",
     read=read_config,
     write=write_config,
+    sentence=("sentence", "tanh"),
     keys=bert.encoder_keys,
     heads={
         "pooler": bert.POOLER,

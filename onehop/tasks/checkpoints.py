@@ -22,6 +22,7 @@ from onehop.models.checkpoint import (
     Use,
     build_pretrained,
     check,
+    class_of,
     duplicates,
     layout,
     lines,
@@ -76,6 +77,7 @@ class Checkpoint:
         config: `config.json`.
         reading: How it makes one vector of a text, where it has no head.
         max_length: Most tokens of a text, control tokens included.
+        weights: Name of the file of the weights, or of the index of its shards.
     """
 
     path: Path
@@ -90,6 +92,12 @@ class Checkpoint:
     config: Mapping[str, Any]
     reading: Reading
     max_length: int
+    weights: str
+
+    @property
+    def class_name(self) -> str:
+        """Its class in `transformers`."""
+        return class_of(self.layout, self.model_type, self.use, self.heads)
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -126,7 +134,7 @@ def load_checkpoint(folder: str | Path, *, allow_pickle: bool = False) -> Checkp
     longest = min(resolved["max_positions"], _longest(folder))
     return Checkpoint(
         folder, model.eval(), tokenizer, of, str(config["model_type"]), use, tuple(heads), labels, resolved, config,
-        _reading(folder), longest,
+        _reading(folder), longest, tensors.path.name,
     )  # fmt: skip
 
 

@@ -12,14 +12,17 @@ from torch import Tensor, nn
 from onehop.data import fixed_batches
 from onehop.data.labelled import SEPARATOR, joined
 from onehop.errors import DataError
+from onehop.models.body import Transformed, sentence_transform
 from onehop.models.encoders import build_encoder
 from onehop.models.pooled import Pooled
 from onehop.nn import Source
 from onehop.nn.pooling import build_pooling
 from onehop.tasks.classify_settings import ClassifySettings
-from onehop.tasks.documents import Documents, sentence_segments
+from onehop.tasks.documents import sentence_segments
+from onehop.tasks.framed import FramedDocuments, documents_of
 from onehop.tasks.settings import Long
 from onehop.text import Ledger, Tokenizer, limit_windows
+from onehop.text.pretrained import PretrainedTokenizer
 
 BATCH_TOKENS = 4096
 
@@ -57,18 +60,21 @@ class Classifier:
     task = "classify"
     drift = ""  # what its package does otherwise than when it was made, where that was allowed
 
-    def __init__(self, model: Any, tokenizer: Tokenizer, settings: ClassifySettings) -> None:
+    def __init__(self, model: Any, tokenizer: Any, settings: ClassifySettings) -> None:
         self.model, self.tokenizer, self.settings = model, tokenizer, settings
-        self.documents = Documents(tokenizer, sentences=settings.text.sentences, language=settings.language)
+        self.documents = documents_of(tokenizer, sentences=settings.text.sentences, language=settings.language)
 
     @classmethod
-    def build(cls, settings: ClassifySettings, tokenizer: Tokenizer) -> Classifier:
+    def build(cls, settings: ClassifySettings, tokenizer: Tokenizer | PretrainedTokenizer) -> Classifier:
         """Return a classifier with fresh weights."""
-        encoder: Any = build_encoder(settings.architecture, settings.model, tokenizer.vocab_size)
+        rows = settings.rows or tokenizer.vocab_size
+        encoder: Any = build_encoder(settings.architecture, settings.model, rows)
         head, dim = settings.head, encoder.dim
         pooling = build_pooling(
             head.pooling, dim, head.attention_dim, two_ways=encoder.two_ways, record=f"encoder.{encoder.unit}"
         )
+        if head.transform != "none":
+            pooling = Transformed(pooling, sentence_transform(head.transform, dim))
         output = nn.Linear(dim, len(settings.labels))
         nn.init.zeros_(output.bias)
         return cls(Pooled(encoder, pooling, output, head.dropout), tokenizer, settings)
@@ -185,6 +191,8 @@ class Classifier:
 
     def source(self, tokens: Tensor, lengths: Tensor) -> Source:
         """Return what the encoder reads of padded rows."""
+        if isinstance(self.documents, FramedDocuments):
+            return self.documents.source(tokens, lengths)
         sentences = self.model.encoder.unit == "sentences"
         return Source(tokens, lengths, sentence_segments(tokens, lengths) if sentences else None)
 

@@ -10,6 +10,7 @@ from onehop.config import Table
 from onehop.models.encoders import encoder_family
 
 Pooling = Literal["attention", "mean", "max", "last", "cls"]
+Transform = Literal["none", "tanh", "relu", "gelu", "gelu_norm"]
 
 
 class HeadConfig(Table):
@@ -21,6 +22,11 @@ class HeadConfig(Table):
         "directions, both ends), or the first (cls).",
     )
     attention_dim: int = Field(default=100, ge=1, description="Width of the query of attention.")
+    transform: Transform = Field(
+        default="none",
+        description="A map of the pooled vector before the last one, with this activation, and a normalisation where "
+        "its name says so; that of a pretrained model.",
+    )
     dropout: float = Field(default=0.2, ge=0, lt=1, description="On the pooled vector.")
 
 
@@ -36,6 +42,7 @@ class ClassifySettings(Table):
 
     architecture: str
     model: dict[str, Any] = Field(description="The encoder's settings, resolved.")
+    rows: int | None = Field(default=None, ge=1, description="Rows of the embeddings, where more than tokens.")
     head: HeadConfig = HeadConfig()
     labels: list[str] = Field(min_length=2, description="Names of the classes, in the order of their ids.")
     aliases: dict[str, str] = Field(default={}, description="Names of labels that data call otherwise.")

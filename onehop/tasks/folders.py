@@ -24,8 +24,12 @@ def bundled() -> dict[str, Path]:
     return {path.name: path for path in sorted(FOLDER.iterdir()) if (path / MANIFEST).is_file()}
 
 
-def find(model: str | Path) -> Path:
-    """Return the package folder that `model` means: one here, else a bundled one, else one of the hub, by its id.
+def find(model: str | Path, *, allow_pickle: bool = False) -> Path:
+    """Return the folder that `model` means: a package or checkpoint here, a bundled package, or one of the hub.
+
+    Args:
+        model: Its folder, name or hub id.
+        allow_pickle: Fetch weights of the hub that are a pickle, where there are no others.
 
     Raises:
         ModelError: It is none of them, or a run that has no package yet; or the hub cannot be reached.
@@ -40,13 +44,16 @@ def find(model: str | Path) -> Path:
         raise ModelError(
             "this run has no model yet", f"Train on: onehop train --out {folder} --resume", where=str(folder)
         )
+    if (folder / "config.json").is_file():
+        return folder
     if folder.exists():
-        raise ModelError(f"not a model: there is no {MANIFEST}", "Name a run or its model/ folder.", where=str(folder))
+        problem = f"not a model: there is neither {MANIFEST} nor config.json"
+        raise ModelError(problem, "Name a run, its model/ folder, or a checkpoint.", where=str(folder))
     shipped = bundled()
     if str(model) in shipped:
         return shipped[str(model)]
     if wanted := hub_id(str(model)):
-        return download(*wanted)
+        return download(*wanted, allow_pickle=allow_pickle)
     raise ModelError("no such model", _remedy(str(model), list(shipped)), where=str(folder))
 
 

@@ -1,4 +1,4 @@
-"""Packages from a Hugging Face hub, by `owner/name` or `owner/name@revision`.
+"""Packages and checkpoints from a Hugging Face hub, by `owner/name` or `owner/name@revision`.
 
 Only files of the names that a package has are asked for, one by one, all of one commit, and kept in a folder of that
 commit in the user's cache. Nothing that a server says becomes part of a path, but for a checked commit.
@@ -21,10 +21,14 @@ from typing import Any, cast
 from onehop.errors import FileError, ModelError, OnehopError
 from onehop.files import cache_folder, new_folder, sha256, write_text
 from onehop.tasks.names import CARD, GOLDEN, JOINT, LARGEST, MANIFEST, SOURCE, TARGET, WEIGHTS
+from onehop.tasks.tensors import INDEX, PICKLE, WHOLE, shards
+from onehop.text.vocabularies import NAMES
 
 PART = r"\w[\w.-]{0,95}"
 HUB_ID = re.compile(rf"({PART}/{PART})(?:@(\w[\w./-]{{0,95}}))?", re.ASCII)
 COMMIT = re.compile("[0-9a-f]{40}")
+CONFIG, POOLING, FORMATS = "config.json", "1_Pooling/config.json", (WHOLE, INDEX, PICKLE)
+OPTIONAL = (*NAMES.values(), "modules.json", "sentence_bert_config.json", POOLING)  # of a checkpoint
 SECONDS = 10  # that a server may take to answer, and for each further part of a file
 PATIENCE, SLOWEST = 30.0, 1024  # seconds, and then the bytes in each of them, without which a file is given up
 SHARE = 0.9  # of the disk's free space, which one file may take
@@ -48,8 +52,13 @@ def hub_id(model: str) -> tuple[str, str | None] | None:
     return found[1], found[2]
 
 
-def download(repository: str, revision: str | None) -> Path:
-    """Return the folder of a package, after fetching it where the cache has not that commit yet.
+def download(repository: str, revision: str | None, *, allow_pickle: bool = False) -> Path:
+    """Return the folder of a package or a checkpoint, after fetching it where the cache has not that commit yet.
+
+    Args:
+        repository: `owner/name`.
+        revision: A branch, a tag or a commit; None for the main branch.
+        allow_pickle: Fetch a checkpoint's `pytorch_model.bin`, where it has no other weights.
 
     Raises:
         ModelError: There is no such package, or the hub cannot be reached and the cache has none.
@@ -58,35 +67,55 @@ def download(repository: str, revision: str | None) -> Path:
     named = repository if revision is None else f"{repository}@{revision}"
     home = cache_folder() / "hub" / repository.replace("/", "--")
     pinned = bool(revision and COMMIT.fullmatch(revision))
-    if revision and pinned and (home / revision / MANIFEST).is_file():
+    if revision and pinned and _is_model(home / revision, allow_pickle):
         return home / revision
     reference = home / f"{hashlib.sha256((revision or 'main').encode()).hexdigest()[:16]}.commit"
-    commit = _commit(repository, revision, named, reference)
+    commit, kind = _commit(repository, revision, named, reference)
     if pinned and commit != revision:
         raise ModelError(f"the hub sent the commit {commit} instead", "Do not use this hub.", named)
-    if not (home / commit / MANIFEST).is_file():
+    if not _is_model(home / commit, allow_pickle):
         with new_folder(home / commit) as folder:
-            _fill(folder, repository, commit, named)
+            if kind == MANIFEST:
+                _fill(folder, repository, commit, named)
+            else:
+                _fill_checkpoint(folder, repository, commit, named, allow_pickle)
     if not pinned:
         write_text(reference, commit)
     return home / commit
 
 
-def _commit(repository: str, revision: str | None, named: str, reference: Path) -> str:
-    """Return the commit that a revision is at, or was when it was last asked for if there is no network."""
+def _is_model(folder: Path, allow_pickle: bool) -> bool:
+    """Whether a folder of the cache holds a model; a checkpoint without the pickle that it has must be fetched anew."""
+    if (folder / MANIFEST).is_file():
+        return True
+    return (folder / CONFIG).is_file() and (not allow_pickle or any((folder / name).is_file() for name in FORMATS))
+
+
+def _commit(repository: str, revision: str | None, named: str, reference: Path) -> tuple[str, str]:
+    """Return the commit that a revision is at, or was when there was a network, and the file that tells what it is."""
     from huggingface_hub import get_hf_file_metadata
 
+    kind = MANIFEST
     try:
-        with _told(named, MANIFEST):
-            found = get_hf_file_metadata(_url(repository, MANIFEST, revision), timeout=SECONDS)
+        try:
+            with _told(named, MANIFEST):
+                found = get_hf_file_metadata(_url(repository, MANIFEST, revision), timeout=SECONDS)
+        except MissingError:
+            kind = CONFIG
+            try:
+                with _told(named, CONFIG):
+                    found = get_hf_file_metadata(_url(repository, CONFIG, revision), timeout=SECONDS)
+            except MissingError as error:
+                problem = f"no model: it has neither {MANIFEST} nor {CONFIG}"
+                raise MissingError(problem, "Name another model.", named) from error
     except UnreachableError as error:
         known = reference.read_text("utf-8") if reference.is_file() else ""
         if COMMIT.fullmatch(known):
-            return known
+            return known, kind
         raise ModelError(error.problem, error.remedy, error.where) from error
     if not COMMIT.fullmatch(found.commit_hash or ""):
         raise ModelError("what answers there is no hub: it names no commit", "Check HF_ENDPOINT.", named)
-    return str(found.commit_hash)
+    return str(found.commit_hash), kind
 
 
 def _fill(folder: Path, repository: str, commit: str, named: str) -> None:
@@ -110,14 +139,39 @@ def _fill(folder: Path, repository: str, commit: str, named: str) -> None:
         (folder / CARD).unlink(missing_ok=True)
 
 
-def _fetch(path: Path, repository: str, commit: str, named: str) -> None:
-    """Write one file of a commit to a path."""
+def _fill_checkpoint(folder: Path, repository: str, commit: str, named: str, allow_pickle: bool) -> None:
+    """Fetch what a checkpoint of `transformers` has of the files that Onehop reads."""
+    _fetch(folder / CONFIG, repository, commit, named)
+    (folder / POOLING).parent.mkdir()
+    for name in OPTIONAL:
+        _fetch_if_there(folder / name, repository, commit, named, name)
+    for name in FORMATS if allow_pickle else FORMATS[:2]:
+        if _fetch_if_there(folder / name, repository, commit, named, name):
+            break
+    if (folder / INDEX).is_file():
+        for shard in shards(folder / INDEX, there=False):
+            _fetch(shard, repository, commit, named)
+    if not any((folder / POOLING).parent.iterdir()):
+        (folder / POOLING).parent.rmdir()
+
+
+def _fetch_if_there(path: Path, repository: str, commit: str, named: str, name: str) -> bool:
+    try:
+        _fetch(path, repository, commit, named, name)
+    except MissingError:
+        path.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def _fetch(path: Path, repository: str, commit: str, named: str, name: str = "") -> None:
+    """Write one file of a commit, of the name of the path or another, to a path."""
     from huggingface_hub import get_session
     from huggingface_hub.utils import build_hf_headers
 
     most = min(LARGEST.get(path.name, 1 << 50), int(SHARE * shutil.disk_usage(path.parent).free))
     with _told(named, path.name):
-        session, url = cast("Any", get_session()), _url(repository, path.name, commit)
+        session, url = cast("Any", get_session()), _url(repository, name or path.name, commit)
         headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
         request = session.stream("GET", url, headers=headers, follow_redirects=True, timeout=SECONDS)
         began = time.monotonic()

@@ -25,8 +25,10 @@ from safetensors.torch import save
 
 from onehop.config import validate
 from onehop.errors import ModelError
-from onehop.files import new_folder
+from onehop.files import new_folder, sha256
+from onehop.tasks.checkpoints import CONFIG, is_checkpoint, load_checkpoint
 from onehop.tasks.folders import find
+from onehop.tasks.foreign import task_of
 from onehop.tasks.lines import read_golden, to_lines
 from onehop.tasks.manifest import AGAIN, FIRST, FORMAT, NEW, read_manifest, read_whole, to_manifest
 from onehop.tasks.names import CARD, GOLDEN, JOINT, MANIFEST, SOURCE, TARGET, WEIGHTS
@@ -35,7 +37,7 @@ from onehop.tasks.replay import circumstances, find_drift, is_remembered, rememb
 from onehop.tasks.settings import Precision
 from onehop.tasks.translation import Translator
 from onehop.tasks.weights import Undrawn, check_shapes, load_weights, pack, put, unpack, weights
-from onehop.text import Tokenizer
+from onehop.text.pretrained import read_tokenizer
 
 
 @dataclass(frozen=True)
@@ -179,9 +181,16 @@ def _manifest(package: Package, hashed: Mapping[str, str]) -> str:
 
 
 def load_package(
-    model: str | Path, *, task: str | None = None, allow_drift: bool = False, device: str = "cpu"
+    model: str | Path,
+    *,
+    task: str | None = None,
+    allow_drift: bool = False,
+    allow_pickle: bool = False,
+    device: str = "cpu",
 ) -> Package:
-    """Load a package, the package of a run, a bundled one by its name, or one of the hub by its id.
+    """Load a package, the package of a run, a bundled one by its name, one of the hub by its id, or a checkpoint.
+
+    A checkpoint of `transformers` comes as a package that has not been saved yet: without golden lines.
 
     Every hash is checked, and the sizes of all tensors before memory is taken for them. The golden lines are done
     again, and the tokenizers' fingerprints taken, once for each package, version of the software, instruction set and
@@ -191,6 +200,7 @@ def load_package(
         model: Its folder or name; a hub id is `owner/name` or `owner/name@revision`.
         task: That it must have, such as `translation`; None for any.
         allow_drift: Accept a model that does otherwise than when it was made; the package's `drift` tells what.
+        allow_pickle: Read the weights of a foreign checkpoint from a pickle, where there is no other file of them.
         device: Where to put the weights, as torch names it.
 
     Raises:
@@ -201,7 +211,9 @@ def load_package(
         >>> load_package("runs/first").manifest["task"]
         'translation'
     """
-    folder = find(model)
+    folder = find(model, allow_pickle=allow_pickle)
+    if is_checkpoint(folder):
+        return _foreign(folder, task, allow_pickle, device)
     manifest = read_manifest(folder, task)
     of_task = kind(manifest["task"])
     loaded = _loaded(of_task, folder, manifest)
@@ -225,6 +237,25 @@ def load_package(
     )  # fmt: skip
 
 
+def _foreign(folder: Path, task: str | None, allow_pickle: bool, device: str) -> Package:
+    """Return a checkpoint of `transformers` as a package."""
+    checkpoint = load_checkpoint(folder, allow_pickle=allow_pickle)
+    made = task_of(checkpoint)
+    check_task(made.task, task, str(folder))
+    made.to(device)
+    of_task = kind(made.task)
+    manifest = {
+        "format": FORMAT,
+        "settings": made.settings.model_dump(),
+        "labels": None if made.labels is None else list(made.labels),
+        "lengths": of_task.lengths(made.settings),
+        "versions": versions(),
+        "files": {name: sha256(folder / name) for name in (CONFIG, checkpoint.weights)},
+    }
+    card = f"# {folder.resolve().name}\n\nRead from a checkpoint of the class {checkpoint.class_name}.\n"
+    return Package(made, (), card, versions(), "float32", folder, manifest)
+
+
 def _loaded(of_task: Kind, folder: Path, manifest: Mapping[str, Any]) -> Any:
     settings = validate(of_task.settings, manifest["settings"], str(folder / MANIFEST), "settings.")
     names = [JOINT] if JOINT in manifest["files"] else [SOURCE, TARGET]
@@ -237,9 +268,9 @@ def _loaded(of_task: Kind, folder: Path, manifest: Mapping[str, Any]) -> Any:
     return loaded
 
 
-def _tokenizer(path: Path) -> Tokenizer:
+def _tokenizer(path: Path) -> Any:
     try:
-        return Tokenizer.from_json(read_whole(path).decode())
+        return read_tokenizer(read_whole(path).decode())
     except UnicodeDecodeError as error:
         raise ModelError("damaged: not a tokenizer", AGAIN, str(path)) from error
     except ModelError as error:

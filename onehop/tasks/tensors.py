@@ -6,7 +6,6 @@ Names and shapes are known before memory is taken for any tensor. Nothing here i
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +70,7 @@ def open_tensors(folder: Path, *, allow_pickle: bool = False) -> Tensors:
     if (folder / WHOLE).is_file():
         return _of_files(folder / WHOLE, [folder / WHOLE])
     if (folder / INDEX).is_file():
-        return _of_files(folder / INDEX, _shards(folder / INDEX))
+        return _of_files(folder / INDEX, shards(folder / INDEX))
     if (folder / PICKLE).is_file():
         if not allow_pickle:
             raise ModelError(
@@ -98,8 +97,16 @@ def _of_files(path: Path, files: list[Path]) -> Tensors:
     return Tensors(path, shapes, frozenset(others), tuple(files))
 
 
-def _shards(path: Path) -> list[Path]:
-    """Return the files that an index names, if they lie beside it."""
+def shards(path: Path, *, there: bool = True) -> list[Path]:
+    """Return the files that an index names.
+
+    Args:
+        path: Of the index.
+        there: Whether they must lie beside it.
+
+    Raises:
+        ModelError: It is none, or names what lies elsewhere or is missing.
+    """
     with os_errors(path, "read"), open(path, "rb") as stream:
         text = stream.read(LARGEST)
     try:
@@ -109,7 +116,7 @@ def _shards(path: Path) -> list[Path]:
     for name in names:
         if not isinstance(name, str) or "\0" in name or "\\" in name or Path(name).name != name:
             raise ModelError(f"names a file outside its folder: {name!r}", "Do not use this checkpoint.", str(path))
-        if not (path.parent / name).is_file():
+        if there and not (path.parent / name).is_file():
             raise ModelError("missing from the checkpoint", AGAIN, str(path.parent / name))
     return [path.parent / name for name in names]
 
@@ -124,9 +131,11 @@ def _load(path: Path) -> dict[str, Tensor]:
 def _of_pickle(path: Path) -> Tensors:
     try:
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # a damaged pickle fails in any way
         raise ModelError(
-            f"not a file of weights alone: {str(error).splitlines()[0][:200]}", "Do not use it.", str(path)
+            f"not a file of weights alone: {(str(error) or type(error).__name__).splitlines()[0][:200]}",
+            "Do not use it.",
+            str(path),
         ) from error
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
         raise ModelError("not a file of weights alone", "Do not use it.", str(path))

@@ -20,6 +20,7 @@ import tokenizers
 
 from onehop.errors import ModelError
 from onehop.text.probe import PROBES
+from onehop.text.tokenizer import Tokenizer
 
 SURROGATES = re.compile("[\ud800-\udfff]")
 PADS, MASKS, UNKNOWN = ("[PAD]", "<pad>"), ("[MASK]", "<mask>"), ("[UNK]", "<unk>")
@@ -79,6 +80,11 @@ class PretrainedTokenizer:
     def mask(self) -> int | None:
         """The token of a masked word, if there is one."""
         return self._control(MASKS)
+
+    @property
+    def marks(self) -> tuple[list[int], list[int], list[int], bool]:
+        """The control tokens before a text, between two and behind, and whether the second has a type of its own."""
+        return self._single[0][0], self._pair[0][1], self._single[0][1], self._pair[1][1] > 0
 
     @property
     def num_marks(self) -> int:
@@ -199,3 +205,20 @@ def _unreadable(data: dict[str, Any]) -> dict[str, Any]:
         for place, (piece, score) in enumerate(model["vocab"])
     ]
     return {**data, "model": {**model, "vocab": vocab}}
+
+
+def read_tokenizer(text: str) -> Tokenizer | PretrainedTokenizer:
+    """Return the tokenizer of a package: one that Onehop trained, or that of a pretrained model.
+
+    Raises:
+        ModelError: It is neither.
+    """
+    try:
+        return Tokenizer.from_json(text)
+    except ModelError as error:
+        if '"added_tokens":[]' in text.replace(" ", ""):  # ours has none; a pretrained model's has its marks there
+            raise
+        try:
+            return PretrainedTokenizer.from_json(text)
+        except ModelError:
+            raise error from None

@@ -220,7 +220,10 @@ def test_a_repository_without_a_package_or_without_a_card(server, tmp_path):
     del server.files["MODEL_CARD.md"]
     assert "text" in load("somebody/numbers", tmp_path, server.url)
     del server.files["onehop.json"]
-    assert "it has no onehop.json" in load("somebody/numbers@v1", tmp_path / "here", server.url)["error"]
+    assert (
+        "it has neither onehop.json nor config.json"
+        in load("somebody/numbers@v1", tmp_path / "here", server.url)["error"]
+    )
 
 
 @pytest.mark.parametrize(

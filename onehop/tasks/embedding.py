@@ -1,0 +1,160 @@
+"""Embeddings: a vector for each text, by which texts of like meaning are near each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from onehop.config import Table
+from onehop.data import fixed_batches
+from onehop.data.labelled import joined
+from onehop.models.checkpoint import build_pretrained, layout
+from onehop.nn import Source
+from onehop.nn.pooling import build_pooling
+from onehop.tasks.classify_settings import DocumentLimits
+from onehop.tasks.framed import FramedDocuments
+from onehop.tasks.settings import Long
+from onehop.text import Ledger, limit_windows
+from onehop.text.pretrained import PretrainedTokenizer
+
+BATCH_TOKENS = 4096
+
+
+class EmbedSettings(Table):
+    """Everything about an embedder but weights and tokenizer."""
+
+    architecture: str
+    model: dict[str, Any] = Field(description="The encoder's settings, resolved.")
+    rows: int = Field(ge=1, description="Rows of the embeddings.")
+    heads: list[str] = Field(default=[], description="Parts of the checkpoint that no embedding needs, kept with it.")
+    pooling: Literal["mean", "cls", "max"] = Field(default="mean", description="One vector of many states.")
+    unit: bool = Field(default=True, description="Whether a vector is brought to length 1.")
+    text: DocumentLimits
+    license: str = Field(default="", description="Licence of the model.")
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """The vector of a text.
+
+    Args:
+        text: As it was given.
+        vector: `(D,)`; None where the text was dropped.
+        cut: Tokens that were cut off its end, as asked.
+        windows: Windows that it was divided into, as asked; 0 where it was not too long.
+    """
+
+    text: str
+    vector: Tensor | None
+    cut: int = 0
+    windows: int = 0
+
+    @property
+    def dropped(self) -> bool:
+        """Whether the text was too long and was left out, as asked."""
+        return self.vector is None
+
+
+class Embedder:
+    """A pretrained encoder with all it needs to make vectors of texts.
+
+    Args:
+        model: Encoder and heads; see `onehop.models.checkpoint.Pretrained`.
+        tokenizer: Of what it reads.
+        settings: What its package remembers.
+    """
+
+    task = "embed"
+    drift = ""  # what its package does otherwise than when it was made, where that was allowed
+    labels: tuple[str, ...] | None = None
+
+    def __init__(self, model: Any, tokenizer: PretrainedTokenizer, settings: EmbedSettings) -> None:
+        self.model, self.tokenizer, self.settings = model, tokenizer, settings
+        self.documents = FramedDocuments(tokenizer)
+        self.pooling: nn.Module = build_pooling(settings.pooling, model.encoder.dim, 0)
+
+    @classmethod
+    def build(cls, settings: EmbedSettings, tokenizer: PretrainedTokenizer) -> Embedder:
+        """Return an embedder with fresh weights."""
+        of = layout(settings.architecture)
+        return cls(build_pretrained(of, settings.model, settings.heads, settings.rows, 0), tokenizer, settings)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    def to(self, device: torch.device | str) -> Embedder:
+        """Move the weights; return this embedder."""
+        self.model.to(device)
+        return self
+
+    def source(self, tokens: Tensor, lengths: Tensor) -> Source:
+        """Return what the encoder reads of padded rows."""
+        return self.documents.source(tokens, lengths)
+
+    def encode(self, texts: Sequence[str], where: str = "input", first_line: int = 1) -> list[list[int]]:
+        """Return the tokens of each text, as long as it is, without the marks around it."""
+        return self.documents.encode_batch([joined([text]) for text in texts])
+
+    def predict(
+        self,
+        texts: Sequence[str],
+        *,
+        long: Long = "error",
+        where: str = "input",
+        first_line: int = 1,
+        batch_tokens: int = BATCH_TOKENS,
+    ) -> list[Embedding]:
+        """Embed texts; the result does not depend on which stand together.
+
+        Args:
+            texts: Any; of an empty one, the vector is that of its marks.
+            long: What to do with a text of more than `settings.text.max_length` tokens: "error", "drop", "cut", or
+                divide it into windows whose vectors are averaged, by their tokens.
+            where: Name of the input, for messages.
+            first_line: Number of the first text, for messages.
+            batch_tokens: Rows times longest row of a batch at most.
+
+        Raises:
+            LengthError: A text is too long and `long` is "error".
+        """
+        ledger = Ledger(where, self.settings.text.max_length, long)
+        each: list[tuple[list[list[int]], int]] = []
+        for number, tokens in enumerate(self.encode(texts), first_line):
+            before = ledger.tokens
+            windows = limit_windows(tokens, self.tokenizer.pieces, ledger, f"{where}:{number}") if tokens else [[]]
+            each.append((windows, ledger.tokens - before))
+        vectors = self.vectors([window for windows, _ in each for window in windows], batch_tokens)
+        found: list[Embedding] = []
+        start = 0
+        for text, (windows, lost) in zip(texts, each, strict=True):
+            own = vectors[start : start + len(windows)]
+            start += len(windows)
+            vector = self._joined(own, windows) if windows else None
+            found.append(Embedding(text, vector, lost if windows else 0, len(windows) if len(windows) > 1 else 0))
+        return found
+
+    def _joined(self, vectors: Tensor, windows: Sequence[list[int]]) -> Tensor:
+        if len(windows) == 1:
+            return vectors[0]
+        sizes = torch.tensor([len(window) + 1.0 for window in windows])
+        mean = (sizes / sizes.sum()) @ vectors
+        return F.normalize(mean, dim=-1) if self.settings.unit else mean
+
+    @torch.inference_mode()
+    def vectors(self, rows: Sequence[list[int]], batch_tokens: int = BATCH_TOKENS) -> Tensor:
+        """Return the vector of each row of tokens, `(N, D)`, on the processor."""
+        self.model.eval()
+        found = torch.zeros(len(rows), self.model.encoder.dim)
+        for places, tokens, lengths in fixed_batches(rows, batch_tokens):
+            source = self.source(tokens.to(self.device), lengths.to(self.device))
+            pooled = self.pooling(self.model.encoder.encode(source).states, source.lengths).float()
+            found[places] = (F.normalize(pooled, dim=-1) if self.settings.unit else pooled).cpu()
+        return found

@@ -1,0 +1,181 @@
+"""From a checkpoint of `transformers` to a task, and from a task to a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from onehop.errors import ModelError
+from onehop.files import new_folder, to_json
+from onehop.models.checkpoint import LAYOUTS, class_of, layout, lines
+from onehop.models.encoders import configure_encoder
+from onehop.models.keys import to_theirs
+from onehop.tasks.checkpoints import Checkpoint
+from onehop.tasks.classification import Classifier
+from onehop.tasks.classify_settings import ClassifySettings, DocumentLimits, HeadConfig
+from onehop.tasks.embedding import Embedder, EmbedSettings
+from onehop.tasks.framed import FRAME
+from onehop.tasks.tensors import WHOLE
+from onehop.tasks.weights import Undrawn, put
+from onehop.text.pretrained import PretrainedTokenizer
+
+CLASSIFIER = {"pooling.transform.": "heads.{}.", "output.": "heads.classify."}  # its names, and a checkpoint's
+
+
+def task_of(checkpoint: Checkpoint) -> Any:
+    """Return what a checkpoint is for: a `Classifier` where it has labels for texts, else an `Embedder`.
+
+    Raises:
+        ModelError: It is for what Onehop has no task for.
+    """
+    if checkpoint.use == "classify":
+        return _classifier(checkpoint)
+    if checkpoint.use in ("embed", "mlm"):
+        return _embedder(checkpoint)
+    raise ModelError(
+        f"a checkpoint of the class {checkpoint.class_name}, which has no verb yet",
+        "Its weights can be read: onehop.tasks.load_checkpoint. Verbs use classifiers and encoders.",
+        str(checkpoint.path),
+    )
+
+
+def _limits(checkpoint: Checkpoint) -> DocumentLimits:
+    return DocumentLimits(max_length=max(1, checkpoint.max_length - FRAME), sentences=False)
+
+
+def _rows(checkpoint: Checkpoint) -> int:
+    return checkpoint.model.encoder.embeddings.tokens.num_embeddings
+
+
+def _embedder(checkpoint: Checkpoint) -> Embedder:
+    settings = EmbedSettings(
+        architecture=checkpoint.layout.architecture, model=dict(checkpoint.settings), rows=_rows(checkpoint),
+        heads=list(checkpoint.heads), pooling=checkpoint.reading.pooling, unit=checkpoint.reading.unit,  # type: ignore[arg-type]
+        text=_limits(checkpoint),
+    )  # fmt: skip
+    return Embedder(checkpoint.model, checkpoint.tokenizer, settings)
+
+
+def _classifier(checkpoint: Checkpoint) -> Classifier:
+    config = checkpoint.config
+    problem = config.get("problem_type")
+    if len(checkpoint.labels) < 2 or problem in ("regression", "multi_label_classification"):
+        raise ModelError(
+            f"a checkpoint for {problem or 'regression'}, which Onehop does not do yet",
+            "Use one that chooses a label.",
+            str(checkpoint.path),
+        )  # fmt: skip
+    name, transform = checkpoint.layout.sentence
+    dropout = config.get("classifier_dropout")
+    settings = ClassifySettings(
+        architecture=checkpoint.layout.architecture,
+        model=dict(checkpoint.settings),
+        rows=_rows(checkpoint),
+        head=HeadConfig(
+            pooling=config.get("classifier_pooling", "cls"), transform=transform,  # type: ignore[arg-type]
+            dropout=float(checkpoint.settings["dropout"] if dropout is None else dropout),
+        ),
+        labels=list(checkpoint.labels),
+        text=_limits(checkpoint),
+    )  # fmt: skip
+    with Undrawn():
+        classifier = Classifier.build(settings, checkpoint.tokenizer)
+    theirs = dict(checkpoint.model.named_parameters())
+    put(classifier.model, {ours: theirs[_named(ours, name)] for ours, _ in classifier.model.named_parameters()})
+    classifier.model.eval()
+    return classifier
+
+
+def _named(ours: str, sentence: str) -> str:
+    """Return the name that a parameter of a classifier has in a checkpoint's model."""
+    for begin, theirs in CLASSIFIER.items():
+        if ours.startswith(begin):
+            return theirs.format(sentence) + ours.removeprefix(begin)
+    return ours
+
+
+# ------------------------------------------------------------------------------------------------ writing
+
+
+def save_checkpoint(task: Any, folder: str | Path) -> str:
+    """Write a task as a checkpoint that `transformers` loads, and return its class.
+
+    Args:
+        task: A `Classifier` or `Embedder` of a family that `transformers` has.
+        folder: New, or replaced whole.
+
+    Raises:
+        ModelError: `transformers` has no such model.
+        FileError: The folder cannot be written.
+    """
+    settings = task.settings
+    if settings.architecture not in LAYOUTS or not isinstance(task, Classifier | Embedder):
+        raise ModelError(
+            f"a model of the architecture {settings.architecture!r}, which transformers does not have",
+            f"Only {', '.join(dict.fromkeys(LAYOUTS))} can be written so.",
+        )
+    of = layout(settings.architecture)
+    config: Any = configure_encoder(of.architecture, settings.model)
+    model_type = next(iter(of.classes))
+    use, heads, ours, more = _parts(task)
+    name = class_of(of, model_type, use, heads)
+    tensors = to_theirs(lines(of, config, heads, not name.endswith("Model")), ours)
+    tokenizer: Any = task.tokenizer
+    if not isinstance(tokenizer, PretrainedTokenizer):
+        raise ModelError(
+            "a model with Onehop's own vocabulary, which transformers does not have",
+            "Only a model that began with a pretrained one (train.init) can be written so.",
+        )
+    written = {
+        **of.write(config), **more, "architectures": [name], "model_type": model_type,
+        "vocab_size": settings.rows or tokenizer.vocab_size, "torch_dtype": "float32",
+    }  # fmt: skip
+    marks = _marks(task)
+    with new_folder(folder) as new:
+        save_file(tensors, new / WHOLE, {"format": "pt"})
+        (new / "config.json").write_text(to_json({"pad_token_id": tokenizer.pad, **written}), "utf-8")
+        (new / "tokenizer.json").write_text(tokenizer.to_json(), "utf-8")
+        longest = settings.text.max_length + FRAME
+        about = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": longest, **marks}
+        (new / "tokenizer_config.json").write_text(to_json(about), "utf-8")
+        (new / "special_tokens_map.json").write_text(to_json(marks), "utf-8")
+    return name
+
+
+def _parts(task: Any) -> tuple[Any, list[str], dict[str, Tensor], dict[str, Any]]:
+    """Return the use, heads, weights and further settings of a task as a checkpoint has them."""
+    values = {name: value.detach().cpu() for name, value in task.model.named_parameters()}
+    if isinstance(task, Embedder):
+        return "embed", list(task.settings.heads), values, {}
+    of, head = layout(task.settings.architecture), task.settings.head
+    sentence, transform = of.sentence
+    poolings = ("cls", "mean") if of.architecture == "modernbert" else ("cls",)
+    if head.transform != transform or head.pooling not in poolings:
+        raise ModelError(
+            f"a head of pooling={head.pooling!r} and transform={head.transform!r}, which transformers does not have",
+            f"Train with head.pooling = 'cls' and head.transform = {transform!r} to write it so.",
+        )
+    labels = list(task.labels)
+    more = {
+        "id2label": {str(number): label for number, label in enumerate(labels)},
+        "label2id": {label: number for number, label in enumerate(labels)},
+        "problem_type": "single_label_classification",
+    }
+    more |= {"classifier_dropout": head.dropout}
+    more |= {"classifier_pooling": head.pooling} if of.architecture == "modernbert" else {}
+    return "classify", list(of.uses["classify"]), {_named(n, sentence): v for n, v in values.items()}, more
+
+
+def _marks(task: Any) -> dict[str, str]:
+    """Return the names of the control tokens, as tokenizer_config.json has them."""
+    by_id = {token: name for name, token in task.tokenizer.controls.items()}
+    known = {
+        "cls_token": task.documents.begin, "sep_token": task.documents.end, "pad_token": task.tokenizer.pad,
+        "mask_token": task.tokenizer.mask,
+    }  # fmt: skip
+    found = {name: by_id[token] for name, token in known.items() if token in by_id}
+    unknown = next((name for name in ("[UNK]", "<unk>") if name in task.tokenizer.controls), None)
+    return found | ({"unk_token": unknown} if unknown else {})
