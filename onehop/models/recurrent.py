@@ -60,6 +60,9 @@ class RecurrentConfig(Table):
     select: Literal["soft", "sparsemax", "entmax", "straight_through", "gumbel", "hard"] = Field(
         default="soft", description="How scores become weights."
     )
+    hard_expected: float = Field(
+        default=0.5, ge=0, le=1, description="Share of the rows that hard attention averages in training, not draws."
+    )
     region: Literal["everywhere", "local-m", "local-p", "local-p-rounded"] = Field(
         default="everywhere", description="Where in the source a query may look."
     )
@@ -351,7 +354,7 @@ def _attention(config: RecurrentConfig) -> Attention:
         num_heads=c.num_heads,
         num_kv_heads=groups,
         score=build_score(c.score, head_dim, c.num_heads, groups, c.max_positions),
-        select=build_select(c.select),
+        select=build_select(c.select, c.hard_expected),
         region=build_region(c.region, asks, c.window),
         dropout=c.attention_dropout,
         name="decoder.cross",

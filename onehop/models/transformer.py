@@ -96,6 +96,9 @@ class TransformerConfig(Table):
     cross_select: Literal["soft", "sparsemax", "entmax", "straight_through", "gumbel", "hard"] | None = Field(
         default=None, description="How those scores become weights; default: as select says."
     )
+    hard_expected: float = Field(
+        default=0.5, ge=0, le=1, description="Share of the rows that hard attention averages in training, not draws."
+    )
     cross_region: Literal["everywhere", "local-m", "local-p", "local-p-rounded"] = Field(
         default="everywhere", description="Where in the source a query may look."
     )
@@ -363,7 +366,8 @@ def _cross_attention(config: TransformerConfig, name: str) -> Attention:
     return Attention(
         *_maps(c, groups), num_heads=c.num_heads, num_kv_heads=groups,
         score=build_score(c.cross_score or c.score, head_dim, c.num_heads, groups, c.max_positions),
-        select=build_select(c.cross_select or c.select), region=build_region(c.cross_region, c.dim, c.cross_window),
+        select=build_select(c.cross_select or c.select, c.hard_expected),
+        region=build_region(c.cross_region, c.dim, c.cross_window),
         dropout=c.attention_dropout, name=name,
     )  # fmt: skip
 

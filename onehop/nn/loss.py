@@ -60,6 +60,35 @@ def linear_cross_entropy(
     return _Fused.apply(hidden, weight, bias, targets, smoothing, _cross_entropy_rows)  # type: ignore[no-any-return]
 
 
+@torch.no_grad()
+def token_losses(
+    hidden: Float[Tensor, "N D"],
+    weight: Float[Tensor, "V D"],
+    bias: Float[Tensor, " V"] | None,
+    targets: Int[Tensor, " N"],
+    smoothing: float = 0.0,
+) -> Float[Tensor, " N"]:
+    """Return what each row adds to `linear_cross_entropy`, without a gradient, over chunks of rows.
+
+    Args:
+        hidden: What meets the vocabulary.
+        weight: Of the last linear map.
+        bias: Of the last linear map, if it has one.
+        targets: Token of each row.
+        smoothing: As in `cross_entropy`.
+
+    Example:
+        >>> token_losses(torch.ones(2, 3), torch.zeros(4, 3), None, torch.tensor([0, 3]))
+        tensor([1.3863, 1.3863])
+    """
+    found = [weight.new_zeros(0)]
+    for start in range(0, len(hidden), ROWS):
+        chunk = slice(start, start + ROWS)
+        logits = F.linear(hidden[chunk], weight, bias).to(weight.dtype)
+        found.append(F.cross_entropy(logits, targets[chunk], label_smoothing=smoothing, reduction="none"))
+    return torch.cat(found)
+
+
 def linear_r_drop(
     hidden: Float[Tensor, "N 2 D"],
     weight: Float[Tensor, "V D"],

@@ -15,7 +15,7 @@ import torch
 from onehop.data import Batch, Pair, evaluation_batches
 from onehop.tasks.translation import Translator
 from onehop.train.memory import GIB, Memory
-from onehop.train.objective import Objective
+from onehop.train.objective import Loss
 
 BUDGETS = tuple(1_000 * 2**n for n in range(7))
 NEAR = 0.9  # of the best speed
@@ -40,7 +40,7 @@ class Trial:
 
 
 def find_batch_tokens(
-    translator: Translator, pairs: Sequence[Pair], loss_sum: Objective, device: str, tell: Callable[[str], None]
+    translator: Translator, pairs: Sequence[Pair], loss_sum: Loss, device: str, tell: Callable[[str], None]
 ) -> int:
     """Return a number for `train.batch_tokens`, measured; random generators are left as they were."""
     model, memory = translator.model.to(device), Memory(torch.device(device))
@@ -73,7 +73,7 @@ def longest_batches(translator: Translator, pairs: Sequence[Pair]) -> Iterator[t
         yield budget, next(evaluation_batches(*zip(*sides[:rows], strict=True), batch_tokens=rows * longest))
 
 
-def trial(translator: Translator, batch: Batch, budget: int, loss_sum: Objective, memory: Memory) -> Trial:
+def trial(translator: Translator, batch: Batch, budget: int, loss_sum: Loss, memory: Memory) -> Trial:
     """Measure a batch: the best of three goes, of which the first warms up, or fewer if they take long."""
     model, best, took = translator.model.train(), float("inf"), 0.0
     memory.begin()

@@ -27,7 +27,7 @@ from onehop.train.choose import Tell, precision
 from onehop.train.classify_card import Classified, LabelledTexts, classifier_card
 from onehop.train.classify_recipe import ARCHITECTURE, ClassifyRecipe, encoder_faults
 from onehop.train.jobs import Job
-from onehop.train.objective import Objective
+from onehop.train.objective import Forgetful, Objective
 from onehop.train.parent import Parent, notices
 from onehop.train.progress import Progress
 
@@ -74,7 +74,7 @@ class PreparedClassifier:
             with torch.autocast(kind, torch.bfloat16, enabled=narrow):
                 return loss_sum(task, model, batch, train.label_smoothing)
 
-        return loss
+        return Forgetful(loss)
 
     def validator(self) -> LabelledTexts:
         """Return the held-out texts."""

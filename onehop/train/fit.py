@@ -70,6 +70,7 @@ class Fit:
         if train.activation_checkpointing and not recompute(self.model):
             raise ConfigError("this family has no blocks", "Leave it out.", "train.activation_checkpointing")
         self._objective = prepared.objective(device)
+        self._objective.check(self.model)
         self.progress = Progress(due=prepared.parent is not None)  # a model that is continued is the best so far
         self.stop_signal = 0  # a signal's number, set by a handler: save and leave
         self._began = 0.0
@@ -85,7 +86,7 @@ class Fit:
         self._resume()
         limit = self.task.settings.text.max_length
         with memory_errors(self.progress.update + 1, lambda: None):
-            needed = need(self.model, self._objective, self.recipe.train, limit, self.prepared.sample_batch)
+            needed = need(self.model, self._objective.measured, self.recipe.train, limit, self.prepared.sample_batch)
         if warning := needed.warning(Memory(torch.device(self.device)).free()):
             self.listener.tell(warning)
         self._began = time.monotonic() - self.progress.seconds
@@ -135,6 +136,7 @@ class Fit:
         progress = self.progress
         progress.update += 1
         self.average.updated(progress.update)
+        self._objective.updated()
         progress.targets += update.num_targets
         progress.position = self._position
         progress.seconds = time.monotonic() - self._began
@@ -191,7 +193,7 @@ class Fit:
             self._tokens += batch.num_tokens
             batch = batch.to(self.device)
             self._group.append(batch)
-            self._flops = self._flops or flops_per_cell(self.model, self._objective, batch)
+            self._flops = self._flops or flops_per_cell(self.model, self._objective.measured, batch)
             yield batch
 
     # -------------------------------------------------------------------------------------------- limits
@@ -272,6 +274,7 @@ class Fit:
         if self.run.log.is_file():
             os.fsync(self._log.fileno())
         self.progress.truncation = [ledger.counts() for ledger in self.prepared.batches.ledgers]
+        self.progress.objective = self._objective.state_dict()
         save_checkpoint(self.run, self.model, self.optimizer, self.progress, self.average.tensors())
         later = averaged(self.run, self.progress.update, train.save_every, train.average) if train.average > 1 else []
         prune(self.run, train.keep, later)
@@ -282,6 +285,7 @@ class Fit:
         self._part, self._position = 0, self.progress.position
         if saved:
             self.progress = load_checkpoint(saved[-1], self.model, self.optimizer, self.average.load)
+            self._objective.load_state_dict(self.progress.objective)
             self._part = int(self._fraction() * EVALUATIONS)
             self._position = self.progress.position
             self.listener.tell(f"resumed after update {self.progress.update:,}")

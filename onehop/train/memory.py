@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from onehop.data import Batch
 from onehop.errors import TrainingError
-from onehop.train.objective import Objective
+from onehop.train.objective import Loss
 from onehop.train.recipe import TrainConfig
 
 GIB = 2**30
@@ -59,7 +59,7 @@ class Need:
 
 def need(
     model: nn.Module,
-    loss_sum: Objective,
+    loss_sum: Loss,
     train: TrainConfig,
     max_length: int,
     sample_batch: Callable[[int, int], Batch],
@@ -80,7 +80,7 @@ def need(
     return Need((4 if train.ema else 3) * weights, (more - few) * rows // ROWS)
 
 
-def _left(model: nn.Module, loss_sum: Objective, batch: Batch) -> int:
+def _left(model: nn.Module, loss_sum: Loss, batch: Batch) -> int:
     """Return the bytes that a batch leaves for the way back."""
     batch = batch.to(next(model.parameters()).device)
     seen: dict[int, int] = {}

@@ -47,6 +47,7 @@ class Progress:
         rows: Lines of the log so far; what a resumed run finds behind them is written again.
         truncation: For each file of the training data, the figures of its ledger so far; empty before the first batch.
         stability: How steady training was.
+        objective: What the loss remembers.
         finished: Why the run ended; empty while it has not.
     """
 
@@ -63,6 +64,7 @@ class Progress:
     rows: int = 0
     truncation: list[Counts] = field(default_factory=list[Counts])
     stability: Stability = field(default_factory=Stability)
+    objective: dict[str, float] = field(default_factory=dict[str, float])
     finished: str = ""
 
 

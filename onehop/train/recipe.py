@@ -148,6 +148,15 @@ class TrainConfig(Table):
     r_drop: float = Field(
         default=0.0, ge=0, description="Weight of the divergence between two draws of dropout (Liang 2021); 5 there."
     )
+    reinforce_reward: float = Field(
+        default=1.0, ge=0, description="Hard attention: lambda_r, how much its draws learn from reward (Xu 2015)."
+    )
+    reinforce_entropy: float = Field(
+        default=0.002, ge=0, description="Hard attention: lambda_e, reward for the entropy of its weights."
+    )
+    reinforce_decay: float = Field(
+        default=0.9, ge=0, lt=1, description="Hard attention: share of the baseline that an update keeps."
+    )
     ema: float = Field(default=0.0, ge=0, lt=1, description="Decay of a moving average of the weights; 0: none.")
     average: int = Field(default=1, ge=1, description="Checkpoints whose mean is validated and shipped.")
     precision: Literal["float32", "bfloat16", "auto"] = Field(

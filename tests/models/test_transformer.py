@@ -233,6 +233,69 @@ def test_packed_targets_need_a_packed_source_and_come_in_one_piece():
         net.decode(tokens(1, 4), state, segments=segments)
 
 
+# ---------------------------------------------------------------------------------- later parts
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_rms_norms_divide_by_the_root_of_the_mean_square_and_shift_nothing(norm: str):
+    net = model(normalise="rms", norm=norm, final_norm=True)
+    norms = [module for module in net.modules() if isinstance(module, nn.RMSNorm)]
+    assert len(norms) == 2 * 2 + 2 * 3 + 2
+    assert not any(isinstance(module, nn.LayerNorm) for module in net.modules())
+    x = torch.randn(2, 3, 16) + 5
+    expected = x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+    torch.testing.assert_close(norms[0](x), expected)
+
+
+PARTS = {
+    "learned": {"positions": "learned"},
+    "rotary": {"positions": "rotary"},
+    "rotary-ntk": {"positions": "rotary", "rotary_scaling": "ntk", "rotary_factor": 2.0},
+    "alibi": {"positions": "alibi"},
+    "t5": {"positions": "t5"},
+    "shaw": {"positions": "shaw"},
+    "rms": {"normalise": "rms"},
+    "swiglu": {"activation": "swiglu"},
+    "window": {"window": 2},
+}
+
+
+def other(part: str) -> Any:
+    """Return a model with a later part, of which no weight is at its neutral value."""
+    net = model(**PARTS[part]).double()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    return net
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_cached_is_uncached_with_every_later_part(part: str):
+    net, source, target = other(part), tokens(2, 5), tokens(2, 7)
+    state, steps = net.start(net.encode(Source(source))), list[Tensor]()
+    for t in range(7):
+        hidden, state = net.decode(target[:, t : t + 1], state)
+        steps.append(net.logits(hidden))
+    torch.testing.assert_close(torch.cat(steps, 1), decode(net, source, target), atol=1e-10, rtol=1e-10)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_packed_is_padded_with_every_later_part(part: str):
+    net, sources, targets = other(part), (tokens(1, 5), tokens(1, 3)), (tokens(1, 4), tokens(1, 6))
+    apart = [decode(net, source, target) for source, target in zip(sources, targets, strict=True)]
+    inner, outer = (torch.tensor([[0] * a + [1] * b]) for a, b in ((5, 3), (4, 6)))
+    memory = net.encode(Source(torch.cat(sources, 1), segments=inner))
+    hidden, _ = net.decode(torch.cat(targets, 1), net.start(memory), segments=outer)
+    torch.testing.assert_close(net.logits(hidden), torch.cat(apart, 1), atol=1e-10, rtol=1e-10)
+
+
+def test_heads_are_grouped_apart_for_encoder_decoder_and_cross_attention():
+    net = model(num_kv_heads=2, encoder_kv_heads=4, cross_kv_heads=1)
+    found = [net.encoder[0].attention, net.decoder[0].attention, net.decoder[0].cross]
+    assert [attention.num_kv_heads for attention in found] == [4, 2, 1]
+    assert [attention.projections.key.out_features for attention in found] == [16, 8, 4]
+
+
 # ---------------------------------------------------------------------------------- dropout
 
 
@@ -264,6 +327,23 @@ def test_embeddings_are_dropped_with_their_positions():
 def test_heads_that_do_not_divide_are_refused_with_those_that_do():
     assert "num_heads=3 must divide dim=16; use one of [1, 2, 4, 8, 16]" in refusal(num_heads=3)
     assert "num_kv_heads=3 must divide num_heads=4; use one of [1, 2, 4]" in refusal(num_kv_heads=3)
+
+
+@pytest.mark.parametrize("key", ["num_heads", "num_kv_heads", "cross_kv_heads", "window", "cross_window"])
+def test_none_at_all_is_refused_by_its_key(key: str):
+    assert f"model.{key}: input should be greater than or equal to 1 (given: 0)" in refusal(**{key: 0})
+
+
+def test_groups_of_every_place_must_divide_the_heads():
+    found = refusal(encoder_kv_heads=3, decoder_kv_heads=8, cross_kv_heads=3)
+    for key, value in (("encoder", 3), ("decoder", 8), ("cross", 3)):
+        assert f"{key}_kv_heads={value} must divide num_heads=4" in found
+
+
+def test_self_attention_cannot_draw_and_rotary_positions_need_a_product_of_even_width():
+    assert "model.select" in refusal(select="hard")
+    assert "score='additive' has none" in refusal(positions="rotary", score="additive")
+    assert "positions='rotary' turn columns in pairs" in refusal(positions="rotary", dim=12)
 
 
 def test_settings_that_do_not_fit_together_are_all_named():

@@ -229,6 +229,10 @@ BLOWN = {
     "train.max_updates": 6,
 }  # fmt: skip
 
+HARD = {"model.cross_select": "hard"}
+LOCAL = {"model.cross_region": "local-m", "model.cross_window": 1}
+ROTARY = {"model.positions": "rotary"}
+
 CASES = {
     "data.source": Case(["{en2}"], losses, PARALLEL),
     "data.target": Case(["{de2}"], losses, PARALLEL),
@@ -267,6 +271,9 @@ CASES = {
     "train.epsilon": Case(0.1, weights),
     "train.max_norm": Case(0.01, weights),
     "train.label_smoothing": Case(0.5, losses),
+    "train.reinforce_reward": Case(2.0, weights, HARD),
+    "train.reinforce_entropy": Case(0.5, weights, HARD),
+    "train.reinforce_decay": Case(0.0, weights, {**HARD, "train.max_updates": 3}),
     "train.r_drop": Case(5.0, losses, {"model.dropout": 0.3}),
     "train.ema": Case(0.9, shipped),
     "train.average": Case(2, shipped, {"train.save_every": 1}),
@@ -310,8 +317,24 @@ CASES = {
     "model.word_dropout": Case(0.5, losses),
     "model.norm": Case("post", losses),
     "model.tying": Case("none", shapes),
+    "model.normalise": Case("rms", shapes),
+    "model.activation": Case("swiglu", shapes),
     "model.positions": Case("none", losses),
+    "model.max_positions": Case(40, shapes, {"model.positions": "learned"}),
+    "model.rotary_base": Case(100.0, losses, ROTARY),
+    "model.rotary_factor": Case(4.0, losses, ROTARY),
+    "model.rotary_scaling": Case("ntk", losses, {**ROTARY, "model.rotary_factor": 4.0}),
     "model.score": Case("dot", losses),
+    "model.select": Case("sparsemax", losses),
+    "model.window": Case(1, losses),
+    "model.cross_score": Case("additive", shapes),
+    "model.cross_select": Case("entmax", losses),
+    "model.hard_expected": Case(0.0, losses, HARD),
+    "model.cross_region": Case("local-p", shapes),
+    "model.cross_window": Case(3, losses, LOCAL),
+    "model.encoder_kv_heads": Case(1, shapes),
+    "model.decoder_kv_heads": Case(1, shapes),
+    "model.cross_kv_heads": Case(1, shapes),
     "model.final_norm": Case(False, shapes),
     "model.attention_bias": Case(True, shapes),
     "model.output_bias": Case(True, shapes),

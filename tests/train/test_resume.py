@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -52,8 +53,9 @@ def rewrite_progress(folder: Path, **changes: object) -> None:
     (folder / "progress.json").write_text(to_json(body))
 
 
-def recipe(pairs: str, dropout: float = 0.2, **changes: object):
-    return tiny_recipe(pairs, train={**FIRST, "max_updates": UPDATES, **changes}, model={"dropout": dropout})
+def recipe(pairs: str, dropout: float = 0.2, model: Mapping[str, object] | None = None, **changes: object):
+    train = {**FIRST, "max_updates": UPDATES, **changes}
+    return tiny_recipe(pairs, train=train, model={"dropout": dropout, **(model or {})})
 
 
 def bits(run: Path) -> dict[str, bytes]:
@@ -76,6 +78,7 @@ KINDS = {
     "accumulated": {"accumulate": 2},
     "cosine": {"schedule": "cosine", "evaluate_every": None},
     "r_drop": {"r_drop": 5.0},
+    "hard": {"model": {"cross_select": "hard"}, "accumulate": 2},
     "ema": {"ema": 0.8},
     "average": {"average": 3, "save_every": 2, "keep": 1},
     "bfloat16": {"precision": "bfloat16", "activation_checkpointing": True},

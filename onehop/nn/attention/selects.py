@@ -102,7 +102,8 @@ class Hard(nn.Module):
     """The weight 1 on a key drawn by its softmax weight, which is learned from reward (Xu 2015, section 4.1).
 
     No gradient passes the draw. A loss that learns from it, `onehop.nn.reinforce.Reinforce`, asks for what was drawn by
-    `choices`. Of each batch half of the rows, chosen at random, read the expectation instead, as in the paper.
+    `choices`. At each reading some of the rows, chosen at random, read the expectation instead; half of them in the
+    paper, of whole batches.
 
     Args:
         expected: Share of the rows that read the softmax's weights.
@@ -164,8 +165,12 @@ def choices() -> Generator[list[Choice]]:
         _CHOICES.reset(token)
 
 
-def build_select(name: str) -> Select:
+def build_select(name: str, expected: float = 0.5) -> Select:
     """Return what is named so.
+
+    Args:
+        name: One of `SELECTS`.
+        expected: See `Hard`.
 
     Raises:
         ConfigError: No such select.
@@ -180,7 +185,7 @@ def build_select(name: str) -> Select:
         "entmax": lambda: entmax,
         "straight_through": StraightThrough,
         "gumbel": Gumbel,
-        "hard": Hard,
+        "hard": lambda: Hard(expected),
     }
     if name not in makers:
         raise ConfigError(f"unknown select {name!r}", f"Use one of {', '.join(SELECTS)}.", "model.select")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from onehop.errors import ConfigError
-from onehop.nn.attention.selects import SELECTS, Gumbel, StraightThrough, build_select, entmax, soft, sparsemax
+from onehop.nn.attention.selects import SELECTS, Gumbel, Hard, StraightThrough, build_select, entmax, soft, sparsemax
 from tests.laws.close import assert_same
 
 
@@ -65,13 +65,33 @@ def test_hard_weights_are_one_hot_and_the_best_outside_of_training(kind):
     assert not select(z).requires_grad
 
 
-def test_gumbel_draws_by_the_softmax():
+@pytest.mark.parametrize("select", [Gumbel(), Hard(expected=0.0)])
+def test_gumbel_and_hard_draw_by_the_softmax(select):
     """A chi-squared test at 1 in 10,000 for 4 degrees of freedom."""
     torch.manual_seed(0)
     z, draws = torch.tensor([0.0, 1.0, -1.0, 0.5, 2.0]), 20_000
-    counts = Gumbel()(z.expand(draws, 5)).detach().round().sum(0)
+    counts = select(z.expand(draws, 5)).detach().round().sum(0)
     expected = draws * z.softmax(-1)
     assert ((counts - expected).square() / expected).sum() < 23.5
+
+
+def test_hard_attention_reads_exactly_one_key_in_training_and_the_best_outside_of_it():
+    select, z = Hard(expected=0.0), torch.randn(50, 2, 3, 7, requires_grad=True)
+    weights = select(z)
+    assert set(weights.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(weights.sum(-1), torch.ones(50, 2, 3))
+    assert not torch.autograd.grad(weights.square().sum(), z)[0].any()
+    assert torch.equal(select.eval()(z).argmax(-1), z.argmax(-1))
+
+
+def test_so_many_rows_of_hard_attention_read_the_expectation():
+    torch.manual_seed(0)
+    z = torch.randn(1000, 1, 2, 5, dtype=torch.float64)
+    weights = Hard(expected=0.3)(z)
+    soft_rows = torch.isclose(weights, z.softmax(-1)).flatten(1).all(1)
+    one_hot = ((weights == 0) | (weights == 1)).flatten(1).all(1)
+    assert bool((soft_rows ^ one_hot).all())
+    assert float(soft_rows.float().mean()) == pytest.approx(0.3, abs=0.05)
 
 
 def test_unknown_selects_name_the_known():
