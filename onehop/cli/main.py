@@ -12,6 +12,7 @@ from onehop.cli import (
     data,
     doctor,
     evaluate,
+    explain,
     export,
     info,
     lab,
@@ -37,6 +38,7 @@ app.command("train")(train.train)
 app.command("translate")(translate.translate)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("explain")(explain.explain)
 app.command("info")(info.info)
 app.command("verify")(verify.verify)
 app.command("export")(export.export)

@@ -1,10 +1,12 @@
 """Looking inside: where a model looked while it wrote what was really output."""
 
 from onehop.explain.explanation import Alignment, Explanation, Part, align, alignment_layer, alternatives, explain
+from onehop.explain.heat_map import heat_map
+from onehop.explain.page import page
 from onehop.explain.replay import Replay, attentions, replay
 from onehop.explain.words import Words, merge, split_words
 
 __all__ = [
     "Alignment", "Explanation", "Part", "Replay", "Words", "align", "alignment_layer", "alternatives", "attentions",
-    "explain", "merge", "replay", "split_words",
+    "explain", "heat_map", "merge", "page", "replay", "split_words",
 ]  # fmt: skip

@@ -26,6 +26,7 @@ class Part:
         source: The words of what was read.
         target: The words of what was written.
         again: The replay of it.
+        target_pieces: The pieces of what was written, without the end mark.
         source_numbers: The number of each source word in its line, from 0; None for a mark.
         target_numbers: The same of the target.
     """
@@ -34,6 +35,7 @@ class Part:
     source: Words
     target: Words
     again: Replay
+    target_pieces: tuple[str, ...]
     source_numbers: tuple[int | None, ...]
     target_numbers: tuple[int | None, ...]
 
@@ -53,9 +55,14 @@ class Part:
         Each target word is linked to the source word it reads most, by the mean of all heads; one that reads the end
         mark more than any word is not.
         """
-        best = self.weights(layer).mean(0).argmax(-1).tolist() if len(self.source) else []
-        pairs = ((self.source_numbers[place], number) for number, place in zip(self.target_numbers, best, strict=False))
+        pairs = [(self.source_numbers[s], self.target_numbers[t]) for t, s in self.links_inside(layer).items()]
         return [(source, target) for source, target in pairs if source is not None and target is not None]
+
+    def links_inside(self, layer: str) -> dict[int, int]:
+        """Return for each target word that is linked the number of its source word, both in this part."""
+        best = self.weights(layer).mean(0).argmax(-1).tolist()
+        free = [mark or self.source.marks[place] for mark, place in zip(self.target.marks, best, strict=True)]
+        return {number: place for number, place in enumerate(best) if not free[number]}
 
 
 @dataclass(frozen=True)
@@ -157,7 +164,8 @@ def _parts(translator: Translator, jobs: Iterable[tuple[tuple[list[int], Candida
         goes_on = source.continues and bool(last) and not UNSPACED.search(last[-1])
         sources, read = _numbered(source, read - goes_on)
         targets, written = _numbered(target, written)
-        parts.append(Part(best, source, target, again, sources, targets))
+        pieces = tuple(translator.target_tokenizer.pieces(best.tokens))
+        parts.append(Part(best, source, target, again, pieces, sources, targets))
         last = next((text for text, mark in zip(source.texts[::-1], source.marks[::-1], strict=True) if not mark), "")
     return tuple(parts)
 
