@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onehop.cli.options import AllowDrift, Beam, Device, Long, Settings, Tag, Threads
+from onehop.cli.options import AllowDrift, Beam, Device, Long, Precision, Settings, Tag, Threads
 from onehop.cli.streams import chunks, opened
 from onehop.errors import ConfigError
 
@@ -35,6 +35,7 @@ def explain(
     tag: Tag = "",
     settings: Settings = None,
     allow_drift: AllowDrift = False,
+    precision: Precision = "float32",
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
@@ -51,7 +52,7 @@ def explain(
     if output is None:
         raise ConfigError("no page to write to", "Say where: `-o page.html`.", "--output")
     chosen, device = policy(long), use(threads, device)
-    translator = loaded(model, None, device, allow_drift)
+    translator = loaded(model, None, device, allow_drift, precision)
     decode = decoding(translator.settings.decode, beam, settings)
     alignment_layer(translator)
     names = layers or list(CROSS)
@@ -94,8 +95,9 @@ def facts(translator: Translator, decode: DecodeConfig) -> dict[str, str]:
     search = "sampling" if decode.sample else f"beam {decode.beam_size}" if decode.beam_size > 1 else "greedy"
     return {
         "architecture": settings.architecture,
-        "weights": f"{sum(p.numel() for p in translator.model.parameters()):,}",
+        "weights": f"{sum(p.numel() for p in translator.reference.model.parameters()):,}",
         **({"languages": " → ".join(languages)} if languages else {}),
         "decoding": search,
+        **({"precision": translator.speed.precision} if translator.speed else {}),
         "alignments from": alignment_layer(translator),
     }

@@ -225,7 +225,7 @@ def alignment_layer(translator: Translator) -> str:
         'decoder.1.cross'
     """
     check(translator, CROSS)
-    names = [name for name in attentions(translator.reference.model) if name.endswith("cross")]
+    names = [name for name in attentions(translator) if name.endswith("cross")]
     return names[max(0, len(names) - 2)]
 
 

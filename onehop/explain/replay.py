@@ -15,12 +15,13 @@ from fnmatch import fnmatch
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from onehop.data import evaluation_batches
 from onehop.decode import force
 from onehop.errors import ConfigError
 from onehop.nn import Attention, Source, record_attention
+from onehop.nn.quantise import quantise
 from onehop.tasks import Candidate, Translator
 from onehop.tasks.translation import shift_right
 
@@ -43,13 +44,14 @@ class Replay:
     weights: dict[str, Tensor]
 
 
-def attentions(model: Any) -> list[str]:
-    """Return the names of all attentions of a model.
+def attentions(translator: Translator) -> list[str]:
+    """Return the names of all attentions of a translator's model.
 
     Example:
-        >>> attentions(onehop.models.build("recurrent", {}, source_vocab=40))
-        ['decoder.cross']
+        >>> attentions(onehop.load("runs/first"))
+        ['encoder.0.self', 'decoder.0.self', 'decoder.0.cross']
     """
+    model = translator.reference.model
     return [part.name for part in model.modules() if isinstance(part, Attention)]
 
 
@@ -81,8 +83,7 @@ def replay(
         (True, ['decoder.0.cross'])
     """
     check(translator, layers)
-    translator = translator.reference
-    model = exact(translator.model)
+    model = exact(translator)
     found: dict[int, Replay] = {}
     for batch in evaluation_batches(sources, [each.tokens for each in candidates], BATCH_TOKENS):
         batch = batch.to(translator.device)
@@ -113,15 +114,22 @@ def check(translator: Translator, layers: Sequence[str]) -> None:
     """
     if translator.others:
         raise ConfigError("an ensemble has no attention of its own", "Look into its models one by one.")
-    names = attentions(translator.reference.model)
+    names = attentions(translator)
     for layer in layers:
         if not any(fnmatch(name, layer) for name in names):
             remedy = f"It has {', '.join(names)}." if names else "Use a model whose decoder reads by attention."
             raise ConfigError(f"the model has no attention {layer!r}", remedy)
 
 
-def exact(model: Any) -> Any:
-    """Return the model with its own weights in float32: itself, if they are."""
-    model.eval()
-    plain = all(parameter.dtype == torch.float32 for parameter in model.parameters())
-    return model if plain else deepcopy(model).float()
+def exact(translator: Translator) -> Any:
+    """Return the model by its definition, in float32, with the weights it runs with, rounded as they are rounded."""
+    model = translator.reference.model.eval()
+    rounded = translator.speed is not None and translator.speed.precision == "int8"
+    if not rounded and all(parameter.dtype == torch.float32 for parameter in model.parameters()):
+        return model
+    model = deepcopy(model).float()
+    for each in model.modules() if rounded else ():
+        if type(each) is nn.Linear:  # a weight of its own: a tied embedding is read as it was
+            whole, scale = quantise(each.weight.detach())
+            each.weight = nn.Parameter(whole * scale.unsqueeze(1))
+    return model

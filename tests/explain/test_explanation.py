@@ -6,7 +6,8 @@ import torch
 
 import onehop
 from onehop.errors import ConfigError
-from onehop.explain import Explanation, align, alignment_layer, alternatives, explain, replay
+from onehop.explain import Explanation, align, alignment_layer, alternatives, attentions, explain, replay
+from onehop.explain.replay import exact
 from onehop.models import build
 from onehop.tasks import DecodeConfig, Translation, Translator
 
@@ -73,6 +74,32 @@ def test_a_model_in_bfloat16_is_replayed_in_float32_and_the_difference_tells(tra
     assert 1e-5 < again.difference < 0.2
     assert next(iter(again.weights.values())).dtype == torch.float32
     assert next(package.model.parameters()).dtype == torch.bfloat16  # as it was
+
+
+@pytest.mark.parametrize(("precision", "most"), [("float32", 1e-4), ("int8", 0.3)])
+def test_a_fast_run_is_replayed_by_the_definition_with_the_weights_it_ran_with(
+    translator: Translator, precision: str, most: float
+):
+    for model in (translator, recurrent(translator)):
+        fast = model.fast(precision)
+        found = fast.translate([LINE, "Two. Six."])
+        for one in explain(fast, found):
+            assert one.difference < most
+            assert one.parts[0].again.weights.keys() == {alignment_layer(model)}
+        assert attentions(fast) == attentions(model)
+        assert all(parameter.isfinite().all() for parameter in model.model.parameters())
+
+
+def test_rounded_weights_are_replayed_as_they_are_rounded(translator: Translator):
+    fast = translator.fast()
+    assert fast.speed is not None
+    fast.speed = replace(fast.speed, precision="int8")
+    rounded, plain = exact(fast), translator.model
+    for (name, one), other in zip(rounded.named_parameters(), plain.parameters(), strict=False):
+        assert torch.equal(one, other) == (
+            "embedding" in name or "norm" in name or "residual" in name or "bias" in name
+        )
+        assert (one - other).abs().max() <= other.abs().max() / 127
 
 
 def test_weights_are_those_of_the_line_alone_in_any_batch(translator: Translator):
