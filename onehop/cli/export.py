@@ -20,6 +20,12 @@ def export(
     to: Annotated[
         str | None, typer.Option("--to", help="hf: a checkpoint that transformers loads. Default: a package.")
     ] = None,
+    kv_heads: Annotated[
+        int | None, typer.Option("--kv-heads", help="Key/value heads of the decoder. Default: as many as there are.")
+    ] = None,
+    pool: Annotated[
+        str, typer.Option("--pool", help="How heads become one: mean; or, to compare, first or random.")
+    ] = "mean",
     allow_drift: AllowDrift = False,
     allow_pickle: AllowPickle = False,
 ) -> None:
@@ -28,10 +34,15 @@ def export(
     With --to hf, write an encoder or classifier as a checkpoint of transformers instead.
     """
     from onehop.cli import console
-    from onehop.tasks import convert, load_package, save_package
+    from onehop.tasks import convert, group_heads, load_package, save_package
+    from onehop.tasks.grouping import POOLS
 
     if precision not in (None, "float32", "float16", "int8"):
         raise ConfigError(f"unknown value {precision!r}", "Use float32, float16 or int8.", "--precision")
+    if pool not in POOLS:
+        raise ConfigError(f"unknown value {pool!r}", f"Use {', '.join(POOLS)}.", "--pool")
+    if to and kv_heads is not None:
+        raise ConfigError("a checkpoint of another library keeps its heads", "Leave one of them out.", "--kv-heads")
     if to not in (None, "hf"):
         raise ConfigError(f"unknown value {to!r}", "Use hf, or leave it out.", "--to")
     if to and precision not in (None, "float32"):
@@ -46,6 +57,11 @@ def export(
         name = save_checkpoint(package.task, out)
         console.tell(f"checkpoint: {out}, of the class {name}")
         return
+    if kv_heads is not None:
+        package = group_heads(package, kv_heads, POOLS[pool])
+        console.tell(
+            "the model must learn to use its new heads: onehop train --init OUT, for a twentieth of its updates"
+        )
     if precision or package.task.drift:  # what drifted gets golden lines of what it does now
         package = convert(package, precision or package.precision)
     save_package(package, out)

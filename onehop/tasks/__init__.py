@@ -7,6 +7,7 @@ from onehop.tasks.classification import Classifier, Prediction
 from onehop.tasks.classify_settings import ClassifySettings, DocumentLimits, HeadConfig
 from onehop.tasks.ensemble import load_ensemble
 from onehop.tasks.folders import bundled
+from onehop.tasks.grouping import group_heads
 from onehop.tasks.package import Package, convert, load_package, new_package, save_package
 from onehop.tasks.registry import TASKS, Kind, Task
 from onehop.tasks.settings import DecodeConfig, Precision, TextLimits, TranslationSettings
@@ -31,6 +32,7 @@ __all__ = [
     "Translator",
     "bundled",
     "convert",
+    "group_heads",
     "load",
     "load_classifier",
     "load_ensemble",
