@@ -89,7 +89,10 @@ ROWS: dict[str, Row] = {
     "T-12": Row("output and generation", "Vaswani 2017, 6.1; Wu 2016", {"T0": "writing:generation"}),
     "T-13": Row("training recipe", "Vaswani 2017, 5.3 and 5.4", {"T0": "learning:recipe"}),
     "K-01": Row("looking at similar things in the past", "the talk; Graves 2014", {"T0": "memory:lookup"}),
-    "K-02": Row("one body, several modalities", "Kaiser 2017", missing="no other modality than text"),
+    "K-02": Row(
+        "one body, several modalities", "Kaiser 2017", {"T0": "modalities:one_body", "T1": "modalities:together"},
+        missing="text and images of digits, no sound",
+    ),  # fmt: skip
     "B-01": Row("BERT encoder", "Devlin 2019", missing="no BERT"),
     "B-02": Row("BERT pre-training", "Devlin 2019", missing="no BERT"),
     "B-03": Row("BERT fine-tuning", "Devlin 2019", missing="no BERT"),

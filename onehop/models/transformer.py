@@ -203,15 +203,23 @@ class Transformer(nn.Module):
 
     def encode(self, source: Source) -> Memory:
         """Read `source.tokens (B, S)`: states `(B, S, D)`."""
-        tokens = source.tokens
-        where = _positions(tokens, source.segments)
-        size, segments = tokens.size(1), source.segments
+        x = word_dropout(self.source_embedding(source.tokens), self.word_dropout, self.training)
+        return self.contextualize(x, source)
+
+    def contextualize(self, x: Tensor, source: Source) -> Memory:
+        """Let vectors `x (B, S, D)` read each other: the encoder behind its embeddings, whatever it is that they embed.
+
+        Args:
+            x: Embedded positions, not knowing where they stand.
+            source: Whose lengths or segments they have.
+        """
+        size, segments, where = x.size(1), source.segments, _positions(x, source.segments)
         if segments is None:
             mask = Mask(lengths=padding(source.lengths, size), window=self.window)
         else:
             mask = Mask(segments=(segments, segments), window=self.window)
         mask = self._with_distances(self.encoder_relative, mask, size, size)
-        x = self._embed(self.source_embedding, tokens, where)
+        x = self._placed(x, where)
         for block in self.encoder:
             x = block(x, mask, where)
         return Memory(self.encoder_norm(x), source.lengths, source.segments)
@@ -253,7 +261,9 @@ class Transformer(nn.Module):
         return self.output(hidden)
 
     def _embed(self, embedding: TokenEmbedding, tokens: Tensor, where: Tensor) -> Tensor:
-        x = word_dropout(embedding(tokens), self.word_dropout, self.training)
+        return self._placed(word_dropout(embedding(tokens), self.word_dropout, self.training), where)
+
+    def _placed(self, x: Tensor, where: Tensor) -> Tensor:
         return self.dropout(x if self.positions is None else x + self.positions(where))
 
     def _with_distances(self, relative: nn.Module | None, mask: Mask, T: int, S: int) -> Mask:

@@ -17,7 +17,7 @@ from onehop.nn.state import Batched, State, over_time
 
 @dataclass(frozen=True)
 class Source:
-    """What an encoder reads.
+    """What an encoder reads: tokens, or features of something that is no text.
 
     Args:
         tokens: `(B, S)` int64.
@@ -25,12 +25,35 @@ class Source:
         segments: `(B, S)` int64, for packed rows: the number of the sentence each token belongs to, -1 for padding.
             A token sees its own segment only.
         types: `(B, S)` int64, for two texts that are read as one: 0 in the first, 1 in the second; None for 0.
+        features: `(B, S, F)` float, such as the pixels of patches, in place of tokens; see `of_features`.
+
+    Example:
+        >>> source = Source.of_features(torch.zeros(2, 5, 16), lengths=torch.tensor([5, 3]))
+        >>> source.tokens.shape
+        torch.Size([2, 0])
     """
 
     tokens: Tensor
     lengths: Tensor | None = None
     segments: Tensor | None = None
     types: Tensor | None = None
+    features: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.features is not None and self.tokens.numel():
+            raise ValueError("a source has tokens or features, not both")
+
+    @classmethod
+    def of_features(cls, features: Tensor, lengths: Tensor | None = None, segments: Tensor | None = None) -> Source:
+        """Return a source of features, with no tokens: `(B, 0)`. Lengths and segments are those of its features."""
+        none = torch.zeros(len(features), 0, dtype=torch.int64, device=features.device)
+        return cls(none, lengths, segments, None, features)
+
+    def known_lengths(self) -> Tensor:
+        """Return `(B,)`, tokens or features of each row, also where all are full."""
+        read = self.tokens if self.features is None else self.features
+        full = torch.full(read.shape[:1], read.size(1), dtype=torch.int64, device=read.device)
+        return full if self.lengths is None else self.lengths
 
 
 @dataclass(frozen=True)
