@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from onehop.decode import Rules, search, stepper
+from onehop.errors import DataError
 from onehop.lab.measured import Grid, Measured
 from onehop.lab.parts import gap
 from onehop.models.multimodal import Multimodal, build_multimodal, patches
@@ -41,11 +42,18 @@ class Numbers:
 
 
 def digit_images() -> tuple[list[Tensor], list[Tensor]]:
-    """Return scikit-learn's handwritten digits by their value, `(N, 8, 8)` from 0 to 1: to train on, and to test."""
-    from sklearn.datasets import load_digits
+    """Return scikit-learn's handwritten digits by their value, `(N, 8, 8)` from 0 to 1: to train on, and to test.
 
-    found = load_digits()
-    images, labels = torch.tensor(found.images, dtype=torch.float32) / 16, torch.tensor(found.target)
+    Raises:
+        DataError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        remedy = "Install it: pip install 'onehop[lab]'"
+        raise DataError("the handwritten digits are scikit-learn's, which is not installed", remedy) from error
+    pixels, values = load_digits(return_X_y=True)
+    images, labels = torch.tensor(pixels, dtype=torch.float32).view(-1, SIDE, SIDE) / 16, torch.tensor(values)
     held = torch.arange(len(images)) % 5 == 0
     train, test = ([images[part & (labels == digit)] for digit in range(10)] for part in (~held, held))
     return train, test

@@ -92,7 +92,7 @@ ROWS: dict[str, Row] = {
     "K-02": Row(
         "one body, several modalities", "Kaiser 2017", {"T0": "modalities:one_body", "T1": "modalities:together"},
         missing="text and images of digits, no sound",
-    ),  # fmt: skip
+    ),
     "B-01": Row("BERT encoder", "Devlin 2019", missing="no BERT"),
     "B-02": Row("BERT pre-training", "Devlin 2019", missing="no BERT"),
     "B-03": Row("BERT fine-tuning", "Devlin 2019", missing="no BERT"),

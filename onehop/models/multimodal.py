@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from onehop.errors import ConfigError
@@ -56,7 +55,7 @@ class Multimodal(nn.Module):
         return self.body.start(memory)
 
     def decode(
-        self, tokens: Tensor, state: TransformerState, lengths: Tensor | None = None, segments: Tensor | None = None
+        self, tokens: Tensor, state: Any, lengths: Tensor | None = None, segments: Tensor | None = None
     ) -> tuple[Tensor, TransformerState]:
         """See `onehop.nn.Decoder`."""
         return self.body.decode(tokens, state, lengths, segments)
