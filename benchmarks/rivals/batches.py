@@ -34,5 +34,9 @@ def measure(batches: Iterable[Any], steps: int, step: Callable[[Any], float], co
             began = time.perf_counter()
         losses.append(step(batch))
         targets += count(batch) if number >= WARM else 0
-    seconds = time.perf_counter() - began
-    print(json.dumps({"tokens_per_second": round(targets / seconds), "loss": round(sum(losses[-5:]) / 5, 4)}))
+    report(targets, time.perf_counter() - began, loss=round(sum(losses[-5:]) / 5, 4))
+
+
+def report(tokens: int, seconds: float, **more: float) -> None:
+    """Print what was measured."""
+    print(json.dumps({"tokens_per_second": round(tokens / seconds), **more}))
