@@ -34,7 +34,8 @@ def train(
     text_columns: TextColumns = None,
     label_column: LabelColumn = "",
     init: Annotated[
-        str | None, typer.Option("--init", help="A model to continue: a run, a package, or a bundled name.")
+        str | None,
+        typer.Option("--init", help="A model to continue: a run, a package, a checkpoint, or a bundled name."),
     ] = None,
     like: Annotated[
         str | None,

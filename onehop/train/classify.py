@@ -21,6 +21,7 @@ from onehop.nn.masks import places
 from onehop.tasks.classification import Classifier
 from onehop.tasks.classify_settings import ClassifySettings, DocumentLimits
 from onehop.tasks.documents import Documents
+from onehop.tasks.framed import FramedDocuments, documents_of
 from onehop.tasks.weights import put, weights
 from onehop.text import Ledger, Tokenizer, default_max_length, limit, train_tokenizer
 from onehop.train.choose import Tell, precision
@@ -29,6 +30,7 @@ from onehop.train.classify_recipe import ARCHITECTURE, ClassifyRecipe, encoder_f
 from onehop.train.jobs import Job
 from onehop.train.objective import Forgetful, Objective
 from onehop.train.parent import Parent, notices
+from onehop.train.pretrained import begin_with, family_head, is_pretrained, usual
 from onehop.train.progress import Progress
 
 SAMPLE = 100_000  # texts that vocabulary and lengths are chosen on
@@ -169,9 +171,12 @@ def prepare(
     sentences = bool(recipe.text.sentences)
     texts = [pair.source for pair in pairs]
     tokenizer = parent.task.tokenizer if parent else vocabulary(recipe, texts, tell)
-    documents = Documents(tokenizer, sentences=sentences, language=recipe.data.language)
+    documents = documents_of(tokenizer, sentences=sentences, language=recipe.data.language)
+    if recipe.train.packing and isinstance(documents, FramedDocuments):
+        problem = "a pretrained encoder reads one text a row, between its marks"
+        raise ConfigError(problem, "Leave train.packing out.", "train.packing")
     recipe, mean = lengths(recipe, documents, texts, tell)
-    recipe = choose(recipe, num_pairs, mean, tell)
+    recipe = choose(recipe, num_pairs, mean, tell, pretrained=is_pretrained(parent))
     task = new_model(recipe, labels, columns, tokenizer, parent)
     max_length, policy = recipe.text.max_length or 1, recipe.text.long or "error"
     ids = LabelIds(labels, recipe.data.names, "training data")
@@ -250,7 +255,7 @@ def find_labels(recipe: ClassifyRecipe, store: PairStore, split: Split, parent: 
     if len(found) > max(50, size // 2):
         problem = f"{len(found):,} labels of {size:,} texts: these are values, not classes"
         raise DataError(problem, "Name the column of labels: data.label_column", where)
-    labels = list(parent.task.labels) if parent else sorted(found, key=_order)
+    labels = list(parent.task.labels) if parent and parent.task.labels else sorted(found, key=_order)
     for number, pair in enumerate(split.validation):
         label = names.get(pair.target, pair.target)
         if label not in labels:
@@ -329,7 +334,7 @@ SIZES = ((100_000, 1_000), (1_000_000, 4_000), (10_000_000, 8_000))  # character
 
 
 def lengths(
-    recipe: ClassifyRecipe, documents: Documents, texts: Sequence[str], tell: Tell
+    recipe: ClassifyRecipe, documents: Documents | FramedDocuments, texts: Sequence[str], tell: Tell
 ) -> tuple[ClassifyRecipe, float]:
     """Choose the longest text and what becomes of longer ones, unless the user did; also return the mean length."""
     some = texts[:: max(1, len(texts) // 10_000)]
@@ -344,7 +349,9 @@ def lengths(
     return recipe.model_copy(update={"text": text}), float(np.minimum(found, max_length).mean()) + 1
 
 
-def choose(recipe: ClassifyRecipe, num_pairs: int, mean: float, tell: Tell) -> ClassifyRecipe:
+def choose(
+    recipe: ClassifyRecipe, num_pairs: int, mean: float, tell: Tell, *, pretrained: bool = False
+) -> ClassifyRecipe:
     """Fill in what the recipe leaves open of training."""
     train, name = recipe.train, recipe.model["architecture"]
     batch = train.batch_tokens or min(16_384, max(256, round(TEXTS * mean)))
@@ -352,12 +359,14 @@ def choose(recipe: ClassifyRecipe, num_pairs: int, mean: float, tell: Tell) -> C
     changes: dict[str, Any] = {"batch_tokens": batch, "best": train.best or "accuracy"}
     changes["learning_rate"] = train.learning_rate or (rate / 3 if train.init else rate)
     updates = train.max_updates
+    changes |= usual(train) if pretrained else {}
     if not (updates or train.max_minutes):
-        epochs = next((count for most, count in EPOCHS if num_pairs < most), 4)
+        epochs = 3 if pretrained else next((count for most, count in EPOCHS if num_pairs < most), 4)
         tokens = epochs * num_pairs * mean
         updates = changes["max_updates"] = max(FEWEST, round(tokens / (int(batch) * train.accumulate)))
         tell(f"length: {updates:,} updates, about {epochs} times over {num_pairs:,} texts")
-    changes["warmup"] = train.warmup or max(1, min(200, updates // 10 if updates else 100))
+    most = 1_000_000 if pretrained else 200
+    changes["warmup"] = train.warmup or max(1, min(most, updates // 10 if updates else 100))
     return recipe.model_copy(update={"train": train.model_copy(update=changes)})
 
 
@@ -369,22 +378,25 @@ def new_model(
     parent: Parent | None,
 ) -> Classifier:
     """Build what is trained; random weights, or the parent's."""
-    theirs: ClassifySettings | None = parent.task.settings if parent else None
+    theirs: Any = parent.task.settings if parent else None
     settings = ClassifySettings(
         architecture=recipe.model["architecture"],
         model={key: value for key, value in recipe.model.items() if key != "architecture"},
+        rows=getattr(theirs, "rows", None),
         head=recipe.head,
         labels=labels,
-        aliases=recipe.data.names or (theirs.aliases if theirs else {}),
+        aliases=recipe.data.names or getattr(theirs, "aliases", {}),
         text=DocumentLimits(max_length=recipe.text.max_length or 1, sentences=bool(recipe.text.sentences)),
         columns=list(columns) if len(columns) > 1 else [],
         language=recipe.data.language,
         license=notices(recipe.data.license, theirs.license if theirs else ""),
-        attribution=notices(recipe.data.attribution, theirs.attribution if theirs else ""),
+        attribution=notices(recipe.data.attribution, getattr(theirs, "attribution", "")),
     )
     torch.manual_seed(recipe.train.seed)
     task = Classifier.build(settings, tokenizer)
-    if parent:
+    if parent and is_pretrained(parent):
+        begin_with(task, parent.task)
+    elif parent:
         put(task.model, weights(parent.task.model))
     return task
 
@@ -413,10 +425,11 @@ def inherit(recipe: ClassifyRecipe, parent: Parent) -> ClassifyRecipe:
     Raises:
         ConfigError: Lists every key that contradicts the parent, with the parent's value.
     """
-    theirs: ClassifySettings = parent.task.settings
+    theirs: Any = parent.task.settings
+    head = family_head(recipe.head, theirs) if is_pretrained(parent) else theirs.head
     fixed = {
         "model": {"architecture": theirs.architecture, **theirs.model},
-        "head": theirs.head.model_dump(),
+        "head": head.model_dump(),
         "text": {"max_length": theirs.text.max_length, "sentences": theirs.text.sentences},
     }
     asked: dict[str, dict[str, Any]] = {
@@ -435,11 +448,11 @@ def inherit(recipe: ClassifyRecipe, parent: Parent) -> ClassifyRecipe:
         raise ConfigError("; ".join(faults), "Leave them out, or begin anew without train.init.", "train.init")
     own = {key: value for key, value in recipe.model.items() if key in free}
     text = recipe.text.model_copy(update={"long": recipe.text.long or "cut", **fixed["text"]})
-    language = recipe.data.language or theirs.language
+    language = recipe.data.language or getattr(theirs, "language", "")
     return recipe.model_copy(
         update={
             "model": {**fixed["model"], **own},
-            "head": theirs.head.model_copy(update={k: v for k, v in asked["head"].items() if k in free}),
+            "head": head.model_copy(update={k: v for k, v in asked["head"].items() if k in free}),
             "text": text,
             "data": recipe.data.model_copy(update={"language": language}),
         }

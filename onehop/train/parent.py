@@ -13,6 +13,7 @@ from onehop.models.registry import configure
 from onehop.tasks import Translator, load_package
 from onehop.tasks.folders import find
 from onehop.tasks.names import MANIFEST
+from onehop.tasks.registry import check_task
 from onehop.text import Tokenizer
 from onehop.text.tokenizer import CONTROLS, RESERVED
 from onehop.train.recipe import AnyRecipe, Recipe
@@ -27,7 +28,7 @@ class Parent:
 
     Args:
         task: Its weights and tokenizers; on a resume, those of the run's own package.
-        sha256: Of its `onehop.json`.
+        sha256: Of its `onehop.json`, or of all files of a checkpoint.
     """
 
     task: Any
@@ -50,7 +51,10 @@ def parent_of(recipe: AnyRecipe, run: Run, record: Mapping[str, Any] | None) -> 
     if record and run.saved():
         return Parent(load_package(run.model, task=recipe.task).task, record["init"])
     folder = find(recipe.train.init)
-    return Parent(load_package(folder, task=recipe.task).task, sha256(folder / MANIFEST))
+    begun = load_package(folder).task
+    if not (recipe.task == "classify" and begun.task == "embed"):  # an encoder can become a classifier
+        check_task(begun.task, recipe.task, str(folder))
+    return Parent(begun, sha256(folder / MANIFEST if (folder / MANIFEST).is_file() else folder))
 
 
 def inherit(recipe: Recipe, parent: Parent) -> Recipe:

@@ -124,7 +124,9 @@ class TextConfig(Table):
 class TrainConfig(Table):
     """How the model learns. What is left out is chosen by the size of the data."""
 
-    init: str | None = Field(default=None, description="The model to continue: a run, a package or a bundled name.")
+    init: str | None = Field(
+        default=None, description="The model to continue: a run, a package, a checkpoint or a bundled name."
+    )
     max_updates: int | None = Field(default=None, ge=1, description="Updates.")
     max_minutes: float | None = Field(default=None, gt=0, description="Minutes of training, evaluations included.")
     batch_tokens: int | Literal["auto"] | None = Field(
