@@ -46,7 +46,6 @@ SYSTEMS = {  # name: worker, mode, whether it lives in the rivals' environment
     "onehop reference": ("translate_onehop.py", "reference", False),
     "ctranslate2 float32": ("translate_ctranslate2.py", "float32", True),
     "ctranslate2 int8": ("translate_ctranslate2.py", "int8", True),
-    "transformers float32": ("translate_transformers.py", "float32", True),
 }
 WORK = {"beam4": (4, 32), "greedy": (1, 32), "single": (1, 1)}
 LENGTH = 24  # tokens that a random model writes
@@ -151,8 +150,7 @@ def measure(name: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
         texts = lines(arguments.sentences)
         sources = [[*tokens, 2] for tokens in translator.source_tokenizer.encode_batch(texts)]
         length = LENGTH if name in SHAPES else None
-        chosen = [each for each in arguments.system if length is None or translator]
-        systems = {each: System(each, folder, arguments.threads, arguments.rivals) for each in chosen}
+        systems = {each: System(each, folder, arguments.threads, arguments.rivals) for each in arguments.system}
         rows: list[dict[str, Any]] = []
         for work in arguments.work:
             beam, batch = WORK[work]

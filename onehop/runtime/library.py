@@ -27,7 +27,7 @@ SOURCES = ("vector.h", "pool.h", "matrix.h", "attention.h", "stack.h", "transfor
 FLAGS = ("-O3", "-shared", "-fPIC", "-fvisibility=hidden", "-w")
 LIBRARIES = ("-lm", "-lpthread")
 OFF = "ONEHOP_KERNELS"  # set to 0, nothing is compiled or loaded
-SECONDS = 120  # a compiler may take
+SECONDS = 300  # a compiler may take
 
 Tell = Callable[[str], None]
 
@@ -53,11 +53,12 @@ class Kernels:
     times: int
 
 
-def kernels(tell: Tell = lambda text: None) -> Kernels | str:
+def kernels(tell: Tell = lambda text: None, options: tuple[str, ...] = ()) -> Kernels | str:
     """Return the kernels, compiled if they have not been yet, or why there are none.
 
     Args:
         tell: Is told when something is compiled, which takes seconds.
+        options: More for the compiler, such as `-DLANES=4`, by which a test sees forms of other processors.
 
     Example:
         >>> isinstance(kernels(), Kernels | str)
@@ -65,17 +66,17 @@ def kernels(tell: Tell = lambda text: None) -> Kernels | str:
     """
     if os.environ.get(OFF) == "0":
         return f"{OFF}=0"
-    return _loaded(tell)
+    return _loaded(tell, options)
 
 
 @cache
-def _loaded(tell: Tell) -> Kernels | str:
+def _loaded(tell: Tell, options: tuple[str, ...]) -> Kernels | str:
     compiler = os.environ.get("CC") or next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), "")
     if not compiler:
         return "no C compiler"
     source = {name: files("onehop.runtime").joinpath("native", name).read_bytes() for name in SOURCES}
     try:
-        path = _compiled(compiler, source, tell)
+        path = _compiled(compiler, options, source, tell)
         return _bound(ctypes.CDLL(str(path)))
     except (OSError, AttributeError, subprocess.SubprocessError) as error:
         output = getattr(error, "stderr", None) or b""
@@ -83,11 +84,11 @@ def _loaded(tell: Tell) -> Kernels | str:
         return f"{compiler} cannot make the kernels: {lines[0][:200]}"
 
 
-def _compiled(compiler: str, source: dict[str, bytes], tell: Tell) -> Path:
+def _compiled(compiler: str, options: tuple[str, ...], source: dict[str, bytes], tell: Tell) -> Path:
     """Return the library in the cache, compiled if it is not there."""
     own = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
     key = hashlib.sha256()
-    for part in (compiler, own, *FLAGS, *LIBRARIES, processor()):
+    for part in (compiler, own, *options, *FLAGS, *LIBRARIES, processor()):
         key.update(part.encode() + b"\0")
     for name, text in source.items():
         key.update(name.encode() + b"\0" + text + b"\0")
@@ -99,7 +100,16 @@ def _compiled(compiler: str, source: dict[str, bytes], tell: Tell) -> Path:
         for name, text in source.items():
             (Path(folder) / name).write_bytes(text)
         made = Path(folder) / "kernels.so"
-        command = [*compiler.split(), own, *FLAGS, "-o", str(made), str(Path(folder) / SOURCES[-1]), *LIBRARIES]
+        command = [
+            *compiler.split(),
+            own,
+            *options,
+            *FLAGS,
+            "-o",
+            str(made),
+            str(Path(folder) / SOURCES[-1]),
+            *LIBRARIES,
+        ]
         subprocess.run(command, check=True, capture_output=True, timeout=SECONDS)
         return _kept(made, path)
 

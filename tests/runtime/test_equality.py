@@ -227,6 +227,20 @@ def test_neither_the_batch_nor_the_threads_change_a_bit(precision: str):
         torch.set_num_threads(1)
 
 
+@pytest.mark.parametrize("options", [("-DINT8=QUAD",), pytest.param(("-DLANES=4",), marks=pytest.mark.slow)])
+@torch.inference_mode()
+def test_forms_that_other_processors_read_give_the_same_numbers(options: tuple[str, ...]):
+    made = kernels(options=options)
+    assert isinstance(made, Kernels), made
+    plain = model({"norm": "pre", "num_kv_heads": 2})
+    read, target = source(), torch.randint(3, VOCAB, (5, 6))
+    expected = plain.decode(target, plain.start(plain.encode(read)))[0]
+    for precision, tolerance in (("float32", 1e-6), ("int8", 0.05)):
+        fast = FastTransformer(plain, made, precision).eval()
+        found = fast.decode(target, fast.start(fast.encode(read)))[0]
+        assert float((found - expected).norm() / expected.norm()) < tolerance
+
+
 @needs_kernels
 @torch.inference_mode()
 def test_int8_is_near_float32():
