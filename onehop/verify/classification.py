@@ -16,6 +16,7 @@ from onehop.data.ragged import Ragged
 from onehop.errors import DataError
 from onehop.nn import Source
 from onehop.tasks import Classifier, Package, Precision
+from onehop.tasks.framed import FramedDocuments
 from onehop.tasks.replay import TOLERANCES
 from onehop.verify.margins import NEAR_TIE
 from onehop.verify.numeric import ROW_PAIRS, Largest
@@ -75,6 +76,8 @@ def packed(subject: LabelSubject) -> Check:
     name, unit = "packed = padded", "nats, of a label"
     if subject.classifier.model.encoder.unit == "sentences":
         return Check(name, unit, LABEL, detail="this encoder reads the segments of a row as sentences of one text")
+    if isinstance(subject.classifier.documents, FramedDocuments):
+        return Check(name, unit, LABEL, detail="a pretrained encoder reads each text between marks of its own")
     largest = Largest()
     for rows in subject.groups(ROW_PAIRS):
         found = _packed(subject.classifier, [subject.lines.sources[i] for i in rows])

@@ -35,6 +35,7 @@ class Suite:
 SUITES = {
     "translation": "onehop.verify.run:TRANSLATION",
     "classify": "onehop.verify.classification:SUITE",
+    "embed": "onehop.verify.embedding:SUITE",
 }
 
 
