@@ -13,7 +13,7 @@ from torch import Tensor
 from onehop.models.recurrent import ATTENTION
 from onehop.models.registry import architecture, build, names
 from onehop.nn import Source
-from tests.laws.combinations import Refused, Row, everything, pairwise
+from tests.laws.combinations import Refused, Row, each, everything, pairwise
 
 PAD, BEGIN, END = 0, 1, 2
 MANY = 1_000  # combinations to draw of a family that has too many
@@ -28,9 +28,12 @@ class Entry:
         small: Its settings made small.
         refused: Combinations that no model can have.
         repeats: Combinations that build the same model as another one, by a default that stands for another value.
+        kinds: Of axes with many values, those that take different ways through the layers: these meet every value of
+            the other axes in pairs, the others once.
     """
 
     small: Mapping[str, Any]
+    kinds: Mapping[str, Sequence[Any]]
     refused: Refused = field(default=lambda row: False)
     repeats: Refused = field(default=lambda row: False)
 
@@ -65,11 +68,20 @@ ENTRIES = {
             "max_positions": 200,
             "rotary_factor": 2.0,
         },
+        {
+            "activation": ("relu", "geglu"),
+            "positions": ("sinusoidal", "rotary", "alibi", "shaw", "none"),
+            "score": ("scaled_dot", "additive", "location"),
+            "select": ("soft", "entmax", "gumbel"),
+            "cross_score": (None, "cosine", "concat"),
+            "cross_select": (None, "soft", "hard"),
+        },
         lambda row: _three_way_of_two(row) or _distances_in_no_product(row),
         lambda row: row["tying"] is None or row["final_norm"] is None,
     ),
     "recurrent": Entry(
         {"dim": 16, "hidden_dim": 16, "window": 2, "dropout": 0.0, "max_positions": 200},
+        {"score": ("additive", "dot", "location"), "select": ("soft", "entmax", "hard")},
         lambda row: (
             _three_way_of_two(row)
             or _attention_without_any(row)
@@ -114,10 +126,14 @@ class Case:
 
 
 def sources(*lengths: int) -> Source:
-    """Return random sources of these lengths, padded on the right."""
+    """Return random sources of these lengths, padded on the right; no token twice, where there are enough.
+
+    Without positions the states of equal tokens are equal, and which of them a hard choice takes is a matter of rounding.
+    """
     tokens = torch.zeros(len(lengths), max(lengths), dtype=torch.int64)
     for row, length in zip(tokens, lengths, strict=True):
-        row[:length] = torch.randint(3, VOCAB["joint"][0], (length,))
+        most = VOCAB["joint"][0] - 3
+        row[:length] = 3 + (torch.randperm(most)[:length] if length <= most else torch.randint(most, (length,)))
     return Source(tokens, torch.tensor(lengths))
 
 
@@ -137,10 +153,23 @@ def entries() -> list[str]:
     return [name for name in names() if name in ENTRIES]
 
 
+def kinds(family: str) -> dict[str, Sequence[Any]]:
+    """Return the axes of a family with the values that take different ways through its layers."""
+    return {**axes(family), **ENTRIES[family].kinds}
+
+
+@cache
+def every_value() -> list[Case]:
+    """Return a few cases of every family that hold every value of every setting."""
+    return [Case(name, row) for name in entries() for row in each(axes(name), ENTRIES[name].refused)]
+
+
 @cache
 def every_pair() -> list[Case]:
-    """Return a few cases of every family that hold every pair of values."""
-    return [Case(name, row) for name in entries() for row in pairwise(axes(name), ENTRIES[name].refused)]
+    """Return cases of every family that hold every pair of values of different kinds, and every value."""
+    return every_value() + [
+        Case(name, row) for name in entries() for row in pairwise(kinds(name), ENTRIES[name].refused)
+    ]
 
 
 def every_combination() -> list[Case]:

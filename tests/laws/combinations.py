@@ -36,6 +36,22 @@ def pairwise(axes: Axes, refused: Refused = lambda row: False) -> list[Row]:
     return rows
 
 
+def each(axes: Axes, refused: Refused = lambda row: False) -> list[Row]:
+    """Return few rows that together hold every value of every axis that is not refused by itself."""
+    missing = [(axis, value) for axis in axes for value in axes[axis]]
+    rows: list[Row] = []
+    while missing:
+        row = dict(missing[:1])
+        for axis in axes:
+            if axis not in row:
+                new = [value for other, value in missing if other == axis]
+                choices = [{**row, axis: value} for value in (*new, *axes[axis])]
+                row = next(c for c in choices if not refused(c))
+        rows.append({axis: row[axis] for axis in axes})
+        missing = [(axis, value) for axis, value in missing if row[axis] != value]
+    return rows
+
+
 def _pairs(axes: Axes) -> list[tuple[tuple[str, Any], tuple[str, Any]]]:
     return [((a, x), (b, y)) for a, b in combinations(axes, 2) for x in axes[a] for y in axes[b]]
 

@@ -1,15 +1,31 @@
-"""A law is a test function of a `case`; here it meets every case."""
+"""A law is a test function of a `case`; here it meets its cases.
 
+Laws of layers meet every pair of settings. Those of search and training, which see a model through a step or a loss
+alone, meet every value: their module says so, `CASES = every_value`. Under `slow` each meets every combination.
+"""
+
+from collections.abc import Iterator
+
+import jaxtyping
 import pytest
 import torch
 
 from onehop.nn.attention.selects import Gumbel, Hard
-from tests.laws.cases import axes, entries, every_combination, every_pair, is_whole
+from tests.laws.cases import axes, entries, every_combination, every_pair, every_value, is_whole
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" in metafunc.fixturenames:
-        metafunc.parametrize("case", every_pair(), ids=str)
+        metafunc.parametrize("case", getattr(metafunc.module, "CASES", every_pair)(), ids=str)
+
+
+@pytest.fixture(autouse=True)
+def shapes_checked_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Check shape annotations in the cases that hold every value; they take half of the time, and pairs add none."""
+    case = request.node.callspec.params.get("case") if hasattr(request.node, "callspec") else None
+    jaxtyping.config.update("jaxtyping_disable", case is not None and case not in every_value())
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +43,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for family in entries():
         counts = [sum(case.family == family for case in cases) for cases in (tested, many)]
         terminalreporter.write_line(
-            f"laws: {family}: {counts[0]} combinations hold every pair of {len(axes(family))} axes; {counts[1]} "
+            f"laws: {family}: {counts[0]} combinations hold every pair of kinds of {len(axes(family))} axes, and every "
+            f"value; {counts[1]} "
             f"{'are the full product' if is_whole(family) else 'drawn from the full product'} (-m slow)"
         )

@@ -8,8 +8,10 @@ from onehop.data import Batch
 from onehop.tasks.translation import loss_sum
 from onehop.train.loop import Update, loop
 from onehop.train.optimizer import adamw
-from tests.laws.cases import END, Case, sources
+from tests.laws.cases import END, Case, every_value, sources
 from tests.laws.close import assert_same
+
+CASES = every_value
 
 
 def batch(case: Case, *lengths: tuple[int, int]) -> Batch:

@@ -24,8 +24,10 @@ from onehop.decode import (
     stepper,
 )
 from onehop.nn import Memory, Source, State
-from tests.laws.cases import BEGIN, END, PAD, Case, sources
+from tests.laws.cases import BEGIN, END, PAD, Case, every_value, sources
 from tests.laws.close import assert_same
+
+CASES = every_value
 
 GREEDY = Rules(1, penalty("none", 0.0), BEGIN, END, (PAD, BEGIN))
 WU = penalty("wu", 0.6)

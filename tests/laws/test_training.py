@@ -9,9 +9,11 @@ from onehop.nn import cross_entropy
 from onehop.nn.interfaces import Source
 from onehop.tasks.translation import loss_sum, shift_right
 from onehop.train.recompute import recompute
-from tests.laws.cases import Case
+from tests.laws.cases import Case, every_value
 from tests.laws.close import assert_same, gradients
 from tests.laws.test_accumulation import batch
+
+CASES = every_value
 
 LENGTHS = [(5, 6), (2, 1), (7, 9), (3, 4)]
 

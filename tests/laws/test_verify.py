@@ -19,7 +19,9 @@ from onehop.tasks.replay import TOLERANCES
 from onehop.text import train_bpe
 from onehop.verify import CHECKS, fixed_lines, verify
 from onehop.verify.stored import ROUNDED
-from tests.laws.cases import ENTRIES, Case, every_pair
+from tests.laws.cases import ENTRIES, Case, every_pair, every_value
+
+CASES = every_value
 
 TEXTS = ["One two three.", "Vier fünf sechs sieben."]
 
