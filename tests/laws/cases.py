@@ -128,7 +128,8 @@ class Case:
 def sources(*lengths: int) -> Source:
     """Return random sources of these lengths, padded on the right; no token twice, where there are enough.
 
-    Without positions the states of equal tokens are equal, and which of them a hard choice takes is a matter of rounding.
+    Without positions the states of equal tokens are equal, and which of them a hard choice takes is a matter of
+    rounding.
     """
     tokens = torch.zeros(len(lengths), max(lengths), dtype=torch.int64)
     for row, length in zip(tokens, lengths, strict=True):
