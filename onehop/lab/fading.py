@@ -67,12 +67,13 @@ def decaying() -> Measured:
     """R-04, the encoder's information decays with the decoder's length, unless it is read again at every step.
 
     Formula: g(t) = |d logit_t / d (h_1, ..., h_N)|, median over sequences; accuracy at target position t.
-    Source: the notes; zhuanlan 104393915. Slopes are those of fresh weights and Elman's cell; gates soften the decay, as
-    the table shows. A trained simple RNN hears its source again where the text must end: the second curve of the figure.
+    Source: the notes; zhuanlan 104393915. Slopes are those of fresh weights and Elman's cell; gates soften the decay,
+    as the table shows. A trained simple RNN hears its source again where the text must end, as the figure shows.
     """
     fresh = {name: _influence(model("recurrent", {**PLAIN, **kind})) for name, kind in KINDS.items()}
     slopes = {name: _line(points) for name, points in fresh.items()}
-    students = {name: learned("recurrent", {**PLAIN, **kind}, copied, 800, (LENGTH, LENGTH)) for name, kind in KINDS.items()}
+    students = {name: learned("recurrent", {**PLAIN, **kind}, copied, 800, (LENGTH, LENGTH))
+                for name, kind in KINDS.items()}  # fmt: skip
     right = {name: _by_position(student) for name, student in students.items()}
     far = [sum(y for _, y in points[-5:]) / 5 for points in right.values()]
     (simple, error), (context, _), (attention, _) = slopes.values()
@@ -226,5 +227,3 @@ def _recall(reader: nn.Module, n: int) -> float:
     tokens, letter = draw(1_000)
     with torch.no_grad():
         return float((reader(tokens).argmax(-1) == letter).float().mean())
-
-

@@ -1,4 +1,4 @@
-"""A-10 and A-14 to A-16: several heads, and how many of them share their keys and values."""
+"""A-10 and A-14 to A-17: several heads, and how many of them share their keys and values."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from torch.nn import functional as F
 
 from onehop.errors import ConfigError
 from onehop.lab.measured import Measured
-from onehop.lab.parts import copy_heads, gap, heads, maps, model, read, size, where
-from onehop.nn import Attention, FeedForward, Memory, Projections, attend
+from onehop.lab.parts import SMALL, copy_heads, gap, heads, maps, model, read, size, where
+from onehop.nn import Attention, FeedForward, Memory, Projections, Source, attend
 from onehop.nn.attention import scaled_dot
 from onehop.nn.masks import Mask
+from onehop.tasks import Package, TextLimits, TranslationSettings, Translator, group_heads, new_package
+from onehop.text import train_tokenizer
 
 DIM, H, T, S = 16, 8, 4, 6
 
@@ -179,3 +181,53 @@ def _refused(groups: int) -> bool:
     except ConfigError:
         return True
     return False
+
+
+def converted() -> Measured:
+    """A-17, from many heads to few: a trained model's key and value heads are averaged within each group.
+
+    Formula: W_K^(g) = mean of W_K^(i) over the heads i of group g; then a little training.
+    Source: Ainslie et al. 2023, section 2.1. How much training that is, needs a trained model and is not measured here.
+    """
+    many = _package()
+    few = group_heads(many, 2)
+    errors = [gap(_by_head(new.key.weight, 2), _by_head(old.key.weight, 4).unflatten(0, (2, 2)).mean(1))
+              for old, new in zip(_readers(many), _readers(few), strict=True)]  # fmt: skip
+    lost = sum(block.attention.num_kv_heads != 4 for block in few.task.model.encoder)
+    unequal = gap(_logits(few), _logits(many))
+    with torch.no_grad():
+        for own in _readers(many):
+            for weight in (own.key.weight, own.value.weight):
+                weight.copy_(_by_head(weight, 4)[::2].repeat_interleave(2, 0).flatten(0, 1))
+    return Measured({
+        "pooled": max(errors),
+        "equal": gap(_logits(group_heads(many, 2)), _logits(many)),
+        "unequal": unequal,
+        "encoder": float(lost),
+    })  # fmt: skip
+
+
+def _package() -> Package:
+    """Return a small translation model with four heads, not trained."""
+    tokenizer = train_tokenizer(["one two three", "two three four"] * 4, 300)
+    settings = {**SMALL, "num_encoder_layers": 1, "num_decoder_layers": 2}
+    text = TextLimits(max_length=9, sentences=False)
+    whole = TranslationSettings(architecture="transformer", model=settings, text=text)
+    task = Translator.build(whole, tokenizer, tokenizer)
+    task.model.eval()
+    return new_package(task, ["one two"], "")
+
+
+def _readers(package: Package) -> list[Projections]:
+    """Return the maps of all attentions of the decoder."""
+    return [maps(part) for block in package.task.model.decoder for part in (block.attention, block.cross)]
+
+
+def _by_head(weight: Tensor, groups: int) -> Tensor:
+    return weight.unflatten(0, (groups, -1))
+
+
+def _logits(package: Package) -> Tensor:
+    model, tokens = package.task.model, torch.tensor([[5, 6, 7, 8]])
+    hidden, _ = model.decode(tokens, model.start(model.encode(Source(tokens))))
+    return model.logits(hidden)

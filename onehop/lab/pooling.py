@@ -87,6 +87,7 @@ def ones(size: int) -> Tensor:
 def recurrent() -> Measured:
     """L-01, an LSTM read by its last state, its mean, its maximum or attention.
 
+    Formula: h_N, or the mean or maximum of all h_i, or sum_i a_i h_i.
     Source: Lin 2017; Zhou 2016.
     """
     encoder = build_encoder("recurrent", {"dim": 8, "hidden_dim": DIM, "cell": "lstm", "dropout": 0.0}, 30)
