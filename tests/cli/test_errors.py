@@ -278,7 +278,9 @@ def test_what_is_no_model_is_told_by_every_verb(here, verb):
     verb = [part if part != "none.tsv" else wrote("p.tsv", "One.\tEins.\n") for part in verb]
     Path("empty").mkdir()
     refused(onehop(*verb[:1], "nowhere", *verb[1:]), "nowhere: no such model", "onehop train --out")
-    refused(onehop(*verb[:1], "empty", *verb[1:]), "empty: not a model: there is no onehop.json", "its model/ folder")
+    refused(
+        onehop(*verb[:1], "empty", *verb[1:]), "empty: not a model: there is neither onehop.json", "its model/ folder"
+    )
 
 
 def test_a_run_that_was_ended_before_its_first_model_says_how_to_go_on(recipe):
@@ -305,7 +307,11 @@ def test_a_package_with_a_changed_byte_or_a_missing_file_is_not_loaded(copied, n
         (copied / name).write_bytes(bytes(damaged))
         refused(onehop("info", "model"), f"model/{name}: ", "Copy the package again")
     (copied / name).unlink()
-    gone = "there is no onehop.json" if name == "onehop.json" else f"model/{name}: missing from the package"
+    gone = (
+        "there is neither onehop.json nor config.json"
+        if name == "onehop.json"
+        else f"model/{name}: missing from the package"
+    )
     refused(onehop("info", "model"), gone)
 
 
@@ -378,5 +384,7 @@ def test_standard_output_that_cannot_be_written_is_an_error_of_one_message(train
         ["bash", "-c", command, sys.executable, trained, "--data", pairs], stderr=subprocess.PIPE, text=True
     )
     assert done.returncode == 2
-    assert done.stderr.count("\n") == 2
-    assert done.stderr.startswith("error: output: cannot go on: No space left on device\n  The disk is full")
+    told, _, message = done.stderr.partition("error: ")
+    assert "float32 on " in told  # what ran; it is told before anything is written
+    assert message.count("\n") == 2
+    assert message.startswith("output: cannot go on: No space left on device\n  The disk is full")

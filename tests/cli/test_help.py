@@ -15,7 +15,18 @@ def test_help_names_every_verb():
     result = onehop("--help")
     assert result.status == 0
     assert [verb for verb in VERBS if f" {verb} " not in result.out] == []
-    single = ["quickstart", "train", "translate", "predict", "evaluate", "explain", "info", "verify", "export", "doctor"]
+    single = [
+        "quickstart",
+        "train",
+        "translate",
+        "predict",
+        "evaluate",
+        "explain",
+        "info",
+        "verify",
+        "export",
+        "doctor",
+    ]
     assert [*single, "data", "lab"] == VERBS
 
 
