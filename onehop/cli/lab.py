@@ -87,7 +87,7 @@ def run_checks(
     if as_json:
         console.print_json(report.to_dict())
     else:
-        _sum_up(report)
+        _sum_up(report, whole=not rows)
     if out:
         from onehop.lab.page import write
 
@@ -122,7 +122,7 @@ def _show(result: Result) -> None:
     screen.print()
 
 
-def _sum_up(report: Report) -> None:
+def _sum_up(report: Report, *, whole: bool) -> None:
     from rich.console import Console
 
     from onehop.lab import ROWS
@@ -138,7 +138,7 @@ def _sum_up(report: Report) -> None:
         for finding in result.findings:
             if not finding.passed:
                 out.print(f"FAIL {result.row} {_told(finding)}", soft_wrap=True)
-    if len(report.results) > 1 and missing:
+    if whole and missing:
         out.print(f"not built: {', '.join(missing)}", soft_wrap=True)
 
 

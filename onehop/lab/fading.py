@@ -68,7 +68,8 @@ def decaying() -> Measured:
 
     Formula: g(t) = |d logit_t / d (h_1, ..., h_N)|, median over sequences; accuracy at target position t.
     Source: the notes; zhuanlan 104393915. Slopes are those of fresh weights and Elman's cell; gates soften the decay,
-    as the table shows. A trained simple RNN hears its source again where the text must end, as the figure shows.
+    as the table shows. In 800 updates Elman's simple RNN learns when the text must end, where it hears its
+    source again, and none of its letters.
     """
     fresh = {name: _influence(model("recurrent", {**PLAIN, **kind})) for name, kind in KINDS.items()}
     slopes = {name: _line(points) for name, points in fresh.items()}
@@ -148,7 +149,7 @@ def reaching() -> Measured:
     fit = [(n, math.log(g)) for n, g in ends["Elman RNN"]]
     slope, _ = _line(fit)
     power, _ = _line([(math.log(n), math.log(g)) for n, g in ends["self-attention"]])
-    recalled = {name: [(float(n), _recall(make(), n)) for n in (8, 32, 128)]
+    recalled = {name: [(float(n), _recall(make(), n)) for n in (2, 4, 8, 32, 128)]
                 for name, make in (("Elman RNN", _RecurrentReader), ("self-attention", _AttentiveReader))}  # fmt: skip
     return Measured(
         {

@@ -8,7 +8,8 @@ from html import escape
 
 from onehop.lab.measured import Figure
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 320, 72, 16, 14, 48
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 340, 72, 16, 34, 48
+NAMED = 138  # the width of a name
 COLOURS = ("#2f6fde", "#d9480f", "#2b8a3e", "#9c36b5", "#b08900")
 Scale = Callable[[float], float]
 
@@ -78,7 +79,7 @@ def _names(figure: Figure) -> list[str]:
 
 def _curve(name: str, curve: Sequence[tuple[float, float]], colour: str, number: int, x: Scale, y: Scale) -> list[str]:
     path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in curve)
-    left, top = WIDTH - 190, TOP + 16 + 18 * number  # of its name
+    left, top = LEFT + number * NAMED, 18  # of its name, above the curves
     dots = [f'<circle cx="{x(a):.1f}" cy="{y(b):.1f}" r="3" fill="{colour}"/>' for a, b in curve if len(curve) <= 20]
     return [
         f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>', *dots,

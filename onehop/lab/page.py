@@ -65,7 +65,8 @@ def _head(report: Report) -> str:
     )
     return (
         f"<header><h1>Onehop lab</h1><p>{verdict} {len(report.results)} rows, {values} values, "
-        f"{report.seconds:.0f} s. Every threshold was set before its check was first run.</p><nav>{ids}</nav></header>"
+        f"{report.seconds:.0f} s. Every threshold was set before its check was "
+        f"first run; where anything changed after that, it says what and why.</p><nav>{ids}</nav></header>"
     )
 
 
@@ -93,8 +94,8 @@ def _chapter(letter: str, report: Report) -> str:
 def _row(result: Result) -> str:
     row, check = ROWS[result.row], load_check(result.row, result.tier)
     file = check.__module__.replace(".", "/") + ".py"
-    told = escape(f"not checked: {row.missing}") if row.missing else ""
-    notes = "".join(f'<p class="note">{note}</p>' for note in (escape(result.error), told) if note)
+    notes = f'<p class="error">{escape(result.error)}</p>' if result.error else ""
+    notes += f'<p class="note">Not checked: {escape(row.missing)}.</p>' if row.missing else ""
     code = escape(inspect.getsource(check))
     return (
         f'<section id="{_anchor(result)}"><h3><span>{result.row}</span> {escape(row.title)} {_word(result.passed)}</h3>'

@@ -58,6 +58,6 @@ def thresholds() -> Mapping[tuple[str, str], Mapping[str, Threshold]]:
 
     Example:
         >>> thresholds()["T0", "A-15"]["fewer"].reference
-        'Shazeer 2019, table 1: 6784'
+        'Shazeer 2019: 6784'
     """
     return read_thresholds()
