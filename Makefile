@@ -32,7 +32,7 @@ quickstart: install  ## Train English to German on the bundled text and translat
 # Two workers of one thread each: two processes of two threads would wait for each other.
 PYTEST := OMP_NUM_THREADS=1 RAYON_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-test: install  ## Run the tests (under 3 minutes on two cores).
+test: install  ## Run the tests (about 10 minutes on two cores).
 	@$(PYTEST)
 
 test-slow: install  ## Run every test, the long ones too (hours).

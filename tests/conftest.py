@@ -2,11 +2,14 @@
 
 import os
 
+import hypothesis
 import pytest
 import torch
 from jaxtyping import install_import_hook
 
 install_import_hook(["onehop.nn", "onehop.models", "onehop.decode", "onehop.data"], "beartype.beartype")
+hypothesis.settings.register_profile("onehop", deadline=None)  # timing never fails a test
+hypothesis.settings.load_profile("onehop")
 
 
 @pytest.fixture(scope="session", autouse=True)
