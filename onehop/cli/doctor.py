@@ -92,7 +92,7 @@ def _works() -> str:
 
     from onehop.data import evaluation_batches
     from onehop.models import build
-    from onehop.tasks.translation import loss_sum
+    from onehop.tasks.translation_loss import loss_sum
 
     torch.manual_seed(0)
     model = build("transformer", {"preset": "transformer-tiny", "dropout": 0.0}, 50)

@@ -11,6 +11,21 @@ from onehop.cli.options import Device, LabelColumn, TextColumns, Threads
 from onehop.errors import ConfigError
 
 Files = list[str]
+Task = Annotated[
+    str | None, typer.Option("--task", help="What is learnt from --data: classify. Default: to translate.")
+]
+Data = Annotated[
+    Files | None, typer.Option("--data", help="Texts with labels: .csv, .tsv, .jsonl (also .gz, .zst), .parquet.")
+]
+Init = Annotated[
+    str | None, typer.Option("--init", help="A model to continue: a run, a package, a checkpoint, or a bundled name.")
+]
+Like = Annotated[
+    str | None, typer.Option("--like", help="Train as this model was: its recipe, and its data unless files are given.")
+]
+Precision = Annotated[
+    str | None, typer.Option("--precision", help="Short for --set train.precision=float32, bfloat16 or auto.")
+]
 
 
 def train(
@@ -24,31 +39,19 @@ def train(
     valid_pairs: Annotated[Files | None, typer.Option("--valid-pairs", help="Validation pairs.")] = None,
     valid_source: Annotated[Files | None, typer.Option("--valid-source", help="Validation sources.")] = None,
     valid_target: Annotated[Files | None, typer.Option("--valid-target", help="Validation targets.")] = None,
-    task: Annotated[
-        str | None, typer.Option("--task", help="What is learnt from --data: classify. Default: to translate.")
-    ] = None,
-    data: Annotated[
-        Files | None, typer.Option("--data", help="Texts with labels: .csv, .tsv, .jsonl (also .gz, .zst), .parquet.")
-    ] = None,
+    task: Task = None,
+    data: Data = None,
     valid: Annotated[Files | None, typer.Option("--valid", help="The same, for validation.")] = None,
     text_columns: TextColumns = None,
     label_column: LabelColumn = "",
-    init: Annotated[
-        str | None,
-        typer.Option("--init", help="A model to continue: a run, a package, a checkpoint, or a bundled name."),
-    ] = None,
-    like: Annotated[
-        str | None,
-        typer.Option("--like", help="Train as this model was: its recipe, and its data unless files are given."),
-    ] = None,
+    init: Init = None,
+    like: Like = None,
     settings: Annotated[Files | None, typer.Option("--set", help="A setting of the recipe: TABLE.KEY=VALUE.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Move what is in the folder aside first.")] = False,
     long: Annotated[str | None, typer.Option("--long", help="Short for --set text.long=error, drop or cut.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Short for --set train.seed=N.")] = None,
-    precision: Annotated[
-        str | None, typer.Option("--precision", help="Short for --set train.precision=float32, bfloat16 or auto.")
-    ] = None,
+    precision: Precision = None,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
@@ -62,20 +65,15 @@ def train(
     from onehop.tasks.registry import kind
     from onehop.train import train as run
 
-    given = {
-        "source": source, "target": target, "pairs": pairs,
-        "valid_source": valid_source, "valid_target": valid_target, "valid_pairs": valid_pairs,
-    }  # fmt: skip
-    if task not in (None, "translation"):
-        given = {"train": data, "valid": valid, **{name: files for name, files in given.items() if files}}
-    elif data or valid or text_columns or label_column:
-        raise ConfigError("labelled texts without a task", "Say what is learnt from them: --task classify", "--data")
+    files = _files(
+        task,
+        {"source": source, "target": target, "pairs": pairs, "valid_source": valid_source,
+         "valid_target": valid_target, "valid_pairs": valid_pairs},
+        {"train": data, "valid": valid}, {"text_columns": text_columns, "label_column": label_column},
+    )  # fmt: skip
     short = {"train.seed": seed, "text.long": long, "train.precision": precision}
     changes = [*(settings or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
     device = use(threads, device)
-    files: dict[str, Any] = {key: value for key, value in given.items() if value}
-    columns: dict[str, Any] = {"text_columns": text_columns, "label_column": label_column}
-    files |= {key: value for key, value in columns.items() if value}
     chosen = _like(like, recipe, files, changes) if like else _recipe(recipe, task, files, changes, out, resume)
     if init is not None:  # from the present folder, wherever the recipe lies
         chosen = chosen.model_copy(update={"train": chosen.train.model_copy(update={"init": init})})
@@ -87,6 +85,18 @@ def train(
         trained = run(chosen, out, resume=resume, overwrite=overwrite, listener=view, device=device)
     console.tell(f"finished ({trained.progress.finished}) after {trained.progress.update:,} updates")
     console.tell(f"model: {Run(out).model}\nnext: onehop {kind(chosen.task).verb} {out} FILE")
+
+
+def _files(
+    task: str | None, pairs: dict[str, Files | None], labelled: dict[str, Files | None], columns: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the keys of a recipe's `[data]` that were given: pairs to translate, or labelled texts of a task."""
+    given = pairs
+    if task not in (None, "translation"):
+        given = {**labelled, **{name: files for name, files in pairs.items() if files}}
+    elif any([*labelled.values(), *columns.values()]):
+        raise ConfigError("labelled texts without a task", "Say what is learnt from them: --task classify", "--data")
+    return {key: value for key, value in {**given, **columns}.items() if value}
 
 
 def _recipe(

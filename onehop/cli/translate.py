@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from onehop.explain import Alignment
     from onehop.tasks import DecodeConfig, Translation, Translator
 
+Prefix = Annotated[
+    str | None, typer.Option("--prefix", help="File that says, line by line, how translations must begin.")
+]
+Alignments = Annotated[
+    bool, typer.Option("--alignments", help="Add which words belong together: 0-0 1-2, source and target.")
+]
 CHUNK = 2_000  # lines translated at once: enough to batch by length, few enough for constant memory
 
 
@@ -32,13 +38,9 @@ def translate(
     nbest: Annotated[int, typer.Option("--nbest", min=1, help="Candidates for each line, best first.")] = 1,
     sampled: Annotated[bool, typer.Option("--sample", help="Draw translations at random, --nbest of them.")] = False,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of --sample.")] = None,
-    prefix: Annotated[
-        str | None, typer.Option("--prefix", help="File that says, line by line, how translations must begin.")
-    ] = None,
+    prefix: Prefix = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each line.")] = False,
-    alignments: Annotated[
-        bool, typer.Option("--alignments", help="Add which words belong together: 0-0 1-2, source and target.")
-    ] = False,
+    alignments: Alignments = False,
     long: Long = "error",
     split: Annotated[bool, typer.Option("--split/--no-split", help="Split paragraphs into sentences.")] = True,
     tag: Tag = "",

@@ -23,7 +23,7 @@ from onehop.errors import ConfigError
 from onehop.nn import Attention, Source, record_attention
 from onehop.nn.quantise import quantise
 from onehop.tasks import Candidate, Translator
-from onehop.tasks.translation import shift_right
+from onehop.tasks.translation_loss import shift_right
 
 CROSS = ("*cross",)  # the names of what a decoder reads its source with
 BATCH_TOKENS = 1024  # of a replay, padding included: the weights of a batch are T times as many

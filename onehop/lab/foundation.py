@@ -17,7 +17,7 @@ from onehop.models import architecture, build
 from onehop.nn import Mask, Source
 from onehop.nn.attention.attend import attention_weights
 from onehop.nn.recurrent import Recurrence
-from onehop.tasks.translation import loss_sum
+from onehop.tasks.translation_loss import loss_sum
 from onehop.text import ALGORITHMS, train_tokenizer
 from onehop.train.flops import flops_per_cell
 

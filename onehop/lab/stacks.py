@@ -11,7 +11,7 @@ from onehop.lab.measured import Measured
 from onehop.lab.parts import copy_block, gap, model, randomise, size, where
 from onehop.models import build
 from onehop.nn import EncoderBlock, Mask, Memory, Residual, Source
-from onehop.tasks.translation import shift_right
+from onehop.tasks.translation_loss import shift_right
 
 DIM, HEADS, FFN, LAYERS = 16, 4, 32, 3
 LENGTHS, S, T = torch.tensor([6, 3, 5]), 6, 4

@@ -12,7 +12,7 @@ from onehop.data import evaluation_batches
 from onehop.decode import Rules, penalty, search, stepper
 from onehop.lab.parts import model
 from onehop.nn import Source
-from onehop.tasks.translation import loss_sum
+from onehop.tasks.translation_loss import loss_sum
 
 LETTERS, FIRST = 10, 3  # letters are the tokens 3 to 12, behind padding and the two marks
 BEGIN, END = 1, 2

@@ -9,7 +9,8 @@ from torch import nn
 
 from onehop.config import Table
 from onehop.models.encoders import EncoderFamily
-from onehop.models.transformer import Transformer, TransformerConfig, build_transformer
+from onehop.models.transformer import Transformer, build_transformer
+from onehop.models.transformer_config import TransformerConfig
 from onehop.nn.block import DecoderBlock
 from onehop.nn.interfaces import Memory, Source
 

@@ -11,7 +11,8 @@ from onehop.tasks.grouping import group_heads
 from onehop.tasks.package import Package, convert, load_package, new_package, save_package
 from onehop.tasks.registry import TASKS, Kind, Task
 from onehop.tasks.settings import DecodeConfig, Precision, TextLimits, TranslationSettings
-from onehop.tasks.translation import Candidate, Translation, Translator
+from onehop.tasks.translated import Candidate, Translation
+from onehop.tasks.translation import Translator
 
 __all__ = [
     "TASKS",

@@ -15,7 +15,7 @@ from onehop.nn.interfaces import Source
 from onehop.nn.loss import linear_cross_entropy, token_losses
 from onehop.nn.reinforce import Reinforce
 from onehop.nn.rows import Rows
-from onehop.tasks.translation import shift_right
+from onehop.tasks.translation_loss import shift_right
 
 
 def reinforced_loss_sum(model: Any, batch: Batch, reinforce: Reinforce, smoothing: float = 0.0) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -31,65 +30,13 @@ from onehop.decode import (
 from onehop.errors import ConfigError, DataError, LengthError
 from onehop.models.registry import build
 from onehop.nn.interfaces import Source
-from onehop.nn.loss import linear_cross_entropy, linear_r_drop
 from onehop.runtime import Speed, accelerate
 from onehop.tasks.settings import DecodeConfig, Long, TranslationSettings
+from onehop.tasks.translated import Candidate, Translation
+from onehop.tasks.translation_loss import shift_right
 from onehop.text import BOS, EOS, PAD, Ledger, Tokenizer, gaps, join_sentences, limit_windows, split_sentences
 
-
-@dataclass(frozen=True)
-class Candidate:
-    """One target text of a source.
-
-    Args:
-        text: The target.
-        score: After the length penalty.
-        log_prob: Natural logarithm of its probability, the end mark included.
-        tokens: Ids, without marks.
-        complete: False where it was ended by the maximum length.
-        log_probs: Of each token, and of the end mark where there is one, as the search saw them.
-    """
-
-    text: str
-    score: float
-    log_prob: float
-    tokens: list[int]
-    complete: bool
-    log_probs: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class Translation:
-    """What became of one line.
-
-    Args:
-        source: The line.
-        text: Its translation; empty where the line is blank or was dropped.
-        candidates: For each sentence of the line, or window of one, its n best, best first; of sampling n draws, in
-            their order.
-        dropped: Whether the line was too long and was left out, as asked.
-        cut: Tokens of the line that were cut off its too long sentences, as asked.
-        windows: Windows that its too long sentences were divided into, as asked; 0 where none was too long.
-        parts: Tokens of each sentence or window as they were read, with a tag where there is one, without end mark.
-    """
-
-    source: str
-    text: str
-    candidates: list[list[Candidate]]
-    dropped: bool = False
-    cut: int = 0
-    windows: int = 0
-    parts: tuple[list[int], ...] = ()
-
-    @property
-    def score(self) -> float:
-        """Sum of the scores of the sentences' first candidates."""
-        return sum(best[0].score for best in self.candidates)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every sentence came to its end."""
-        return all(best[0].complete for best in self.candidates)
+Divided = list[list[list[int]]]  # of a line: of each sentence, its windows, each a list of tokens
 
 
 class Translator:
@@ -223,11 +170,26 @@ class Translator:
         begins = None if prefixes is None else self.prefix_tokens(lines, prefixes, decode, first_line=first_line)
         sentences = [self.split(line, split and prefixes is None) for line in lines]
         ledger = Ledger(where, self.settings.text.max_length, long)
-        divided: list[list[list[list[int]]]] = []  # of each line, of each sentence, its windows
+        divided: list[Divided] = []
         lost = [0]  # tokens, up to each line
         for parts in self._limited(sentences, ledger, first_line):
             divided.append(parts)
             lost.append(ledger.tokens)
+        each = self._search_windows(divided, mark, decode, nbest, begins, first_line)
+        read = [tuple(mark + tokens for of_sentence in parts for tokens in of_sentence) for parts in divided]
+        rows = zip(lines, sentences, each, lost[:-1], lost[1:], read, strict=True)
+        return [self._join(line, parts, found, after - before, own) for line, parts, found, before, after, own in rows]
+
+    def _search_windows(
+        self,
+        divided: Sequence[Divided],
+        mark: list[int],
+        decode: DecodeConfig,
+        nbest: int,
+        begins: Sequence[list[int]] | None,
+        first_line: int,
+    ) -> list[list[list[list[Candidate]]]]:
+        """Search for the windows of all lines together: for each line, sentence and window its candidates."""
         units = [
             (line, (sentence, window)[: 2 if window else 1], tokens)
             for line, parts in enumerate(divided)
@@ -240,10 +202,7 @@ class Translator:
             places=[(first_line + line, *part) for line, part, _ in units],
         )  # fmt: skip
         queue = iter(results)
-        each = [[[next(queue) for _ in of_sentence] for of_sentence in parts] for parts in divided]
-        read = [tuple(mark + tokens for of_sentence in parts for tokens in of_sentence) for parts in divided]
-        rows = zip(lines, sentences, each, lost[:-1], lost[1:], read, strict=True)
-        return [self._join(line, parts, found, after - before, own) for line, parts, found, before, after, own in rows]
+        return [[[next(queue) for _ in of_sentence] for of_sentence in parts] for parts in divided]
 
     def check_lengths(self, lines: Sequence[str], *, split: bool, where: str, first_line: int = 1) -> None:
         """Raise a `LengthError` for the first line that is too long, without translating anything."""
@@ -283,9 +242,7 @@ class Translator:
                 )
         return found
 
-    def _limited(
-        self, sentences: Sequence[list[str]], ledger: Ledger, first_line: int
-    ) -> Iterator[list[list[list[int]]]]:
+    def _limited(self, sentences: Sequence[list[str]], ledger: Ledger, first_line: int) -> Iterator[Divided]:
         """Yield the windows of every line's sentences: mostly one, none where one is dropped."""
         encoded = iter(self.source_tokenizer.encode_batch([part for parts in sentences for part in parts]))
         pieces = self.source_tokenizer.pieces
@@ -406,34 +363,3 @@ def search_rules(decode: DecodeConfig) -> Rules:
     score = penalty(decode.length_penalty, decode.alpha)
     never = (PAD, BOS)
     return Rules(decode.beam_size, score, BOS, EOS, never, decode.min_length, decode.stop, decode.no_repeat_ngram)
-
-
-def shift_right(target: Tensor, segments: Tensor | None = None) -> Tensor:
-    """Return decoder inputs: the begin mark, then the target without its last token; so for each segment of a row."""
-    shifted = torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)
-    if segments is not None:
-        shifted[:, 1:].masked_fill_(segments[:, 1:] != segments[:, :-1], BOS)
-    return shifted
-
-
-def loss_sum(model: Any, batch: Batch, smoothing: float = 0.0, r_drop: float = 0.0) -> Tensor:
-    """Return the summed cross-entropy of a batch's target tokens, in nats; padding meets no vocabulary.
-
-    Args:
-        model: Encoder and decoder.
-        batch: Pairs, packed or a row each.
-        smoothing: See `onehop.nn.cross_entropy`.
-        r_drop: The alpha of `onehop.nn.linear_r_drop`, for which each pair passes twice; 0 for once.
-    """
-    if r_drop:
-        batch = batch.map(lambda rows: rows.repeat_interleave(2, 0))
-    memory = model.encode(Source(batch.source, batch.source_lengths, batch.source_segments))
-    inputs, segments = shift_right(batch.target, batch.target_segments), batch.target_segments
-    hidden, _ = model.decode(inputs, model.start(memory), segments=segments)
-    real = torch.arange(batch.target.size(1), device=hidden.device) < batch.target_lengths.unsqueeze(1)
-    output = model.output
-    if r_drop:
-        both = hidden.unflatten(0, (-1, 2)).transpose(1, 2)[real[::2]]  # (N, 2, D)
-        targets = batch.target[::2][real[::2]]
-        return linear_r_drop(both, output.weight, output.bias, targets, smoothing, r_drop)
-    return linear_cross_entropy(hidden[real], output.weight, output.bias, batch.target[real], smoothing)

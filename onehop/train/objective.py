@@ -12,7 +12,7 @@ from onehop.data import Batch
 from onehop.errors import ConfigError
 from onehop.nn.reinforce import Reinforce, draws
 from onehop.tasks.reinforced import reinforced_loss_sum
-from onehop.tasks.translation import loss_sum
+from onehop.tasks.translation_loss import loss_sum
 from onehop.train.recipe import TrainConfig
 
 Loss = Callable[[Any, Batch], Tensor]

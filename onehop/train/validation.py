@@ -9,7 +9,8 @@ import torch
 
 from onehop.data import Pair, evaluation_batches
 from onehop.metrics import bleu, tokenizer_for
-from onehop.tasks.translation import Translator, loss_sum
+from onehop.tasks.translation import Translator
+from onehop.tasks.translation_loss import loss_sum
 from onehop.train.recipe import Recipe
 
 

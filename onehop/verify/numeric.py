@@ -19,7 +19,7 @@ from onehop.data.ragged import Ragged
 from onehop.decode import penalty
 from onehop.nn import Source
 from onehop.tasks import Candidate, DecodeConfig
-from onehop.tasks.translation import shift_right
+from onehop.tasks.translation_loss import shift_right
 from onehop.text import EOS
 from onehop.verify.margins import NEAR_TIE, margin
 from onehop.verify.report import Check

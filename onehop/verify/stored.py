@@ -16,7 +16,7 @@ from onehop.tasks import Package, Precision, Translator, load_package, save_pack
 from onehop.tasks.manifest import FORMAT
 from onehop.tasks.names import CARD, MANIFEST
 from onehop.tasks.replay import TOLERANCES
-from onehop.tasks.translation import shift_right
+from onehop.tasks.translation_loss import shift_right
 from onehop.text import EOS
 from onehop.verify.numeric import Largest
 from onehop.verify.report import Check

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from onehop.data import Batch
-from onehop.tasks.translation import loss_sum
+from onehop.tasks.translation_loss import loss_sum
 from onehop.train.loop import Update, loop
 from onehop.train.optimizer import adamw
 from tests.laws.cases import END, Case, every_value, sources

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from onehop.data import Pair, PairStore, TrainingBatches, evaluation_batches
 from onehop.nn import Source
-from onehop.tasks.translation import loss_sum
+from onehop.tasks.translation_loss import loss_sum
 from tests.laws.cases import Case, alone, sources
 from tests.laws.close import assert_same, gradients
 

@@ -7,7 +7,7 @@ import torch
 
 from onehop.nn import cross_entropy
 from onehop.nn.interfaces import Source
-from onehop.tasks.translation import loss_sum, shift_right
+from onehop.tasks.translation_loss import loss_sum, shift_right
 from onehop.train.recompute import recompute
 from tests.laws.cases import Case, every_value
 from tests.laws.close import assert_same, gradients

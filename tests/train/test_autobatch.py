@@ -7,7 +7,7 @@ import onehop
 from onehop.data import Pair
 from onehop.errors import ConfigError
 from onehop.files import Run
-from onehop.tasks.translation import loss_sum
+from onehop.tasks.translation_loss import loss_sum
 from onehop.train import autobatch, make_recipe, train
 from onehop.train.autobatch import BUDGETS, Trial, choose, find_batch_tokens, longest_batches, worthwhile
 from onehop.train.recipe import load_recipe

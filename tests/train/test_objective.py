@@ -10,7 +10,7 @@ from onehop.data import Batch
 from onehop.errors import ConfigError
 from onehop.models import build
 from onehop.nn.attention.selects import Hard
-from onehop.tasks.translation import loss_sum
+from onehop.tasks.translation_loss import loss_sum
 from onehop.train import train
 from onehop.train.loop import loop
 from onehop.train.objective import objective

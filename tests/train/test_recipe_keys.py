@@ -14,7 +14,7 @@ from pydantic import BaseModel
 import onehop
 from onehop.errors import ConfigError
 from onehop.files import Run
-from onehop.models.transformer import TransformerConfig
+from onehop.models.transformer_config import TransformerConfig
 from onehop.tasks import Translator
 from onehop.text import EOS
 from onehop.train import Recipe, fit, make_recipe, prepare, recompute, train, validation

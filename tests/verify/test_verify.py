@@ -16,7 +16,7 @@ from onehop.nn import Source
 from onehop.tasks import Package, Precision, Translator, convert, load_package, new_package, save_package
 from onehop.tasks import translation as translation_module
 from onehop.tasks import weights as weights_module
-from onehop.tasks.translation import shift_right
+from onehop.tasks.translation_loss import shift_right
 from onehop.text import BOS, EOS, PAD
 from onehop.verify import CHECKS, Lines, Report, fixed_lines, margin, neutral, read_data, verify
 from tests.fixtures.tiny import number_pairs, write_pairs
