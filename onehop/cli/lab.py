@@ -20,7 +20,7 @@ STYLES = {"PASS": "green", "FAIL": "bold red", "not run": "", "not built": "dim"
 
 @app.callback()
 def group() -> None:
-    """Mechanisms and claims as experiments: `onehop lab list`, `onehop lab run R-03`."""
+    """Mechanisms and claims as experiments: `onehop lab list`, `onehop lab run R-03`, `onehop lab table`."""
 
 
 @app.command("list")
@@ -93,6 +93,39 @@ def run_checks(
 
         console.tell(f"wrote {write(report, out)}")
     if not report.passed:
+        raise typer.Exit(1)
+
+
+@app.command("table")
+def every_attention(
+    values: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Only cells with these, such as transformer local-p entmax; default: all, which takes long."
+        ),
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Try every score with every select, region and grouping of heads, in both families; print a page of Markdown.
+
+    Each cell is trained two updates, decoded, packaged, reloaded and verified, or refused with the reason. Status 1 if
+    one fails.
+    """
+    from onehop.cli import console
+    from onehop.cli.options import use
+    from onehop.lab.table import Outcome, cells, counted, each, page
+
+    use(threads, "cpu")
+    wanted, outcomes = cells(values or []), list[Outcome]()
+    for outcome in each(wanted):
+        outcomes.append(outcome)
+        if outcome.error:
+            console.tell(f"failed: {outcome.cell}: {outcome.error}")
+        if len(outcomes) % 100 == 0 and len(outcomes) < len(wanted):
+            console.tell(f"{len(outcomes):,} of {len(wanted):,}")
+    typer.echo(page(outcomes), nl=False)
+    console.tell(counted(outcomes))
+    if any(outcome.error for outcome in outcomes):
         raise typer.Exit(1)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from onehop.config import Table
@@ -19,7 +19,7 @@ from onehop.errors import ConfigError
 from onehop.models.registry import Architecture
 from onehop.nn.attention import Attention, Bare, Projections
 from onehop.nn.attention.record import recorded_as_one
-from onehop.nn.attention.regions import build_region
+from onehop.nn.attention.regions import build_region, over_a_source
 from onehop.nn.attention.scores import build_score
 from onehop.nn.attention.selects import SELECTS, build_select
 from onehop.nn.dropout import Dropout, word_dropout
@@ -81,6 +81,8 @@ class RecurrentConfig(Table):
         description="Share source embedding, target embedding and output; default: as much as the vocabularies allow.",
     )
     output_bias: bool = Field(default=False, description="A bias for each token before the softmax.")
+
+    _over_a_source = field_validator("region", mode="before")(over_a_source)
 
     @model_validator(mode="after")
     def _fits(self) -> RecurrentConfig:

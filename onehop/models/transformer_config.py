@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from onehop.config import Table
+from onehop.nn.attention.regions import over_a_source
 from onehop.nn.attention.scores import SCORES
 from onehop.nn.attention.selects import SELECTS
 
@@ -86,6 +87,18 @@ class TransformerConfig(Table):
     )
     attention_bias: bool = Field(default=False, description="Biases in the attention's projections.")
     output_bias: bool = Field(default=False, description="A bias for each token before the softmax.")
+
+    _over_a_source = field_validator("cross_region", mode="before")(over_a_source)
+
+    @field_validator("select", mode="before")
+    @classmethod
+    def _without_reward(cls, select: object) -> object:
+        if select == "hard":
+            raise ValueError(
+                "'hard' learns from how likely the target words behind a draw become, and the encoder's draws stand "
+                "before no word: use cross_select='hard', or 'straight_through' or 'gumbel' here"
+            )
+        return select
 
     @model_validator(mode="after")
     def _fits(self) -> TransformerConfig:

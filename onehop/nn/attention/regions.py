@@ -11,6 +11,23 @@ from onehop.errors import ConfigError
 from onehop.nn.masks import Mask
 
 REGIONS = ("everywhere", "local-m", "local-p", "local-p-rounded")
+OF_ONESELF = {  # regions of states that read each other, which a source does not have
+    "causal": "hides what comes later, and a source is whole before its first target word: use 'everywhere', or "
+    "'local-m' to read both sides in step",
+    "window": "is a reach around a word's own place, and no target word has one in the source: use 'local-m', which "
+    "takes both sides to go in step",
+}
+
+
+def over_a_source(name: object) -> object:
+    """Return the name of a region, or tell why a source has none of that kind.
+
+    Raises:
+        ValueError: One of `OF_ONESELF`.
+    """
+    if isinstance(name, str) and name in OF_ONESELF:
+        raise ValueError(f"{name!r} {OF_ONESELF[name]}")
+    return name
 
 
 @runtime_checkable
