@@ -68,11 +68,11 @@ def evaluate(
         other = {
             "--source": source, "--reference": reference, "--source-column": source_column,
             "--target-column": target_column, "--ensemble": ensemble, "--beam": beam, "--tokenize": tokenize,
-            "--tag": tag, "--set": settings, "--precision": "" if precision == "float32" else precision,
+            "--tag": tag, "--set": settings,
         }  # fmt: skip
         _refuse(other, "a classifier", "Give --data.")
         columns = tuple(text_columns or ()), label_column
-        evaluate_classifier(model, data, columns, against, output, as_json, chosen, allow_drift, device)
+        evaluate_classifier(model, data, columns, against, output, as_json, chosen, allow_drift, precision, device)
         return
     _refuse({"--text-column": text_columns, "--label-column": label_column}, "a translation", "Leave it out.")
     translator = loaded(model, ensemble, device, allow_drift, precision)

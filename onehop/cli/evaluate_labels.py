@@ -21,6 +21,7 @@ def evaluate_classifier(
     as_json: bool,
     long: Any,
     allow_drift: bool,
+    precision: str,
     device: str,
 ) -> None:
     """Classify the texts of a table, and score.
@@ -34,23 +35,26 @@ def evaluate_classifier(
         as_json: Whether to print an object rather than tables.
         long: What to do with texts longer than the model's limit.
         allow_drift: Whether a model may do otherwise than when it was made.
+        precision: Of the products.
         device: Where to run.
     """
     from onehop.cli import console
-    from onehop.cli.options import tell_drift
+    from onehop.cli.options import faster, known_precision, tell_drift
     from onehop.data.labelled import LabelColumns, open_labelled
     from onehop.evaluate import evaluate_labels
     from onehop.files import new_text
     from onehop.tasks import load_classifier
 
+    known_precision(precision)
     classifier = load_classifier(model, allow_drift=allow_drift, device=device)
     tell_drift(classifier.drift)
+    classifier = faster(classifier, precision)
     if data is None:
         raise ConfigError("nothing to evaluate on", "Give --data: texts with labels.", "onehop evaluate")
     texts_of = columns[0] or tuple(classifier.settings.columns)
     rows = list(open_labelled(data, LabelColumns(texts_of, columns[1])).rows)
     texts = [fields[0] if len(fields) == 1 else tuple(fields) for fields, _ in rows]
-    rival = _other(against, texts, long, data, device, allow_drift) if against else None
+    rival = _other(against, texts, long, data, device, allow_drift, precision) if against else None
     wanted = [label.strip() for _, label in rows]
     report = evaluate_labels(classifier, texts, wanted, long=long, where=data, against=rival)
     if output:
@@ -62,14 +66,17 @@ def evaluate_classifier(
         _show(report)
 
 
-def _other(against: str, texts: list[Any], long: Any, where: str, device: str, allow_drift: bool) -> Labelled:
+def _other(
+    against: str, texts: list[Any], long: Any, where: str, device: str, allow_drift: bool, precision: str
+) -> Labelled:
     """Return the other system's labels: of a file, or found by another model."""
+    from onehop.cli.options import faster
     from onehop.evaluate import classify, read_predictions
     from onehop.tasks import load_classifier
 
     if Path(against).is_file():
         return read_predictions(against)
-    other = load_classifier(against, allow_drift=allow_drift, device=device)
+    other = faster(load_classifier(against, allow_drift=allow_drift, device=device), precision)
     return classify(other, texts, name=against, long=long, where=where)
 
 

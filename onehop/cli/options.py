@@ -77,15 +77,21 @@ def loaded(model: str, ensemble: list[str] | None, device: str, allow_drift: boo
 
     A drift that is allowed is told, and how the model runs.
     """
-    import torch
-
-    from onehop.cli import console
     from onehop.tasks import load_ensemble
 
     known_precision(precision)
     translator = load_ensemble([model, *(ensemble or [])], allow_drift=allow_drift, device=device)
     tell_drift(translator.drift)
-    fast = translator.fast(precision, console.tell)
+    return faster(translator, precision)
+
+
+def faster(task: Any, precision: str) -> Any:
+    """Return a task as fast as it runs on this machine, and say how."""
+    import torch
+
+    from onehop.cli import console
+
+    fast = task.fast(precision, console.tell)
     threads = torch.get_num_threads()
     console.tell(f"{fast.speed}, {threads} thread{'s' if threads > 1 else ''}")
     return fast

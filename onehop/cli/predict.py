@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onehop.cli.options import AllowDrift, AllowPickle, Device, Long, TextColumns, Threads
+from onehop.cli.options import AllowDrift, AllowPickle, Device, Long, Precision, TextColumns, Threads
 from onehop.cli.streams import chunks, opened, written
 from onehop.errors import ConfigError
 
@@ -39,6 +39,7 @@ def predict(
     chunk_size: Annotated[int, typer.Option("--chunk-size", min=1, help="Texts read and classified at once.")] = CHUNK,
     allow_drift: AllowDrift = False,
     allow_pickle: AllowPickle = False,
+    precision: Precision = "float32",
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
@@ -48,10 +49,11 @@ def predict(
 
     With --long drop, cut or window, standard input is classified while it is read.
     """
-    from onehop.cli.options import policy, tell_drift, use
+    from onehop.cli.options import faster, known_precision, policy, tell_drift, use
     from onehop.tasks import load_package
     from onehop.tasks.registry import check_task
 
+    known_precision(precision)
     chosen, device = policy(long), use(threads, device)
     classifier = load_package(model, allow_drift=allow_drift, allow_pickle=allow_pickle, device=device).task
     embeds = classifier.task == "embed"
@@ -59,6 +61,7 @@ def predict(
     if embeds and attention:
         raise ConfigError("a model that embeds has no pooling attention", "Leave it out.", "--attention")
     tell_drift(classifier.drift)
+    classifier = faster(classifier, precision)
     name = "standard input" if file == "-" else file
     counts = {"empty": 0, "dropped": 0, "cut": 0, "divided": 0}
     with _texts(classifier, file, name, text_columns or [], chosen == "error") as texts, written(output) as out:
@@ -137,7 +140,7 @@ def _line(classifier: Classifier, text: Text, found: Prediction, long: Any, atte
                 "weight": round(sentence.weight, 4),
                 "words": [[word.text, round(word.weight, 4)] for word in sentence.words],
             }
-            for sentence in evidence(classifier, text, long=long)
+            for sentence in evidence(classifier.reference, text, long=long)
         ]
     return json.dumps(row, ensure_ascii=False) + "\n"
 

@@ -9,11 +9,14 @@ from typing import Any
 from torch import nn
 
 from onehop.errors import ConfigError
-from onehop.runtime.library import kernels
-from onehop.runtime.linear import PackedLinear, with_linears
+from onehop.runtime.encoder import FastEncoder, unknown_encoder
+from onehop.runtime.library import Kernels, kernels
+from onehop.runtime.linear import PackedLinear, with_parts
 from onehop.runtime.transformer import FastTransformer, unknown
 
 PRECISIONS = ("float32", "int8")
+FAST = (FastEncoder, PackedLinear)
+WHOLE = 0.995  # share of the weights from which on nothing is said of the rest
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def accelerate(
     """Return a fast model for inference, and how it runs; the model given stays as it is.
 
     Args:
-        model: Encoder and decoder.
+        model: Encoder and decoder, or anything with encoders or linear maps in it.
         precision: Of its products: `float32`, which gives the same numbers up to rounding, or `int8`. Without kernels
             it is float32.
         tell: Is told when kernels are compiled, which takes seconds, once.
@@ -64,21 +67,35 @@ def accelerate(
     found = kernels(tell) if _on_processor(model) else "not on a processor"
     if isinstance(found, str):
         return model, Speed("float32", "torch", 0.0, f"no kernels: {found}")
-    stranger = unknown(model)
     name = f"Onehop's kernels ({found.instructions})"
-    if not stranger:
-        fast = FastTransformer(model, found, precision).eval()  # type: ignore[arg-type]
-        return fast, Speed(precision, name, 1.0)
-    twin = with_linears(model, lambda linear: PackedLinear(linear, found, precision)).eval()
-    return twin, Speed(precision, name, _share(twin, PackedLinear), f"it has {stranger}: its linear maps are fast")
+    if not unknown(model):
+        return FastTransformer(model, found, precision).eval(), Speed(precision, name, 1.0)  # type: ignore[arg-type]
+    twin = with_parts(model, lambda part: _faster(part, found, precision)).eval()
+    share = _share(twin)
+    reason = "" if share > WHOLE else f"it has {_stranger(model)}: its linear maps are fast"
+    return twin, Speed(precision, name, share, reason)
+
+
+def _faster(part: nn.Module, found: Kernels, precision: str) -> nn.Module | None:
+    """Return what a part is replaced by; None where it is not."""
+    if type(part) is nn.Linear:
+        return PackedLinear(part, found, precision)
+    return None if unknown_encoder(part) else FastEncoder(part, found, precision)  # type: ignore[arg-type]
+
+
+def _stranger(model: nn.Module) -> str:
+    """Return what of a model, or of the encoder in it, is not known, in words."""
+    encoder: Any = getattr(model, "encoder", None)
+    return unknown_encoder(encoder) if hasattr(encoder, "encode") else unknown(model)
 
 
 def _on_processor(model: nn.Module) -> bool:
     return all(parameter.device.type == "cpu" for parameter in model.parameters())
 
 
-def _share(model: nn.Module, kind: type[nn.Module]) -> float:
-    """Return which share of the weights is in parts of a type."""
+def _share(model: nn.Module) -> float:
+    """Return which share of the weights is in parts that were replaced."""
     sizes = {id(parameter): parameter.numel() for parameter in model.parameters()}
-    inside = {id(part.get_parameter("weight")) for part in model.modules() if isinstance(part, kind)}
+    parts = [part for part in model.modules() if isinstance(part, FAST)]
+    inside = {id(parameter) for part in parts for parameter in part.parameters()}
     return sum(sizes[each] for each in inside) / max(1, sum(sizes.values()))

@@ -158,7 +158,7 @@ def _bound(library: Any) -> Kernels:
         "packed_bytes": (integer, [integer] * 3),
         "pack_weights": (None, [integer, pointer, integer, integer, pointer]),
         "linear": (None, [pointer, ctypes.c_int, pointer, integer, pointer]),
-        "encode": (None, [pointer, ctypes.c_int, integer, pointer, pointer, pointer]),
+        "encode": (None, [pointer, ctypes.c_int, integer, *[pointer] * 4]),
         "kept_floats": (integer, [pointer, integer]),
         "keep": (None, [pointer, ctypes.c_int, integer, pointer, pointer, pointer]),
         "step": (None, [pointer, ctypes.c_int, *[integer] * 4, *[pointer] * 8]),

@@ -38,21 +38,34 @@ class PackedLinear(nn.Module):
         return out.view(*x.shape[:-1], self.out_features)
 
 
-def with_linears(model: nn.Module, replace: Callable[[nn.Linear], nn.Module]) -> nn.Module:
-    """Return the model with every plain linear map replaced; it shares its weights with the one given.
+def with_parts(model: nn.Module, replace: Callable[[nn.Module], nn.Module | None]) -> nn.Module:
+    """Return the model with parts replaced, the largest first; it shares its weights with the one given.
+
+    Args:
+        model: Stays as it is.
+        replace: From a part to what comes in its place, or None where its own parts are to be asked for.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 3), nn.Tanh())
-        >>> with_linears(model, lambda linear: nn.Identity())
+        >>> with_parts(model, lambda part: nn.Identity() if type(part) is nn.Linear else None)
         Sequential(
           (0): Identity()
           (1): Tanh()
         )
     """
+    found = replace(model)
+    if found is not None:
+        return found
     shared = {id(parameter): parameter for parameter in model.parameters()}
     twin = copy.deepcopy(model, shared)
-    for module in list(twin.modules()):
-        for name, child in list(module.named_children()):
-            if type(child) is nn.Linear:
-                setattr(module, name, replace(child))
+    _replace_in(twin, replace)
     return twin
+
+
+def _replace_in(module: nn.Module, replace: Callable[[nn.Module], nn.Module | None]) -> None:
+    for name, child in list(module.named_children()):
+        found = replace(child)
+        if found is None:
+            _replace_in(child, replace)
+        else:
+            setattr(module, name, found)

@@ -14,7 +14,7 @@ from onehop.nn.quantise import quantise
 from onehop.runtime.library import Kernels
 
 FLOAT = 0
-SHAPES = {"": 0, "relu": 1, "gelu": 2, "silu": 3, "sigmoid": 4}  # of native/matrix.h
+SHAPES = {"": 0, "relu": 1, "gelu": 2, "silu": 3, "sigmoid": 4, "gelu_tanh": 6, "tanh": 7}  # of native/matrix.h
 _INTEGER, _POINTER, _NUMBER = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
 
 
@@ -30,7 +30,7 @@ class Matrix(ctypes.Structure):
 class Norm(ctypes.Structure):
     """`Norm` of native/stack.h."""
 
-    _fields_ = [("weight", _POINTER), ("bias", _POINTER), ("eps", _NUMBER)]
+    _fields_ = [("weight", _POINTER), ("bias", _POINTER), ("eps", _NUMBER), ("centred", _INTEGER)]
 
 
 class Layer(ctypes.Structure):
@@ -39,6 +39,8 @@ class Layer(ctypes.Structure):
     _fields_ = [
         *((name, Matrix) for name in ("joint", "out", "ask", "source", "tell", "up", "gate", "down")),
         ("norms", Norm * 3),
+        ("window", _INTEGER),
+        *((name, _POINTER) for name in ("cosines", "sines")),
     ]
 
 
@@ -47,9 +49,9 @@ class Stack(ctypes.Structure):
 
     _fields_ = [
         *((name, _INTEGER) for name in ("dim", "width", "heads", "groups", "cross_groups", "layers", "before")),
-        *((name, _INTEGER) for name in ("shape", "rotary_rows")),
+        ("shape", _INTEGER),
         *((name, _NUMBER) for name in ("self_scale", "cross_scale", "embedding_scale")),
-        *((name, _POINTER) for name in ("embedding", "codes", "cosines", "sines", "layer")),
+        *((name, _POINTER) for name in ("embedding", "codes", "layer")),
         ("last", Norm),
         ("output", Matrix),
     ]
@@ -103,16 +105,15 @@ class Packer:
     def norm(self, module: nn.Module) -> Norm:
         """Return a normalisation; of `nn.Identity`, none."""
         if isinstance(module, nn.LayerNorm):
-            return Norm(self.address(module.weight), self.address(module.bias), module.eps)
+            bias = dict(module.named_parameters()).get("bias")
+            return Norm(self.address(module.weight), None if bias is None else self.address(bias), module.eps, 1)
         if isinstance(module, nn.RMSNorm):
-            return Norm(self.address(module.weight), None, module.eps)
+            return Norm(self.address(module.weight), None, module.eps, 0)
         return Norm()
 
-    def layers(self, layers: Sequence[Layer]) -> int:
-        """Return the address of layers, one behind the other."""
-        array = (Layer * len(layers))(*layers)
-        self._alive.append(array)
-        return ctypes.addressof(array)
+    def layers(self, layers: Sequence[Layer]) -> Any:
+        """Return an array of layers, one behind the other."""
+        return (Layer * len(layers))(*layers)
 
     def _padded(self, x: Tensor) -> Tensor:
         return F.pad(x, [0, -len(x) % self.kernels.panel])

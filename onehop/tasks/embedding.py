@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from onehop.data.labelled import joined
 from onehop.models.checkpoint import build_pretrained, layout
 from onehop.nn import Source
 from onehop.nn.pooling import build_pooling
+from onehop.runtime import Speed, accelerate
 from onehop.tasks.classify_settings import DocumentLimits
 from onehop.tasks.framed import FramedDocuments
 from onehop.tasks.settings import Long
@@ -73,6 +74,8 @@ class Embedder:
     task = "embed"
     drift = ""  # what its package does otherwise than when it was made, where that was allowed
     labels: tuple[str, ...] | None = None
+    speed: Speed | None = None  # how a fast one runs
+    made_of: Embedder | None = None  # what a fast one was made of
 
     def __init__(self, model: Any, tokenizer: PretrainedTokenizer, settings: EmbedSettings) -> None:
         self.model, self.tokenizer, self.settings = model, tokenizer, settings
@@ -94,6 +97,26 @@ class Embedder:
         """Move the weights; return this embedder."""
         self.model.to(device)
         return self
+
+    def fast(self, precision: str = "float32", tell: Callable[[str], None] = lambda text: None) -> Embedder:
+        """Return an embedder of the same weights that runs as fast as this machine allows, for inference alone.
+
+        Args:
+            precision: Of the products: `float32`, which gives the same numbers up to rounding, or `int8`.
+            tell: Is told when kernels are compiled, which takes seconds, once.
+
+        Raises:
+            ConfigError: No such precision.
+        """
+        model, speed = accelerate(self.model, precision, tell)
+        twin = Embedder(model, self.tokenizer, self.settings)
+        twin.made_of, twin.drift, twin.speed = self, self.drift, speed
+        return twin
+
+    @property
+    def reference(self) -> Embedder:
+        """What a fast embedder was made of, whose every part can be looked into; itself, if it is none."""
+        return self.made_of or self
 
     def source(self, tokens: Tensor, lengths: Tensor) -> Source:
         """Return what the encoder reads of padded rows."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from onehop.errors import ConfigError, ModelError
-from onehop.tasks import Package, Precision, Translator, convert
+from onehop.tasks import Package, Precision, convert
 from onehop.tasks.registry import check_task, kind
 from onehop.verify.numeric import batched, cached, packed, searched
 from onehop.verify.report import Check, Report
@@ -92,9 +92,9 @@ def _precision(of_task: Suite, subject: Any, package: Package, precision: Precis
 
 
 def _run(package: Package) -> Any:
-    """Return how a package of rounded weights is run: translation by int8 rounds its products too, with kernels."""
+    """Return how a package of rounded weights is run: int8 rounds products too, where there are kernels."""
     task: Any = package.task
-    return task.fast("int8") if package.precision == "int8" and isinstance(task, Translator) else task
+    return task.fast("int8") if package.precision == "int8" else task
 
 
 TRANSLATION = Suite(lambda translator: translator.source_tokenizer, read_pairs, Subject, golden_lines, CHECKS, rounding)

@@ -98,9 +98,11 @@ INLINE size_t panel_bytes(int64_t size, int64_t width) {
     return (keys * width + wide * size + QUERIES * keys) * 4 + 3 * 64;
 }
 
-// A sentence over itself: heads of one group. Rows of `joint` hold queries, keys and values of all heads.
+// A sentence over itself: heads of one group. Rows of `joint` hold queries, keys and values of all heads. With a
+// `window` a position reads so many on either side of it, and no product is made of panels that none of its rows reads.
 static void read_itself(const float *queries, const float *keys, const float *values, int64_t stride, int64_t size,
-                        int64_t width, int64_t heads, float scale, Panels *room, float *out, int64_t out_stride) {
+                        int64_t width, int64_t heads, float scale, int64_t window, Panels *room, float *out,
+                        int64_t out_stride) {
     Matrix k = {FLOAT, size, width, room->keys}, v = {FLOAT, width, size, room->values};
     int64_t wide = panels(&k) * PANEL;
     for (int64_t p = 0; p < panels(&k); p++)
@@ -118,14 +120,30 @@ static void read_itself(const float *queries, const float *keys, const float *va
     for (int64_t h = 0; h < heads; h++)
         for (int64_t begin = 0; begin < size; begin += QUERIES) {
             int64_t rows = size - begin < QUERIES ? size - begin : QUERIES;
+            int64_t from = window < 0 || begin < window ? 0 : (begin - window) / PANEL * PANEL, to = size;
+            if (window >= 0 && begin + rows + window < size) to = begin + rows + window;
             Into scores = {room->scores, wide, PLAIN};
-            product(&k, queries + h * width + begin * stride, stride, 0, rows, 0, panels(&k), &scores);
+            product(&k, queries + h * width + begin * stride, stride, 0, rows, from / PANEL, (to + PANEL - 1) / PANEL,
+                    &scores);
             for (int64_t i = 0; i < rows; i++) {
                 float *row = room->scores + i * wide;
-                for (int64_t s = 0; s < size; s += LANES) store(row + s, load(row + s) * scale);
-                softmax(row, size);
+                for (int64_t s = from; s < to; s += LANES) store(row + s, load(row + s) * scale);
+                if (window >= 0) {
+                    for (int64_t s = from; s < begin + i - window; s++) row[s] = -INFINITY;
+                    for (int64_t s = begin + i + window + 1; s < to; s++) row[s] = -INFINITY;
+                }
+                softmax(row + from, to - from);
             }
             Into context = {out + h * width + begin * out_stride, out_stride, PLAIN};
-            product(&v, room->scores, wide, 0, rows, 0, panels(&v), &context);
+            if (to - from == size) {
+                product(&v, room->scores, wide, 0, rows, 0, panels(&v), &context);
+                continue;
+            }
+            for (int64_t p = 0; p < panels(&v); p++) {
+                int64_t columns = width - p * PANEL < PANEL ? width - p * PANEL : PANEL;
+                Matrix part = {FLOAT, columns, to - from, room->values + (p * size + from) * PANEL};
+                context.at = out + h * width + begin * out_stride + p * PANEL;
+                product(&part, room->scores + from, wide, 0, rows, 0, 1, &context);
+            }
         }
 }

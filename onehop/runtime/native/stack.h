@@ -5,19 +5,21 @@
 #include "attention.h"
 #include "pool.h"
 
-typedef struct { const float *weight, *bias; double eps; } Norm;  // no weight: none; no bias: by the root mean square
+typedef struct { const float *weight, *bias; double eps; int64_t centred; } Norm;  // no weight: none; else the mean is taken off
 
 typedef struct {
     Matrix joint, out;          // of self-attention: queries, keys and values in one; and behind the heads
     Matrix ask, source, tell;   // of cross-attention: queries; keys and values of the source; behind the heads
     Matrix up, gate, down;      // of the feed-forward network; `gate` has no weights where there is none
     Norm norms[3];
+    int64_t window;             // positions on either side that self-attention reads; -1 for all
+    const float *cosines, *sines;  // by which it turns queries and keys, by position; none where it does not
 } Layer;
 
 typedef struct {
-    int64_t dim, width, heads, groups, cross_groups, layers, before, shape, rotary_rows;
+    int64_t dim, width, heads, groups, cross_groups, layers, before, shape;
     double self_scale, cross_scale, embedding_scale;
-    const float *embedding, *codes, *cosines, *sines;  // tables by token and by position; none where there are none
+    const float *embedding, *codes;  // tables by token and by position; none where there are none
     const Layer *layer;
     Norm last;
     Matrix output;
@@ -52,7 +54,7 @@ static void normalise(const Norm *norm, const float *from, float *to, int64_t di
     vf total = {0};
     float mean = 0, squares = 0;
     int64_t d = 0, whole = dim / LANES * LANES;
-    if (norm->bias) {
+    if (norm->centred) {
         for (d = 0; d < whole; d += LANES) total += load(from + d);
         mean = sum(total);
         for (; d < dim; d++) mean += from[d];
@@ -113,10 +115,10 @@ static void embed(const Stack *s, int64_t token, int64_t position, float *to) {
     for (int64_t d = 0; d < s->dim; d++) to[d] = from[d] * scale + (code ? code[d] : 0);
 }
 
-static void turn_heads(const Stack *s, float *x, int64_t heads, int64_t position) {
-    if (!s->cosines) return;
+static void turn_heads(const Stack *s, const Layer *layer, float *x, int64_t heads, int64_t position) {
+    if (!layer->cosines) return;
     int64_t at = position * (s->width / 2);
-    for (int64_t h = 0; h < heads; h++) turn(x + h * s->width, s->width, s->cosines + at, s->sines + at);
+    for (int64_t h = 0; h < heads; h++) turn(x + h * s->width, s->width, layer->cosines + at, layer->sines + at);
 }
 
 // ------------------------------------------------------------------------------------------------ memory

@@ -50,7 +50,8 @@ EXPORT void linear(const Matrix *a, int threads, const float *x, int64_t rows, f
 typedef struct {
     const Stack *s;
     int64_t count;            // sentences
-    const int64_t *tokens;    // of all of them, one behind the other
+    const int64_t *tokens;    // of all of them, one behind the other; none where they come embedded
+    const float *embedded;    // (tokens, D)
     const int64_t *begins;    // (count + 1,) where each begins
     float *out;               // (tokens, D)
     Room first;
@@ -84,9 +85,11 @@ static void encode_work(int thread, int threads, void *what) {
     Panels panel = {part(keys * s->width * 4), part(values * longest * 4), part(QUERIES * keys * 4)};
     join_rooms(&team, &room, &job->first);
     share_columns(s->groups, &team, &group_first, &group_last);
-    for (int64_t i = first; i < last; i++)
-        for (int64_t t = job->begins[i]; t < job->begins[i + 1]; t++)
-            embed(s, job->tokens[t], t - job->begins[i], room.x + (t - begin) * dim);
+    if (job->embedded) memcpy(room.x, job->embedded + begin * dim, rows * dim * 4);
+    else
+        for (int64_t i = first; i < last; i++)
+            for (int64_t t = job->begins[i]; t < job->begins[i + 1]; t++)
+                embed(s, job->tokens[t], t - job->begins[i], room.x + (t - begin) * dim);
     for (int64_t l = 0; l < s->layers; l++) {
         const Layer *layer = s->layer + l;
         const Norm *before = s->before ? &layer->norms[0] : 0;
@@ -98,12 +101,13 @@ static void encode_work(int thread, int threads, void *what) {
             for (int64_t g = group_first; g < group_last; g++) {
                 float *q = room.wide + at * wide + g * heads * s->width;
                 float *k = room.wide + at * wide + (s->heads + g) * s->width, *v = k + s->groups * s->width;
-                for (int64_t t = 0; t < size && s->cosines; t++) {
-                    turn_heads(s, q + t * wide, heads, t);
-                    turn_heads(s, k + t * wide, 1, t);
+                for (int64_t t = 0; t < size && layer->cosines; t++) {
+                    turn_heads(s, layer, q + t * wide, heads, t);
+                    turn_heads(s, layer, k + t * wide, 1, t);
                 }
                 float *to = room.context + (at * s->heads + g * heads) * s->width;
-                read_itself(q, k, v, wide, size, s->width, heads, (float)s->self_scale, &panel, to, s->heads * s->width);
+                read_itself(q, k, v, wide, size, s->width, heads, (float)s->self_scale, layer->window, &panel, to,
+                            s->heads * s->width);
             }
         }
         meet_team(&team);
@@ -114,8 +118,9 @@ static void encode_work(int thread, int threads, void *what) {
         for (int64_t i = 0; i < rows; i++) normalise(&s->last, room.x + i * dim, job->out + (begin + i) * dim, dim);
 }
 
-EXPORT void encode(const Stack *s, int threads, int64_t count, const int64_t *tokens, const int64_t *begins, float *out) {
-    EncodeJob job = {s, count, tokens, begins, out};
+EXPORT void encode(const Stack *s, int threads, int64_t count, const int64_t *tokens, const float *embedded,
+                   const int64_t *begins, float *out) {
+    EncodeJob job = {s, count, tokens, embedded, begins, out};
     run(threads, encode_work, &job);
 }
 
@@ -192,8 +197,8 @@ static void recall(const StepJob *job, int64_t l, int64_t row, int64_t first, in
     const int64_t *past = job->past + row * job->stride;
     for (int64_t g = first; g < last; g++) {
         float *q = joint + g * heads * width, *k = joint + (s->heads + g) * width, *v = k + s->groups * width;
-        turn_heads(s, q, heads, time);
-        turn_heads(s, k, 1, time);
+        turn_heads(s, s->layer + l, q, heads, time);
+        turn_heads(s, s->layer + l, k, 1, time);
         memcpy(cell(job, l, time, 0, job->own[row]) + g * width, k, width * 4);
         memcpy(cell(job, l, time, 1, job->own[row]) + g * width, v, width * 4);
         for (int64_t h = 0; h < heads; h++) {
