@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from onehop.explain import similar_past
 from onehop.lab.measured import Measured
-from onehop.lab.parts import gap
+from onehop.lab.parts import gap, model
 from onehop.nn import Mask, attend
 from onehop.nn.attention import dot, scaled_dot
 from onehop.nn.attention.attend import attention_weights
@@ -30,12 +31,26 @@ def lookup() -> Measured:
     reordered = attend(q, k[:, :, order], v[:, :, order], scaled_dot(K), past)
     filters = torch.randn(V, K, N, dtype=torch.float64)
     weights = attention_weights(k, k, scaled_dot(K), Mask(causal=True))
+    repeated, later = _looked_back()
     return Measured({
         "lookup": gap(found, values),
         "order": gap(reordered, attend(q, k, v, scaled_dot(K), past)),
         "convolution": gap(_convolved(v[:, 0, order], filters), _convolved(v[:, 0], filters)),
         "future": float(weights.triu(1).max()),
+        "repeated": repeated,
+        "later": later,
     })  # fmt: skip
+
+
+def _looked_back() -> tuple[float, float]:
+    """Look back from each word of a text with repetitions: words not found where they stood, and places not past."""
+    tokens = torch.randint(3, 12, (40,))
+    found = similar_past(model("transformer").source_embedding(tokens), 3)
+    words = tokens.tolist()
+    last = [max((j for j in range(t) if words[j] == word), default=None) for t, word in enumerate(words)]
+    missed = sum(place is not None and before[0][0] != place for place, before in zip(last, found, strict=True))
+    later = sum(place >= t for t, before in enumerate(found) for place, _ in before)
+    return float(missed), float(later)
 
 
 def _convolved(past: Tensor, filters: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from onehop.models import build
-from onehop.nn import Attention, Mask, Projections
+from onehop.nn import Attention, Mask, Projections, Source
 from onehop.nn.attention import scaled_dot
 
 SMALL: dict[str, Any] = {
@@ -105,6 +105,22 @@ def connected(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Return which outputs `f(x) (n, D)` depend on which inputs `x (n, D)`: bool `(n, n)`, by the Jacobian."""
     jacobian: Any = torch.autograd.functional.jacobian(f, x)  # (n, D, n, D)
     return jacobian.abs().amax((1, 3)) > 0
+
+
+def heard(encoder: Any, table: nn.Module, source: Source) -> Tensor:
+    """Return which states of a text depend on which embedded words, bool `(S, S)`; `table` is what embeds them."""
+    read: list[Tensor] = []
+
+    def keep(embedding: nn.Module, given: Any, out: Tensor) -> Tensor:
+        read.append(out.detach().requires_grad_())
+        return read[-1]
+
+    hook = table.register_forward_hook(keep)
+    states = encoder.encode(source).states[0]
+    hook.remove()
+    probe = torch.randn_like(states[0])
+    rows = [torch.autograd.grad(state @ probe, read[0], retain_graph=True)[0][0] for state in states]
+    return torch.stack(rows).abs().amax(-1) > 0
 
 
 # ------------------------------------------------------------------------------------------------ torch's weights

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from onehop.lab.measured import Measured
-from onehop.lab.parts import gap
+from onehop.lab.parts import count, gap, heard
 from onehop.models.encoders import build_encoder
 from onehop.models.pooled import Pooled
 from onehop.nn import Mask, Source, attend, record_attention
@@ -84,12 +87,17 @@ def ones(size: int) -> Tensor:
     return torch.ones(size, dtype=torch.float64)
 
 
-def recurrent() -> Measured:
-    """L-01, an LSTM read by its last state, its mean, its maximum or attention.
+def recurrent_and_convolutional() -> Measured:
+    """L-01, an LSTM or a convolution read by attention: its last state, mean, maximum or a weighted sum of all.
 
-    Formula: h_N, or the mean or maximum of all h_i, or sum_i a_i h_i.
-    Source: Lin 2017; Zhou 2016.
+    Formula: h_N, or the mean or maximum of all h_i, or sum_i a_i h_i; c_i = relu(W [x_(i-r); ...; x_(i+r)] + b).
+    Source: Lin 2017 and Zhou 2016 for the LSTM; Kim 2014 for the convolution, Yin 2016 for attention before and
+    behind it.
     """
+    return Measured({**_of_an_lstm(), **_of_a_convolution()})
+
+
+def _of_an_lstm() -> dict[str, float]:
     encoder = build_encoder("recurrent", {"dim": 8, "hidden_dim": DIM, "cell": "lstm", "dropout": 0.0}, 30)
     encoder = encoder.double().eval()
     tokens, lengths = torch.randint(3, 30, (2, S)), torch.tensor([S, 4])
@@ -100,10 +108,47 @@ def recurrent() -> Measured:
     uniform = gap(attention(states, lengths), build_pooling("mean", DIM, A)(states, lengths))
     final = [encoder.recurrence.layers[0](encoder.embedding(tokens[row : row + 1, :n]))[1][0][:, 0].flatten()
              for row, n in enumerate(lengths.tolist())]  # fmt: skip
-    wide = encoder.encode(Source(torch.nn.functional.pad(tokens, [0, 3], value=5), lengths)).states
+    last = build_pooling("last", DIM, A, two_ways=True)(states, lengths)
+    changed = _by_padding(encoder, tokens, lengths)
+    return {"uniform": uniform, "last": gap(last, torch.stack(final)), "padding": changed}
+
+
+def _by_padding(encoder: Any, tokens: Tensor, lengths: Tensor) -> float:
+    """Return by how much more padding changes what any pooling makes of a text."""
+    states = encoder.encode(Source(tokens, lengths)).states
+    wide = encoder.encode(Source(F.pad(tokens, [0, 3], value=5), lengths)).states
     changes: list[float] = []
     for name in POOLINGS:
-        pooling = build_pooling(name, DIM, A, two_ways=True).double()
+        pooling = build_pooling(name, DIM, A, two_ways=encoder.two_ways).double()
         changes.append(gap(pooling(wide, lengths), pooling(states, lengths)))
-    last = build_pooling("last", DIM, A, two_ways=True)(states, lengths)
-    return Measured({"uniform": uniform, "last": gap(last, torch.stack(final)), "padding": max(changes)})
+    return max(changes)
+
+
+def _of_a_convolution() -> dict[str, float]:
+    tokens, lengths = torch.randint(3, 30, (2, S)), torch.tensor([S, 4])
+    plain, before, after = (_convolution(attention) for attention in ("none", "before", "after"))
+    one = _convolution("none", 1)
+    x, filters = F.pad(one.embedding(tokens), (0, 0, 1, 1)), one.layers[0].filters
+    weight = filters.weight.unflatten(1, (3, -1))  # (D, width, dim)
+    by_hand = [sum(x[:, i + k] @ weight[:, k].T for k in range(3)) + filters.bias for i in range(S)]
+    places = torch.arange(S)
+    band = (places - places.unsqueeze(1)).abs() <= 2
+    return {
+        "convolution": gap(one.encode(Source(tokens)).states, torch.stack(by_hand, 1).relu()),
+        "band": count(_heard(plain) != band),
+        "before": count(~_heard(before)),
+        "after": count(~_heard(after)),
+        "convolved_padding": max(_by_padding(encoder, tokens, lengths) for encoder in (plain, before, after)),
+    }
+
+
+def _convolution(attention: str, num_layers: int = 2) -> Any:
+    """Return a convolutional encoder, three words wide."""
+    settings = {"dim": 8, "hidden_dim": DIM, "num_layers": num_layers, "attention": attention, "dropout": 0.0}
+    return build_encoder("convolutional", settings, 30).double().eval()
+
+
+def _heard(encoder: Any) -> Tensor:
+    """Return which states depend on which words, bool `(S, S)`; in 20 texts, since a ReLU may hide a word in one."""
+    texts = [Source(torch.randint(3, 30, (1, S))) for _ in range(20)]
+    return torch.stack([heard(encoder, encoder.embedding, text) for text in texts]).any(0)

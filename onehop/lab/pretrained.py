@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from onehop.lab.measured import Measured
-from onehop.lab.parts import copy_block, gap, randomise, size, where
+from onehop.lab.parts import copy_block, count, gap, heard, randomise, size, where
 from onehop.metrics.classification import labelling
 from onehop.models.bert import square
 from onehop.models.encoders import build_encoder, encoder_family
@@ -36,7 +36,7 @@ def encoder() -> Measured:
         "base": float(_weights("bert-base")),
         "large": float(_weights("bert-large")),
         "torch": gap(bert.blocks[0](x, Mask(), where(x)), layer(x)),
-        "both_sides": float((~_hears(bert, source)).sum()),
+        "both_sides": count(~heard(bert, bert.embeddings.tokens, source)),
         "types": gap(bert.encode(second).states, bert.encode(source).states),
     })  # fmt: skip
 
@@ -46,22 +46,6 @@ def _weights(preset: str) -> int:
     config: Any = encoder_family("bert").config.model_validate(encoder_family("bert").presets[preset])
     with torch.device("meta"):
         return size(build_encoder("bert", {"preset": preset}, 30_522)) + size(square(config, "tanh"))
-
-
-def _hears(bert: Any, source: Source) -> Tensor:
-    """Return which states depend on which embedded words, bool `(S, S)`."""
-    read: list[Tensor] = []
-
-    def keep(embedding: nn.Module, given: Any, out: Tensor) -> Tensor:
-        read.append(out.detach().requires_grad_())
-        return read[-1]
-
-    hook = bert.embeddings.tokens.register_forward_hook(keep)
-    states = bert.encode(source).states[0]
-    hook.remove()
-    probe = torch.randn(DIM)
-    rows = [torch.autograd.grad(state @ probe, read[0], retain_graph=True)[0][0] for state in states]
-    return torch.stack(rows).abs().amax(-1) > 0
 
 
 def correlation() -> Measured:

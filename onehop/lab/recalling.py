@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from onehop.lab.measured import Figure, Measured
 from onehop.lab.parts import model, size
-from onehop.lab.toys import backwards, copied, descend, learned, share_right, strings
+from onehop.lab.toys import backwards, copied, descend, learned, probe, share_right, strings
 from onehop.nn import Mask, Source, attend
 from onehop.nn.attention import Score, dot, scaled_dot
 from onehop.nn.attention.attend import attention_weights
@@ -203,13 +203,5 @@ def _probes(encoder: Any) -> list[tuple[float, float]]:
         encoder.encode(Source(torch.randint(3, 100, (FITTED + TRIED, PLACES))))
     for hook in [*hooks, first]:
         hook.remove()
-    place = torch.arange(PLACES)
-    return [(float(layer), _probe(x, place)) for layer, x in enumerate(states)]
-
-
-def _probe(x: Tensor, place: Tensor) -> float:
-    """Fit by least squares, one column for each position, and return the share that is found in other sentences."""
-    x = torch.cat([x, torch.ones_like(x[..., :1])], -1).double()
-    wanted = F.one_hot(place.expand(FITTED, -1).flatten(), PLACES).double()
-    weight = torch.linalg.lstsq(x[:FITTED].flatten(0, 1), wanted).solution
-    return float(((x[FITTED:] @ weight).argmax(-1) == place).double().mean())
+    place = torch.arange(PLACES).expand(FITTED + TRIED, -1)
+    return [(float(layer), probe(x, place, PLACES, FITTED)) for layer, x in enumerate(states)]

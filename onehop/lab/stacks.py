@@ -1,4 +1,4 @@
-"""T-01 to T-03, T-10 and L-06: the Transformer's stacks, block by block beside torch's own."""
+"""T-01 to T-03 and T-10: the Transformer's stacks, block by block beside torch's own."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def residual() -> Measured:
     Formula: LN(x + Dropout(Sublayer(x))); LN(z) = gamma (z - mu) / sqrt(sigma^2 + eps) + beta, over features.
     Source: Vaswani 2017, section 3.1; Ba 2016; He 2015; pre-LN, the contrast, Xiong 2020.
     """
-    block, layer, x = _layer("post")
+    block, layer, x = beside_torch("post")
     other = _torchs_layer("pre")
     other.load_state_dict(layer.state_dict())
     found = block(x, Mask(lengths=LENGTHS), where(x))
@@ -127,7 +127,7 @@ def _torchs_layer(norm: str) -> nn.TransformerEncoderLayer:
     return nn.TransformerEncoderLayer(DIM, HEADS, FFN, 0.0, norm_first=norm == "pre", batch_first=True)
 
 
-def _layer(norm: str) -> tuple[EncoderBlock, nn.TransformerEncoderLayer, Tensor]:
+def beside_torch(norm: str) -> tuple[EncoderBlock, nn.TransformerEncoderLayer, Tensor]:
     """Return a block, torch's layer with the same weights, and something to read."""
     block, layer = model("transformer", {**TORCHS, "norm": norm}).encoder[0], _torchs_layer(norm)
     randomise(layer)
@@ -156,22 +156,4 @@ def decoder() -> Measured:
         "layer": float(size(base.decoder[0])),
         "biased": float(size(biased.decoder[0])),
         "shifted": float((shift_right(target) != shifted).sum()),
-    })  # fmt: skip
-
-
-def other_norms() -> Measured:
-    """L-06, other places and kinds of normalisation: pre-LN; and why it is not over the batch.
-
-    Formula: x + Sublayer(LN(x)), a last LN behind the stack; BN(z) = (z - mean over batch) / deviation over batch.
-    Source: Xiong 2020; Ba 2016; Ioffe 2015.
-    """
-    block, layer, x = _layer("pre")
-    found = block(x, Mask(lengths=LENGTHS), where(x))
-    changed = x.clone()
-    changed[1:] += 1
-    batch, features = nn.BatchNorm1d(DIM), nn.LayerNorm(DIM)
-    return Measured({
-        "pre": gap(found[~padding()], layer(x, src_key_padding_mask=padding())[~padding()]),
-        "batch": gap(batch(x.mT)[0], batch(changed.mT)[0]),
-        "layer": gap(features(x)[0], features(changed)[0]),
     })  # fmt: skip

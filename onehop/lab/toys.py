@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from onehop.data import evaluation_batches
 from onehop.decode import Rules, penalty, search, stepper
@@ -78,3 +79,18 @@ def share_right(student: Any, rewrite: Rewrite, sources: Strings) -> float:
     """Return the share of strings that a model rewrites without a mistake."""
     found = rewritten(student, sources)
     return sum(out == rewrite(source) for out, source in zip(found, sources, strict=True)) / len(sources)
+
+
+def probe(x: Tensor, wanted: Tensor, classes: int, fitted: int) -> float:
+    """Fit a linear probe by least squares, one column for each class, and return the share that it finds elsewhere.
+
+    Args:
+        x: States `(N, T, D)`.
+        wanted: The class of each, `(N, T)`.
+        classes: How many there are.
+        fitted: Rows to fit it to; the others are tried.
+    """
+    x = torch.cat([x, torch.ones_like(x[..., :1])], -1).double()
+    columns = F.one_hot(wanted[:fitted].flatten(), classes).double()
+    weight = torch.linalg.lstsq(x[:fitted].flatten(0, 1), columns).solution
+    return float(((x[fitted:] @ weight).argmax(-1) == wanted[fitted:]).double().mean())

@@ -58,6 +58,7 @@ ENCODERS = {
     "recurrent": "onehop.models.recurrent_encoder:ENCODER",
     "transformer": "onehop.models.transformer_encoder:ENCODER",
     "hierarchical": "onehop.models.hierarchical:ENCODER",
+    "convolutional": "onehop.models.convolutional:ENCODER",
     "bert": "onehop.models.bert:ENCODER",
     "roberta": "onehop.models.roberta:ENCODER",
     "distilbert": "onehop.models.distilbert:ENCODER",

@@ -9,7 +9,7 @@ import pytest
 import onehop.lab.experiments
 from onehop.cli.main import app
 from onehop.errors import ConfigError
-from onehop.lab import ROWS, Measured
+from onehop.lab import ROWS, Measured, Row
 
 
 def call(*words: str) -> int:
@@ -38,6 +38,7 @@ def test_the_list_has_a_line_for_every_row(cache: Path, capsys: pytest.CaptureFi
 def test_a_row_says_pass_only_after_it_was_run_with_this_code(
     cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setitem(ROWS, "F-01", Row("a row to come", "a paper", missing="a part"))
     assert statuses(capsys)["T-06"] == "not run"
     call("run", "T-06", "L-04")
     capsys.readouterr()

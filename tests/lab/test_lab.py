@@ -13,7 +13,7 @@ from torch import nn
 import onehop.lab.layers
 import onehop.lab.recurrent
 from onehop.errors import ConfigError
-from onehop.lab import CHAPTERS, ROWS, TIERS, Measured, choose, load_check, read_thresholds, run, thresholds
+from onehop.lab import CHAPTERS, ROWS, TIERS, Measured, Row, choose, load_check, read_thresholds, run, thresholds
 from onehop.lab.experiments import check
 from onehop.lab.parts import slopes
 from onehop.nn.attention.attend import attention_weights
@@ -157,10 +157,12 @@ def test_values_without_thresholds_are_a_defect(monkeypatch: pytest.MonkeyPatch)
         (["R-99"], None, "unknown row 'R-99'; did you mean"),
         ([], None, "nothing to run"),
         (["T-01"], "T3", "unknown tier 'T3'"),
-        (["F-01"], None, "F-01 has no check of tier T0: no model of several tasks"),
+        (["F-01"], None, "F-01 has no check of tier T0: a part"),
+        (["R-04"], None, "R-04 has no check of tier T0"),
     ],
 )
-def test_what_cannot_be_run_is_told(rows: list[str], tier: str | None, message: str):
+def test_what_cannot_be_run_is_told(rows: list[str], tier: str | None, message: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(ROWS, "F-01", Row("a row to come", "a paper", missing="a part"))
     with pytest.raises(ConfigError, match=re.escape(message)):
         choose(rows, tier)
 
@@ -170,11 +172,13 @@ def test_rows_may_be_named_in_either_case_and_run_once():
     assert [name for name, _ in choose([], "T0")] == EXACT
 
 
-def test_a_report_is_json_values_and_tells_what_is_not_built():
+def test_a_report_is_json_values_and_tells_what_is_not_built(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(ROWS, "F-01", Row("a row to come", "a paper", missing="a part"))
     report = run(["L-04", "T-06"])
     told = report.to_dict()
     assert told["passed"] is True
     assert [row["id"] for row in told["checks"]] == ["L-04", "T-06"]
+    assert told["not_built"]["F-01"] == "a part"
     assert set(told["not_built"]) == {name for name, row in ROWS.items() if not row.checks}
 
 
