@@ -27,7 +27,7 @@ def group() -> None:
 def list_rows(as_json: Json = False) -> None:
     """List every mechanism and claim: what it is, the tiers that have a check, and how these went last."""
     from onehop.cli import console
-    from onehop.lab import ROWS
+    from onehop.lab import CHAPTERS, ROWS
     from onehop.lab.remembered import recall
 
     went = recall()
@@ -42,9 +42,29 @@ def list_rows(as_json: Json = False) -> None:
     from rich.text import Text
 
     table = _table(("id", "what it is", "tier", "status"))
+    chapter = ""
     for name, row, tiers, status in rows:
-        table.add_row(name, Text(row.title), " ".join(tiers), Text(status, STYLES[status.split(" (")[0]]))
+        if chapter != CHAPTERS[name[0]]:
+            chapter = CHAPTERS[name[0]]
+            table.add_row("", Text(chapter, "bold"))
+        part = Text(" (in part)" if row.missing and tiers else "", "dim")
+        table.add_row(name, Text(row.title) + part, " ".join(tiers), Text(status, STYLES[status.split(" (")[0]]))
     _print(table)
+    _count([status for *_, status in rows])
+
+
+def _count(statuses: list[str]) -> None:
+    """Say how many rows are how far, and how to run them."""
+    from collections import Counter
+
+    from onehop.cli import console
+
+    counts = Counter(status.split(" (")[0] for status in statuses)
+    told = ", ".join(f"{counts[status]} {status}" for status in STYLES if counts[status])
+    console.tell(
+        f"{len(statuses)} rows: {told}. In part: `lab run` tells what of a row is not checked.\n"
+        "next: onehop lab run R-03 for one of them, onehop lab run --tier T0 for all that are exact"
+    )
 
 
 def _status(tiers: list[str], went: dict[str, bool]) -> str:
@@ -188,7 +208,7 @@ def _table(columns: tuple[str, ...]) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
-        table.add_column(column, justify="right" if column in ("measured", "threshold") else "left",
+        table.add_column(column, justify="right" if column in ("measured", "threshold") else "left", overflow="fold",
                          no_wrap=column in ("id", "tier", "measured", "threshold", ""))  # fmt: skip
     return table
 

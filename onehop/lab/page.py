@@ -63,9 +63,11 @@ def _head(report: Report) -> str:
         f'<a class="{"pass" if result.passed else "fail"}" href="#{_anchor(result)}">{result.row}</a>'
         for result in report.results
     )
+    part = sum(bool(ROWS[result.row].missing) for result in report.results)
+    partly = f" {part} of the rows are checked in part; each says what is missing." if part else ""
     return (
         f"<header><h1>Onehop lab</h1><p>{verdict} {len(report.results)} rows, {values} values, "
-        f"{report.seconds:.0f} s. Every threshold was set before its check was "
+        f"{report.seconds:.0f} s.{partly} Every threshold was set before its check was "
         f"first run; where anything changed after that, it says what and why.</p><nav>{ids}</nav></header>"
     )
 

@@ -122,7 +122,7 @@ def in_context() -> Measured:
             "shuffled": shuffled[-1],
             "prompt": moved,
         },
-        (Grid("A prompt", ("", "text"), prompts),),
+        (Grid("A prompt", ("shots", "text"), prompts),),
         (Figure("Letters that are answered", "demonstrations", "share", curves),),
     )
 

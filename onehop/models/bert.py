@@ -15,9 +15,9 @@ from torch import nn
 
 from onehop.config import Table
 from onehop.models.body import ACTIVATIONS, BidirectionalEncoder, Embeddings, MaskedHead, Transform, initialise
-from onehop.models.checkpoint import Head, Layout
+from onehop.models.checkpoint import Head, Layout, Use
 from onehop.models.encoders import EncoderFamily
-from onehop.models.hf_config import activation, activation_name, refuse_unlike, wanted
+from onehop.models.hf_config import activation, activation_name, read_names, refuse_unlike, write_names
 from onehop.models.keys import Key, linear
 from onehop.nn.attention import Attention, Projections, scaled_dot
 from onehop.nn.block import EncoderBlock, Residual
@@ -98,6 +98,14 @@ ENCODER = EncoderFamily(BertConfig, build_bert, PRESETS, AXES)
 # ------------------------------------------------------------------------------------------------ checkpoints
 
 
+NAMES = {
+    "dim": "hidden_size", "ffn_dim": "intermediate_size", "num_heads": "num_attention_heads",
+    "num_layers": "num_hidden_layers", "max_positions": "max_position_embeddings", "num_types": "type_vocab_size",
+    "dropout": "hidden_dropout_prob", "attention_dropout": "attention_probs_dropout_prob",
+    "norm_eps": "layer_norm_eps",
+}  # fmt: skip
+
+
 def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return our settings from a `config.json`.
 
@@ -105,30 +113,13 @@ def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
         ModelError: It asks for what this model does not do.
     """
     refuse_unlike(config, {"position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False})
-    return {
-        "dim": wanted(config, "hidden_size"),
-        "ffn_dim": wanted(config, "intermediate_size"),
-        "num_heads": wanted(config, "num_attention_heads"),
-        "num_layers": wanted(config, "num_hidden_layers"),
-        "max_positions": wanted(config, "max_position_embeddings"),
-        "num_types": wanted(config, "type_vocab_size", 2),
-        "activation": activation(config, "hidden_act"),
-        "dropout": wanted(config, "hidden_dropout_prob", 0.1),
-        "attention_dropout": wanted(config, "attention_probs_dropout_prob", 0.1),
-        "norm_eps": wanted(config, "layer_norm_eps", 1e-12),
-    }
+    defaults = {"num_types": 2, "dropout": 0.1, "attention_dropout": 0.1, "norm_eps": 1e-12}
+    return {**read_names(config, NAMES, defaults), "activation": activation(config, "hidden_act")}
 
 
 def write_config(config: BertConfig) -> dict[str, Any]:
     """Return the keys of a `config.json`: the inverse of `read_config`."""
-    c = config
-    return {
-        "hidden_size": c.dim, "intermediate_size": c.ffn_dim, "num_attention_heads": c.num_heads,
-        "num_hidden_layers": c.num_layers, "max_position_embeddings": c.max_positions,
-        "type_vocab_size": c.num_types, "hidden_act": activation_name(c.activation),
-        "hidden_dropout_prob": c.dropout, "attention_probs_dropout_prob": c.attention_dropout,
-        "layer_norm_eps": c.norm_eps,
-    }  # fmt: skip
+    return {**write_names(config, NAMES), "hidden_act": activation_name(config.activation)}
 
 
 def embedding_keys(types: bool) -> list[Key]:
@@ -165,11 +156,11 @@ def square(config: Any, activation: str) -> Transform:
     return Transform(config.dim, config.dim, activation, nn.Identity())
 
 
-def masked(config: BertConfig, encoder: BidirectionalEncoder) -> MaskedHead:
+def masked(config: BertConfig, encoder: BidirectionalEncoder, activation: str = "gelu") -> MaskedHead:
     """Return the head that finds masked words."""
     tokens = encoder.embeddings.tokens
     width = tokens.embedding_dim
-    transform = Transform(config.dim, width, config.activation, nn.LayerNorm(width, config.norm_eps))
+    transform = Transform(config.dim, width, activation, nn.LayerNorm(width, config.norm_eps))
     return MaskedHead(transform, tokens)
 
 
@@ -182,6 +173,17 @@ def labels(name: str, outputs: int | None = None) -> Head:
     """Return a head that is one map, to so many outputs or to the labels."""
     keys = [Key(f"{name}.{part}", (part,)) for part in ("weight", "bias")]
     return Head(lambda config, encoder, count: nn.Linear(encoder.dim, outputs or count), keys)
+
+
+def uses(sentence: str) -> dict[Use, tuple[str, ...]]:
+    """Return the heads of each task, `sentence` being the one that makes a vector of a text."""
+    return {
+        "classify": (sentence, "classify"),
+        "choose": (sentence, "choose"),
+        "tag": ("tag",),
+        "answer": ("answer",),
+        "mlm": ("mlm",),
+    }
 
 
 POOLER = Head(lambda config, encoder, count: square(config, "tanh"), linear("pooler.dense", "linear"))
@@ -201,7 +203,7 @@ LAYOUT = Layout(
         "choose": labels("classifier", 1),
         "answer": labels("qa_outputs", 2),
         "mlm": Head(
-            lambda config, encoder, count: masked(config, encoder),
+            lambda config, encoder, count: masked(config, encoder, config.activation),
             masked_keys(
                 "cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.bias"
             ),
@@ -212,13 +214,7 @@ LAYOUT = Layout(
         ),
         "nsp": labels("cls.seq_relationship", 2),
     },
-    uses={
-        "classify": ("pooler", "classify"),
-        "choose": ("pooler", "choose"),
-        "tag": ("tag",),
-        "answer": ("answer",),
-        "mlm": ("mlm",),
-    },
+    uses=uses("pooler"),
     inside=("pooler",),
     optional=("pooler", "mlm", "nsp"),
 )

@@ -10,7 +10,7 @@ from pydantic import Field
 from onehop.models import bert
 from onehop.models.checkpoint import Head, Layout
 from onehop.models.encoders import EncoderFamily
-from onehop.models.hf_config import activation, activation_name, wanted
+from onehop.models.hf_config import activation, activation_name, read_names, write_names
 from onehop.models.keys import Key, linear
 
 
@@ -50,14 +50,13 @@ def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ModelError: It asks for what this model does not do.
     """
-    own = {ours: wanted(config, theirs) for ours, theirs in NAMES.items()}
+    own = read_names(config, NAMES)
     return {**own, "activation": activation(config, "activation"), "num_types": 0, "norm_eps": 1e-12}
 
 
 def write_config(config: bert.BertConfig) -> dict[str, Any]:
     """Return the keys of a `config.json`: the inverse of `read_config`."""
-    own = {theirs: getattr(config, ours) for ours, theirs in NAMES.items()}
-    return {**own, "activation": activation_name(config.activation)}
+    return {**write_names(config, NAMES), "activation": activation_name(config.activation)}
 
 
 def encoder_keys(config: bert.BertConfig) -> list[Key]:
@@ -80,17 +79,11 @@ LAYOUT = Layout(
         "choose": bert.labels("classifier", 1),
         "answer": bert.labels("qa_outputs", 2),
         "mlm": Head(
-            lambda c, encoder, count: bert.masked(c, encoder),
+            lambda c, encoder, count: bert.masked(c, encoder, c.activation),
             bert.masked_keys("vocab_transform", "vocab_layer_norm", "vocab_projector.bias"),
             {"vocab_projector.weight": "embeddings.word_embeddings.weight"},
         ),
     },
-    uses={
-        "classify": ("sentence", "classify"),
-        "choose": ("sentence", "choose"),
-        "tag": ("tag",),
-        "answer": ("answer",),
-        "mlm": ("mlm",),
-    },
+    uses=bert.uses("sentence"),
     optional=("mlm",),
 )

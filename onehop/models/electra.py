@@ -11,7 +11,6 @@ from typing import Any
 from torch import nn
 
 from onehop.models import bert
-from onehop.models.body import BidirectionalEncoder, MaskedHead, Transform
 from onehop.models.checkpoint import Head, Layout
 from onehop.models.encoders import EncoderFamily
 from onehop.models.hf_config import wanted
@@ -49,12 +48,6 @@ def encoder_keys(config: bert.BertConfig) -> list[Key]:
     return bert.encoder_keys(config) + project
 
 
-def _masked(config: bert.BertConfig, encoder: BidirectionalEncoder) -> MaskedHead:
-    tokens = encoder.embeddings.tokens
-    width = tokens.embedding_dim
-    return MaskedHead(Transform(config.dim, width, "gelu", nn.LayerNorm(width, config.norm_eps)), tokens)
-
-
 DISCRIMINATOR = "discriminator_predictions"
 
 LAYOUT = Layout(
@@ -75,18 +68,13 @@ LAYOUT = Layout(
             [*linear(f"{DISCRIMINATOR}.dense", "0.linear"), *linear(f"{DISCRIMINATOR}.dense_prediction", "1")],
         ),
         "mlm": Head(
-            lambda c, encoder, count: _masked(c, encoder),
+            lambda c, encoder, count: bert.masked(c, encoder),
             bert.masked_keys(
                 "generator_predictions.dense", "generator_predictions.LayerNorm", "generator_lm_head.bias"
             ),
             {"generator_lm_head.weight": "embeddings.word_embeddings.weight"},
         ),
     },
-    uses={
-        "classify": ("sentence", "classify"),
-        "tag": ("tag",),
-        "answer": ("answer",),
-        "mlm": ("mlm",),
-    },
+    uses={task: heads for task, heads in bert.uses("sentence").items() if task != "choose"},
     optional=("discriminate", "mlm"),
 )

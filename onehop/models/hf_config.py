@@ -27,6 +27,22 @@ def wanted(config: Mapping[str, Any], key: str, default: Any = None) -> Any:
     return found
 
 
+def read_names(
+    config: Mapping[str, Any], names: Mapping[str, str], defaults: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return settings under our names, `names` being theirs by ours.
+
+    Raises:
+        ModelError: One is not there, and has no default.
+    """
+    return {ours: wanted(config, theirs, (defaults or {}).get(ours)) for ours, theirs in names.items()}
+
+
+def write_names(settings: Any, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return settings under their names: the inverse of `read_names`."""
+    return {theirs: getattr(settings, ours) for ours, theirs in names.items()}
+
+
 def refuse_unlike(config: Mapping[str, Any], known: Mapping[str, Any], path: str = "") -> None:
     """Refuse settings other than the known ones; what is left out is as known.
 

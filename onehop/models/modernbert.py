@@ -14,10 +14,18 @@ from torch import nn
 
 from onehop.config import Table
 from onehop.errors import ModelError
+from onehop.models.bert import labels, uses
 from onehop.models.body import ACTIVATIONS, BidirectionalEncoder, Embeddings, MaskedHead, Transform, initialise
 from onehop.models.checkpoint import Head, Layout
 from onehop.models.encoders import EncoderFamily
-from onehop.models.hf_config import activation, activation_name, refuse_unlike, wanted
+from onehop.models.hf_config import (
+    activation,
+    activation_name,
+    read_names,
+    refuse_unlike,
+    wanted,
+    write_names,
+)
 from onehop.models.keys import Key, joined, linear, turned
 from onehop.nn.attention import Attention, Projections, Score
 from onehop.nn.attention.scores import unchanged
@@ -97,6 +105,11 @@ ENCODER = EncoderFamily(ModernBertConfig, build_modernbert, PRESETS, AXES)
 
 # ------------------------------------------------------------------------------------------------ checkpoints
 
+NAMES = {
+    "dim": "hidden_size", "ffn_dim": "intermediate_size", "num_heads": "num_attention_heads",
+    "num_layers": "num_hidden_layers", "max_positions": "max_position_embeddings", "dropout": "embedding_dropout",
+    "attention_dropout": "attention_dropout", "norm_eps": "norm_eps",
+}  # fmt: skip
 FIXED = {
     "attention_bias": False, "mlp_bias": False, "norm_bias": False, "decoder_bias": True, "classifier_bias": False,
     "classifier_activation": "gelu", "tie_word_embeddings": True,
@@ -114,19 +127,12 @@ def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     for kind, parameters in bases.items():
         refuse_unlike(parameters, {"rope_type": "default"}, f"rope_parameters.{kind}.")
     return {
-        "dim": wanted(config, "hidden_size"),
-        "ffn_dim": wanted(config, "intermediate_size"),
-        "num_heads": wanted(config, "num_attention_heads"),
-        "num_layers": wanted(config, "num_hidden_layers"),
-        "max_positions": wanted(config, "max_position_embeddings"),
+        **read_names(config, NAMES, {"dropout": 0.0, "attention_dropout": 0.0, "norm_eps": 1e-5}),
         "window": wanted(config, "local_attention", 128) // 2,
         "global_every": _global_every(config),
         "global_base": float(_base(bases, "full_attention", wanted(config, "global_rope_theta", 160_000.0))),
         "local_base": float(_base(bases, "sliding_attention", wanted(config, "local_rope_theta", 10_000.0))),
         "activation": activation(config, "hidden_activation"),
-        "dropout": wanted(config, "embedding_dropout", 0.0),
-        "attention_dropout": wanted(config, "attention_dropout", 0.0),
-        "norm_eps": wanted(config, "norm_eps", 1e-5),
     }
 
 
@@ -155,14 +161,12 @@ def write_config(config: ModernBertConfig) -> dict[str, Any]:
     c = config
     bases = {"full_attention": c.global_base, "sliding_attention": c.local_base}
     return {
-        "hidden_size": c.dim, "intermediate_size": c.ffn_dim, "num_attention_heads": c.num_heads,
-        "num_hidden_layers": c.num_layers, "max_position_embeddings": c.max_positions,
+        **write_names(c, NAMES),
         "local_attention": 2 * c.window, "global_attn_every_n_layers": c.global_every,
         "layer_types": _layer_types(c.num_layers, c.global_every),
         "global_rope_theta": c.global_base, "local_rope_theta": c.local_base,
         "rope_parameters": {kind: {"rope_type": "default", "rope_theta": base} for kind, base in bases.items()},
-        "hidden_activation": activation_name(c.activation), "embedding_dropout": c.dropout,
-        "mlp_dropout": c.dropout, "attention_dropout": c.attention_dropout, "norm_eps": c.norm_eps, **FIXED,
+        "hidden_activation": activation_name(c.activation), "mlp_dropout": c.dropout, **FIXED,
     }  # fmt: skip
 
 
@@ -198,12 +202,6 @@ SENTENCE = [*linear("head.dense", "linear", bias=False), *linear("head.norm", "n
 EACH = [Key(key.theirs, (f"0.{key.ours[0]}",)) for key in SENTENCE]
 
 
-def _labels(outputs: int | None = None) -> Head:
-    """Return a head on the vector of a text."""
-    keys = [Key(f"classifier.{part}", (part,)) for part in ("weight", "bias")]
-    return Head(lambda c, encoder, count: nn.Linear(c.dim, outputs or count), keys)
-
-
 def _each(outputs: int | None = None) -> Head:
     """Return a head on each state."""
     return Head(
@@ -222,8 +220,8 @@ LAYOUT = Layout(
     keys=encoder_keys,
     heads={
         "sentence": Head(lambda c, encoder, count: head_transform(c), SENTENCE),
-        "classify": _labels(),
-        "choose": _labels(1),
+        "classify": labels("classifier"),
+        "choose": labels("classifier", 1),
         "tag": _each(),
         "answer": _each(2),
         "mlm": Head(
@@ -235,11 +233,5 @@ LAYOUT = Layout(
             {"decoder.weight": "embeddings.tok_embeddings.weight"},
         ),
     },
-    uses={
-        "classify": ("sentence", "classify"),
-        "choose": ("sentence", "choose"),
-        "tag": ("tag",),
-        "answer": ("answer",),
-        "mlm": ("mlm",),
-    },
+    uses=uses("sentence"),
 )

@@ -77,18 +77,12 @@ LAYOUT = Layout(
         "choose": bert.labels("classifier", 1),
         "answer": bert.labels("qa_outputs", 2),
         "mlm": Head(
-            lambda c, encoder, count: bert.masked(c.model_copy(update={"activation": "gelu"}), encoder),
+            lambda c, encoder, count: bert.masked(c, encoder),
             bert.masked_keys("lm_head.dense", "lm_head.layer_norm", "lm_head.bias"),
             {"lm_head.decoder.weight": "embeddings.word_embeddings.weight", "lm_head.decoder.bias": "lm_head.bias"},
         ),
     },
-    uses={
-        "classify": ("sentence", "classify"),
-        "choose": ("pooler", "choose"),
-        "tag": ("tag",),
-        "answer": ("answer",),
-        "mlm": ("mlm",),
-    },
+    uses={**bert.uses("sentence"), "choose": ("pooler", "choose")},
     inside=("pooler",),
     optional=("pooler", "mlm"),
 )

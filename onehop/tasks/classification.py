@@ -22,7 +22,8 @@ from onehop.tasks.classify_settings import ClassifySettings
 from onehop.tasks.documents import sentence_segments
 from onehop.tasks.framed import FramedDocuments, documents_of
 from onehop.tasks.settings import Long
-from onehop.text import Ledger, Tokenizer, limit_windows
+from onehop.tasks.windows import Windows, average, divide, outputs
+from onehop.text import Ledger, Tokenizer
 from onehop.text.pretrained import PretrainedTokenizer
 
 BATCH_TOKENS = 4096
@@ -164,32 +165,19 @@ class Classifier:
             ('good', 1.0, None)
         """
         ledger = Ledger(where, self.settings.text.max_length, long)
-        each: list[tuple[list[list[int]], int]] = []  # the windows of each text, and the tokens it lost
-        for number, tokens in enumerate(self.encode(texts, where, first_line), first_line):
-            before = ledger.tokens
-            windows = limit_windows(tokens, self.tokenizer.pieces, ledger, f"{where}:{number}") if tokens else []
-            each.append((windows, ledger.tokens - before))
-        rows = [window for windows, _ in each for window in windows]
-        probabilities = self.log_probs(rows, batch_tokens).exp()
-        found: list[Prediction] = []
-        start = 0
-        for text, (windows, lost) in zip(texts, each, strict=True):
-            values = probabilities[start : start + len(windows)]
-            start += len(windows)
-            found.append(self._prediction(text, windows, values, lost))
-        return found
+        encoded = self.encode(texts, where, first_line)
+        each = divide(encoded, self.tokenizer.pieces, ledger, first_line, empty=False)
+        rows = [row for windows in each for row in windows.rows]
+        values = outputs(each, self.log_probs(rows, batch_tokens).exp())
+        return [self._prediction(*found) for found in zip(texts, each, values, strict=True)]
 
-    def _prediction(
-        self, text: str | Sequence[str], windows: Sequence[list[int]], values: Tensor, lost: int
-    ) -> Prediction:
+    def _prediction(self, text: str | Sequence[str], windows: Windows, values: Tensor) -> Prediction:
         given = text if isinstance(text, str) else tuple(text)
-        if not windows:
-            return Prediction(given, None, {}, dropped=lost > 0)
-        sizes = torch.tensor([len(window) + 1 for window in windows], dtype=values.dtype)
-        mean = (sizes / sizes.sum()) @ values if len(windows) > 1 else values[0]
+        if not windows.rows:
+            return Prediction(given, None, {}, dropped=windows.lost > 0)
+        mean = average(windows, values)
         scores = dict(zip(self.labels, mean.tolist(), strict=True))
-        label = self.labels[int(mean.argmax())]
-        return Prediction(given, label, scores, cut=lost, windows=len(windows) if len(windows) > 1 else 0)
+        return Prediction(given, self.labels[int(mean.argmax())], scores, cut=windows.lost, windows=windows.count)
 
     # -------------------------------------------------------------------------------------------- tokens
 

@@ -8,7 +8,7 @@ from typing import Any
 from onehop.errors import ModelError
 from onehop.tasks.classification import Classifier
 from onehop.tasks.classify_settings import ClassifySettings
-from onehop.tasks.lines import LINES, TOKENS, are_numbers
+from onehop.tasks.lines import are_numbers, short_texts, too_long
 from onehop.tasks.names import GOLDEN, JOINT
 from onehop.tasks.registry import Kind
 from onehop.text import Tokenizer
@@ -19,19 +19,13 @@ def golden(classifier: Classifier, texts: Sequence[str]) -> list[dict[str, Any]]
 
     Texts that are longer than the model's limit or than 1,024 tokens, and those after the 64th, are left out.
     """
-    rows = classifier.documents.encode_batch(texts[:LINES])
-    short = [(text, row) for text, row in zip(texts, rows, strict=False) if 0 < len(row) <= longest(classifier)]
+    short = short_texts(classifier, texts, classifier.documents.encode_batch)
     found = classifier.log_probs([row for _, row in short], 1)  # each alone
     return [
         {"source": text, "label": classifier.labels[int(values.argmax())],
          "log_probs": [round(value, 5) for value in values.tolist()]}
         for (text, _), values in zip(short, found, strict=True)
     ]  # fmt: skip
-
-
-def longest(classifier: Classifier) -> int:
-    """Return the most tokens of a golden text."""
-    return min(TOKENS, classifier.settings.text.max_length)
 
 
 def is_golden(classifier: Classifier, value: Any) -> bool:
@@ -49,9 +43,8 @@ def is_golden(classifier: Classifier, value: Any) -> bool:
 def replay(classifier: Classifier, lines: Sequence[Mapping[str, Any]], tolerance: float) -> str:
     """Classify the golden texts again, and return the first that comes out otherwise."""
     rows = classifier.documents.encode_batch([line["source"] for line in lines])
-    for number, row in enumerate(rows, 1):
-        if len(row) > longest(classifier):
-            return f"{GOLDEN}:{number}: the text has {len(row):,} tokens, where it may have {longest(classifier):,}"
+    if told := too_long(classifier, rows):
+        return told
     for number, (line, values) in enumerate(zip(lines, classifier.log_probs(rows), strict=True), 1):
         for label, before, value in zip(classifier.labels, line["log_probs"], values.tolist(), strict=True):
             if not abs(value - before) <= tolerance:

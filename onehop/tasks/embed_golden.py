@@ -7,7 +7,7 @@ from typing import Any
 
 from onehop.errors import ModelError
 from onehop.tasks.embedding import Embedder, EmbedSettings
-from onehop.tasks.lines import LINES, TOKENS, are_numbers
+from onehop.tasks.lines import are_numbers, short_texts, too_long
 from onehop.tasks.names import GOLDEN, JOINT
 from onehop.tasks.registry import Kind
 from onehop.text.pretrained import PretrainedTokenizer
@@ -15,18 +15,12 @@ from onehop.text.pretrained import PretrainedTokenizer
 
 def golden(embedder: Embedder, texts: Sequence[str]) -> list[dict[str, Any]]:
     """Return the vector of each text; what is too long, and what comes after the 64th, is left out."""
-    rows = embedder.encode(texts[:LINES])
-    short = [(text, row) for text, row in zip(texts, rows, strict=False) if 0 < len(row) <= longest(embedder)]
+    short = short_texts(embedder, texts, embedder.encode)
     found = embedder.vectors([row for _, row in short], 1)  # each alone
     return [
         {"source": text, "embedding": [round(value, 5) for value in values.tolist()]}
         for (text, _), values in zip(short, found, strict=True)
     ]
-
-
-def longest(embedder: Embedder) -> int:
-    """Return the most tokens of a golden text."""
-    return min(TOKENS, embedder.settings.text.max_length)
 
 
 def is_golden(embedder: Embedder, value: Any) -> bool:
@@ -42,9 +36,8 @@ def is_golden(embedder: Embedder, value: Any) -> bool:
 def replay(embedder: Embedder, lines: Sequence[Mapping[str, Any]], tolerance: float) -> str:
     """Embed the golden texts again, and return the first that comes out otherwise."""
     rows = embedder.encode([line["source"] for line in lines])
-    for number, row in enumerate(rows, 1):
-        if len(row) > longest(embedder):
-            return f"{GOLDEN}:{number}: the text has {len(row):,} tokens, where it may have {longest(embedder):,}"
+    if told := too_long(embedder, rows):
+        return told
     for number, (line, values) in enumerate(zip(lines, embedder.vectors(rows), strict=True), 1):
         for place, (before, value) in enumerate(zip(line["embedding"], values.tolist(), strict=True), 1):
             if not abs(value - before) <= tolerance:

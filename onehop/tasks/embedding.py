@@ -21,7 +21,8 @@ from onehop.runtime import Speed, accelerate
 from onehop.tasks.classify_settings import DocumentLimits
 from onehop.tasks.framed import FramedDocuments
 from onehop.tasks.settings import Long
-from onehop.text import Ledger, limit_windows
+from onehop.tasks.windows import Windows, average, divide, outputs
+from onehop.text import Ledger
 from onehop.text.pretrained import PretrainedTokenizer
 
 BATCH_TOKENS = 4096
@@ -149,27 +150,17 @@ class Embedder:
             LengthError: A text is too long and `long` is "error".
         """
         ledger = Ledger(where, self.settings.text.max_length, long)
-        each: list[tuple[list[list[int]], int]] = []
-        for number, tokens in enumerate(self.encode(texts), first_line):
-            before = ledger.tokens
-            windows = limit_windows(tokens, self.tokenizer.pieces, ledger, f"{where}:{number}") if tokens else [[]]
-            each.append((windows, ledger.tokens - before))
-        vectors = self.vectors([window for windows, _ in each for window in windows], batch_tokens)
-        found: list[Embedding] = []
-        start = 0
-        for text, (windows, lost) in zip(texts, each, strict=True):
-            own = vectors[start : start + len(windows)]
-            start += len(windows)
-            vector = self._joined(own, windows) if windows else None
-            found.append(Embedding(text, vector, lost if windows else 0, len(windows) if len(windows) > 1 else 0))
-        return found
+        each = divide(self.encode(texts), self.tokenizer.pieces, ledger, first_line, empty=True)
+        vectors = outputs(each, self.vectors([row for windows in each for row in windows.rows], batch_tokens))
+        return [self._embedding(*found) for found in zip(texts, each, vectors, strict=True)]
 
-    def _joined(self, vectors: Tensor, windows: Sequence[list[int]]) -> Tensor:
-        if len(windows) == 1:
-            return vectors[0]
-        sizes = torch.tensor([len(window) + 1.0 for window in windows])
-        mean = (sizes / sizes.sum()) @ vectors
-        return F.normalize(mean, dim=-1) if self.settings.unit else mean
+    def _embedding(self, text: str, windows: Windows, vectors: Tensor) -> Embedding:
+        if not windows.rows:
+            return Embedding(text, None)
+        mean = average(windows, vectors)
+        if windows.count and self.settings.unit:
+            mean = F.normalize(mean, dim=-1)
+        return Embedding(text, mean, windows.lost, windows.count)
 
     @torch.inference_mode()
     def vectors(self, rows: Sequence[list[int]], batch_tokens: int = BATCH_TOKENS) -> Tensor:
