@@ -100,6 +100,7 @@ def multi_query() -> Measured:
         "cosine": float(cosines.detach().min().float()),
         "copies": gap(read(shared, x, memory), read(full, x, memory)),
         "cache": cached(heads(64, H, 1)) / cached(heads(64, H)),
+        "bytes": float(abs(decoder_bytes({"num_kv_heads": 1}, 7) - 2 * 3 * 7 * 4 * 4)),  # L 3, n 7, d_head 4, float32
         "translation": _matching(4096, _attention(8, 1, 128), attentions=18, networks=12),
         "language_model": _matching(8192, _attention(8, 1, 128), attentions=6, networks=6),
         "fewer": _matching(4096, _attention(1, 1, 128), attentions=18, networks=12),
