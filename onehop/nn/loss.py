@@ -165,7 +165,7 @@ class _Fused(torch.autograd.Function):
 
 def _sum_of_logits(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return the sum of all logits, which needs none of them: a linear map of a sum is the sum of linear maps."""
-    total = hidden.sum(0) @ weight.sum(0)
+    total = hidden.sum(0, dtype=weight.dtype) @ weight.sum(0)
     return total if bias is None else total + len(hidden) * bias.sum()
 
 
@@ -190,7 +190,7 @@ class _Gradients:
     def spread(self, hidden: Tensor, weight: Tensor, share: float) -> None:
         """Subtract the gradient of `share` times the sum of all logits."""
         self.hidden -= share * weight.sum(0)
-        self.weight -= share * hidden.sum(0)
+        self.weight -= share * hidden.sum(0, dtype=weight.dtype)
         if self.bias is not None:
             self.bias -= share * len(hidden)
 

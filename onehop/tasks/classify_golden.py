@@ -1,4 +1,7 @@
-"""Classifiers as packages: golden lines are texts with the log-probability of every label."""
+"""Classifiers as packages: golden lines are texts with the log-probability of every label, by its name.
+
+By name, so that labels which were put in another order are found, wherever else that was done too.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ def golden(classifier: Classifier, texts: Sequence[str]) -> list[dict[str, Any]]
     found = classifier.log_probs([row for _, row in short], 1)  # each alone
     return [
         {"source": text, "label": classifier.labels[int(values.argmax())],
-         "log_probs": [round(value, 5) for value in values.tolist()]}
+         "log_probs": {label: round(value, 5) for label, value in zip(classifier.labels, values.tolist(), strict=True)}}
         for (text, _), values in zip(short, found, strict=True)
     ]  # fmt: skip
 
@@ -35,9 +38,20 @@ def is_golden(classifier: Classifier, value: Any) -> bool:
         and {"source", "label", "log_probs"} <= value.keys()
         and isinstance(value["source"], str)
         and value["label"] in classifier.labels
-        and are_numbers(value["log_probs"])
-        and len(value["log_probs"]) == len(classifier.labels)
+        and _are_of_labels(value["log_probs"], classifier.labels)
     )
+
+
+def _are_of_labels(values: Any, labels: Sequence[str]) -> bool:
+    if isinstance(values, dict):
+        return values.keys() == set(labels) and are_numbers(list(values.values()))
+    return are_numbers(values) and len(values) == len(labels)
+
+
+def log_probs_of(classifier: Classifier, line: Mapping[str, Any]) -> list[float]:
+    """Return what a golden line says of each label, in the model's order; older packages have a list in it."""
+    values = line["log_probs"]
+    return [values[label] for label in classifier.labels] if isinstance(values, dict) else list(values)
 
 
 def replay(classifier: Classifier, lines: Sequence[Mapping[str, Any]], tolerance: float) -> str:
@@ -46,7 +60,8 @@ def replay(classifier: Classifier, lines: Sequence[Mapping[str, Any]], tolerance
     if told := too_long(classifier, rows):
         return told
     for number, (line, values) in enumerate(zip(lines, classifier.log_probs(rows), strict=True), 1):
-        for label, before, value in zip(classifier.labels, line["log_probs"], values.tolist(), strict=True):
+        said = log_probs_of(classifier, line)
+        for label, before, value in zip(classifier.labels, said, values.tolist(), strict=True):
             if not abs(value - before) <= tolerance:
                 return f"{GOLDEN}:{number}: {label!r} has the log-probability {value:.5f}, not {before:.5f}"
         best, claimed = int(values.argmax()), classifier.labels.index(line["label"])

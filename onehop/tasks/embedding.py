@@ -169,6 +169,9 @@ class Embedder:
         found = torch.zeros(len(rows), self.model.encoder.dim)
         for places, tokens, lengths in fixed_batches(rows, batch_tokens):
             source = self.source(tokens.to(self.device), lengths.to(self.device))
-            pooled = self.pooling(self.model.encoder.encode(source).states, source.lengths).float()
-            found[places] = (F.normalize(pooled, dim=-1) if self.settings.unit else pooled).cpu()
+            found[places] = self.vector(self.pooling(self.model.encoder.encode(source).states, source.lengths))
         return found
+
+    def vector(self, pooled: Tensor) -> Tensor:
+        """Return what was pooled `(N, D)` as it is told: float32, of length 1 where that is set, on the processor."""
+        return (F.normalize(pooled.float(), dim=-1) if self.settings.unit else pooled.float()).cpu()

@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from onehop.data.labelled import LabelColumns, joined, open_labelled
-from onehop.data.ragged import Ragged
 from onehop.errors import DataError
-from onehop.nn import Source
 from onehop.tasks import Classifier, Package, Precision
-from onehop.tasks.framed import FramedDocuments
+from onehop.tasks.classify_golden import log_probs_of
 from onehop.tasks.replay import TOLERANCES
 from onehop.verify.margins import NEAR_TIE
 from onehop.verify.numeric import ROW_PAIRS, Largest
 from onehop.verify.report import Check
+from onehop.verify.rows import packed_source
 from onehop.verify.stored import ROUNDED
 from onehop.verify.subject import GROUP, Lines
 from onehop.verify.suites import Suite
@@ -76,8 +74,6 @@ def packed(subject: LabelSubject) -> Check:
     name, unit = "packed = padded", "nats, of a label"
     if subject.classifier.model.encoder.unit == "sentences":
         return Check(name, unit, LABEL, detail="this encoder reads the segments of a row as sentences of one text")
-    if isinstance(subject.classifier.documents, FramedDocuments):
-        return Check(name, unit, LABEL, detail="a pretrained encoder reads each text between marks of its own")
     largest = Largest()
     for rows in subject.groups(ROW_PAIRS):
         found = _packed(subject.classifier, [subject.lines.sources[i] for i in rows])
@@ -89,10 +85,7 @@ def packed(subject: LabelSubject) -> Check:
 @torch.inference_mode()
 def _packed(classifier: Classifier, rows: Sequence[list[int]]) -> Tensor:
     """Return the log-probabilities of texts that share one row."""
-    pairs = np.arange(len(rows))
-    sides = Ragged.from_rows(rows).packed(pairs, np.zeros(len(rows), np.int64))
-    tokens, lengths, segments = (torch.from_numpy(side).to(classifier.device) for side in sides)
-    return classifier.model(Source(tokens, lengths, segments)).float().log_softmax(-1).cpu()
+    return classifier.model(packed_source(classifier, rows)).float().log_softmax(-1).cpu()
 
 
 def golden_lines(package: Package) -> Check:
@@ -104,7 +97,7 @@ def golden_lines(package: Package) -> Check:
     rows = classifier.documents.encode_batch([line["source"] for line in package.golden])
     differences, told = 0, ""
     for number, (line, values) in enumerate(zip(package.golden, classifier.log_probs(rows, 1), strict=True), 1):
-        largest.see(values - torch.tensor(line["log_probs"]), f"golden line {number}")
+        largest.see(values - torch.tensor(log_probs_of(classifier, line)), f"golden line {number}")
         best, claimed = int(values.argmax()), classifier.labels.index(line["label"])
         if float(values[best] - values[claimed]) > tolerance:
             differences += 1

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from onehop.data.labelled import LabelColumns, open_labelled
+from onehop.nn.rows import Rows
 from onehop.tasks import Package, Precision
 from onehop.tasks.embedding import Embedder
 from onehop.tasks.replay import TOLERANCES
-from onehop.verify.numeric import Largest
+from onehop.verify.numeric import ROW_PAIRS, Largest
 from onehop.verify.report import Check
+from onehop.verify.rows import packed_source
 from onehop.verify.stored import ROUNDED
 from onehop.verify.subject import GROUP, Lines
 from onehop.verify.suites import Suite
@@ -35,20 +37,38 @@ class VectorSubject:
         """The vector of each text, embedded alone, `(N, D)`."""
         return self.embedder.vectors(self.lines.sources, 1)
 
-    def groups(self) -> Iterator[list[int]]:
+    def groups(self, size: int) -> Iterator[list[int]]:
         """Yield the places of the texts of each batch."""
-        for start in range(0, len(self.lines), GROUP):
-            yield list(range(start, min(start + GROUP, len(self.lines))))
+        for start in range(0, len(self.lines), size):
+            yield list(range(start, min(start + size, len(self.lines))))
+
+    def place(self, row: int) -> str:
+        """Return a text as messages name it."""
+        return f"{self.lines.name or 'fixed line'}:{self.lines.numbers[row]}"
 
 
 def batched(subject: VectorSubject) -> Check:
     """Batched = single: each text alone, and in a padded batch beside others."""
-    largest, lines = Largest(), subject.lines
-    for rows in subject.groups():
-        together = subject.embedder.vectors([lines.sources[i] for i in rows], 1 << 40)
+    largest = Largest()
+    for rows in subject.groups(GROUP):
+        together = subject.embedder.vectors([subject.lines.sources[i] for i in rows], 1 << 40)
         for place, values in zip(rows, together, strict=True):
-            largest.see(values - subject.alone[place], f"{lines.name or 'fixed line'}:{lines.numbers[place]}")
+            largest.see(values - subject.alone[place], subject.place(place))
     return largest.check("batched = single", "of a number of a vector", NUMBER)
+
+
+@torch.inference_mode()
+def packed(subject: VectorSubject) -> Check:
+    """Packed = padded: four texts in a row, each a segment of its own, and each alone."""
+    largest, embedder = Largest(), subject.embedder
+    for rows in subject.groups(ROW_PAIRS):
+        source = packed_source(embedder, [subject.lines.sources[i] for i in rows])
+        apart = Rows(source.segments)  # type: ignore[arg-type]
+        states = apart.split(embedder.model.encoder.encode(source).states)
+        found = embedder.vector(embedder.pooling(states, apart.lengths))
+        for place, values in zip(rows, found, strict=True):
+            largest.see(values - subject.alone[place], subject.place(place))
+    return largest.check("packed = padded", "of a number of a vector", NUMBER)
 
 
 def golden_lines(package: Package) -> Check:
@@ -82,4 +102,4 @@ def _subject(embedder: Any, lines: Lines) -> VectorSubject:
     return VectorSubject(embedder, lines)
 
 
-SUITE = Suite(lambda embedder: embedder.documents, read, _subject, golden_lines, (batched,), rounding)
+SUITE = Suite(lambda embedder: embedder.documents, read, _subject, golden_lines, (batched, packed), rounding)

@@ -1,10 +1,9 @@
-"""The laws of encoders that are pooled, over every family and pooling: batches, padding, packing, packages."""
+"""The laws of encoders that are pooled, over every family and pooling: batches, padding, packing."""
 
 import random
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,15 +15,9 @@ from onehop.models.encoders import ENCODERS, TextEncoder, build_encoder, encoder
 from onehop.models.pooled import Pooled
 from onehop.nn import Source
 from onehop.nn.pooling import POOLINGS, AttentionPooling, build_pooling
-from onehop.tasks import convert, load_package, new_package, save_package
-from onehop.tasks.registry import TASKS, kind
-from onehop.train.jobs import JOBS
-from onehop.verify import verify
-from onehop.verify.suites import SUITES
-from tests.fixtures.labelled import SMALL, classifier, reviews
+from tests.fixtures.labelled import SMALL
 from tests.laws.close import assert_same, gradients
 from tests.laws.combinations import Row, pairwise
-from tests.tasks.test_checkpoints import FOLDER
 
 LENGTHS = (6, 9, 1, 5)
 
@@ -78,12 +71,6 @@ def test_every_encoder_has_a_small_one_and_says_what_it_is():
         made = build_encoder(family, SMALL[family], 40)
         assert isinstance(made, TextEncoder)
         assert made.unit == encoder_family(family).unit
-
-
-def test_every_task_can_be_verified_and_what_is_trained_is_a_task():
-    assert set(TASKS) == set(SUITES)
-    assert set(JOBS) <= set(TASKS)
-    assert all(kind(name).name == name for name in TASKS)
 
 
 def test_a_text_alone_is_read_as_in_a_padded_batch(model: Any):
@@ -158,23 +145,3 @@ def test_nothing_at_all_is_zeros_before_the_head(model: Any):
     found = model.pool(Source(source.tokens, torch.tensor([3, 0]), segments))
     assert not found[1].any()
     assert found.isfinite().all()
-
-
-@pytest.mark.parametrize("family", sorted(ENCODERS))
-def test_a_classifier_of_every_family_passes_every_check_in_every_precision(family: str):
-    made = new_package(classifier(family), [text for text, _ in reviews(3)], "")
-    for precision in ("float16", "int8"):
-        report = verify(made, precision=precision)
-        assert [check.name for check in report.checks if check.passed is False] == []
-        unchecked = {"packed = padded"} if family == "hierarchical" else set[str]()
-        assert {check.name for check in report.checks if check.passed is None} == unchecked
-        assert 0 < report.checks[-1].values["largest_log_prob_difference"] < 1
-        small = convert(made, precision)
-        assert verify(small, full=made.task).checks[-1].passed is not None
-
-
-def test_an_embedder_passes_every_check_in_every_precision(tmp_path: Path):
-    save_package(replace(load_package(FOLDER / "BertModel"), path=None), tmp_path / "model")
-    for precision in ("float16", "int8"):
-        report = verify(load_package(tmp_path / "model"), precision=precision)
-        assert [check.name for check in report.checks if check.passed is False] == []

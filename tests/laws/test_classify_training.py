@@ -1,0 +1,120 @@
+"""The laws of training, of classifiers of every family of encoders: accumulating, packing, saving time and memory."""
+
+import copy
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+
+from onehop.data import Batch, Pair, PairStore, TrainingBatches, evaluation_batches
+from onehop.models.encoders import ENCODERS, encoder_family
+from onehop.nn import cross_entropy
+from onehop.train.classify import LabelIds, counted, loss_sum
+from onehop.train.loop import loop
+from onehop.train.optimizer import adamw
+from onehop.train.recompute import recompute
+from tests.fixtures.labelled import classifier, reviews
+from tests.laws.cases import entries
+from tests.laws.close import assert_same, gradients
+
+TRAINED = {"translation": entries, "classify": lambda: list(ENCODERS)}  # the families that training is tested over
+FAMILIES = TRAINED["classify"]()
+ROWS = reviews(12, seed=4)
+
+
+@pytest.fixture(params=FAMILIES)
+def task(request: pytest.FixtureRequest) -> Any:
+    """Return a classifier in float64."""
+    made = classifier(request.param)
+    made.model.double().eval()
+    return made
+
+
+def batch(task: Any, rows: list[tuple[str, str]]) -> Batch:
+    """Return one padded batch of labelled texts."""
+    labels = LabelIds(task.labels, {}, "").encode_batch([label for _, label in rows])
+    texts = task.documents.encode_batch([text for text, _ in rows])
+    return counted(next(evaluation_batches(texts, labels, 1 << 40)))
+
+
+def trained(task: Any, batches: list[Batch], accumulate: int) -> dict[str, torch.Tensor]:
+    model = copy.deepcopy(task.model)
+    optimizer = adamw(model, weight_decay=0.1, betas=(0.9, 0.98), epsilon=1e-9)
+
+    def loss(model: Any, batch: Batch) -> torch.Tensor:
+        return loss_sum(task, model, batch, 0.1)
+
+    updates = list(loop(model, loss, iter(batches), optimizer, lambda: 1e-2, accumulate=accumulate))
+    assert [update.num_targets for update in updates] == [6, 6]
+    return dict(model.named_parameters())
+
+
+def test_small_batches_accumulated_are_one_big_batch(task: Any):
+    apart = trained(
+        task, [batch(task, ROWS[:2]), batch(task, ROWS[2:6]), batch(task, ROWS[6:7]), batch(task, ROWS[7:])], 2
+    )
+    together = trained(task, [batch(task, ROWS[:6]), batch(task, ROWS[6:])], 1)
+    assert_same(apart, together, 1e-6)
+    assert any((together[name] - value).abs().max() > 1e-3 for name, value in task.model.named_parameters())
+
+
+def test_the_loss_is_the_cross_entropy_of_each_text_alone(task: Any):
+    whole = loss_sum(task, task.model, batch(task, ROWS), 0.1)
+    apart = torch.stack([loss_sum(task, task.model, batch(task, [row]), 0.1) for row in ROWS]).sum()
+    assert_same(whole, apart)
+    assert_same(gradients(task.model, whole), gradients(task.model, apart))
+    texts = task.documents.encode_batch([ROWS[0][0]])[0]
+    logits = task.model(task.source(torch.tensor([[*texts, 2]]), torch.tensor([len(texts) + 1])))
+    target = torch.tensor([task.labels.index(ROWS[0][1])])
+    assert_same(loss_sum(task, task.model, batch(task, ROWS[:1]), 0.1), cross_entropy(logits, target, 0.1).sum())
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if encoder_family(name).unit == "words"])
+def test_the_loss_of_a_packed_batch_is_that_of_its_texts_padded(family: str):
+    task = classifier(family)
+    task.model.double().eval()
+    store = PairStore()
+    store.add([Pair(text, label) for text, label in ROWS], "reviews")
+    settings = {"batch_tokens": 1_000, "max_length": 40, "long_policy": "error", "seed": 1}
+    batches = TrainingBatches(
+        store, task.documents, LabelIds(task.labels, {}, ""), packing=True, finish=counted, **settings
+    )  # fmt: skip
+    packed = next(batches)
+    batches.close()
+    assert packed.source_segments is not None
+    assert packed.source_segments.max() > 0
+    one, other = (loss_sum(task, task.model, each, 0.1) for each in (packed, batch(task, ROWS)))
+    assert packed.num_targets == len(ROWS)
+    assert_same(one, other)
+    assert_same(gradients(task.model, one), gradients(task.model, other))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_activations_computed_again_give_the_same_bits(family: str):
+    made = classifier(family, dropout=0.3)
+    models = [made.model.train(), copy.deepcopy(made.model).train()]
+    blocks = recompute(models[1])
+    found: list[Any] = []
+    for model in models:
+        torch.manual_seed(7)
+        loss = loss_sum(made, model, batch(made, ROWS), 0.1)
+        found.append((loss.detach(), gradients(model, loss)))
+    assert blocks or family != "transformer"  # the one that a recipe may ask it of
+    assert torch.equal(found[0][0], found[1][0])
+    assert all(torch.equal(found[0][1][name], found[1][1][name]) for name in found[0][1])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_bfloat16_gives_the_loss_to_a_fiftieth_and_the_gradient_to_a_quarter(family: str):
+    made = classifier(family)
+    rows = batch(made, ROWS)
+    loss = partial(loss_sum, made, made.model, rows, 0.1)
+    exact = loss()
+    wanted = torch.cat([g.flatten() for g in gradients(made.model, exact).values()])
+    with torch.autocast("cpu", torch.bfloat16):
+        near = loss()
+    found = torch.cat([g.flatten() for g in gradients(made.model, near).values()])
+    assert near.dtype == found.dtype == torch.float32
+    assert abs(float((near / exact).detach()) - 1) < 2e-2
+    assert float((found - wanted).norm() / wanted.norm()) < 0.25

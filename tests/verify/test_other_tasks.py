@@ -1,0 +1,161 @@
+"""Every check of classifiers and embedders finds a package that is broken in what it checks."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from onehop.nn import Memory, Source
+from onehop.tasks import Package, convert, load_package, save_package
+from onehop.tasks import weights as weights_module
+from onehop.verify import Lines, Report, fixed_lines, verify
+from tests.fixtures.packages import edit_golden
+from tests.laws.packages import Small, every_package
+
+TASKS = {
+    "classify": [small for small in every_package() if str(small) == "classify-transformer-fresh"],
+    "classify, begun with a checkpoint": [
+        small for small in every_package() if small.start == "BertForSequenceClassification"
+    ],
+    "embed": [small for small in every_package() if small.start == "BertModel"],
+}
+
+
+@pytest.fixture(params=[small for (small,) in TASKS.values()], ids=str)
+def package(request: pytest.FixtureRequest) -> Package:
+    small: Small = request.param
+    return small.make()
+
+
+def failed(report: Report) -> list[str]:
+    return [check.name for check in report.checks if check.passed is False]
+
+
+def few(package: Package) -> Lines:
+    """Return lines of different lengths."""
+    lines = fixed_lines(package)
+    places = sorted(range(len(lines)), key=lambda place: len(lines.sources[place]))[::2][:6]
+    return Lines("few", tuple(lines.numbers[i] for i in places), tuple(lines.sources[i] for i in places))
+
+
+Encode = Callable[[Any, Source], Memory]
+
+
+def batch_leak(encode: Encode) -> Encode:
+    """What is encoded depends on what else is in the batch, a padded one."""
+
+    def leaky(self: Any, source: Source) -> Memory:
+        memory = encode(self, source)
+        if source.segments is not None:
+            return memory
+        mean = memory.states.mean(0, keepdim=True)
+        return replace(memory, states=memory.states + 0.2 * (mean - memory.states))
+
+    return leaky
+
+
+def packed_leak(encode: Encode) -> Encode:
+    """The texts of a packed row are read as one."""
+
+    def leaky(self: Any, source: Source) -> Memory:
+        if source.segments is None:
+            return encode(self, source)
+        memory = encode(self, replace(source, segments=source.segments.clamp(max=0)))
+        return replace(memory, segments=source.segments)
+
+    return leaky
+
+
+@pytest.mark.parametrize(("leak", "check"), [(batch_leak, "batched = single"), (packed_leak, "packed = padded")])
+def test_an_encoder_that_mixes_texts_fails_the_check_of_that(
+    leak: Callable[[Encode], Encode], check: str, package: Package, monkeypatch: pytest.MonkeyPatch
+):
+    kind: Any = type(package.task.model.encoder)
+    assert failed(verify(package, few(package))) == []
+    monkeypatch.setattr(kind, "encode", leak(kind.encode))
+    report = verify(package, few(package))
+    assert failed(report) == [check]
+    assert not report.passed
+    assert next(one for one in report.checks if one.name == check).detail.startswith("largest at few:")
+
+
+def test_weights_that_change_when_they_are_loaded_fail_the_check_of_bytes(
+    package: Package, monkeypatch: pytest.MonkeyPatch
+):
+    def drifting(self: Any, mode: bool = True) -> Any:
+        if not mode and self.training:
+            with torch.no_grad():
+                next(self.parameters()).mul_(1 + 1e-6)
+        return nn.Module.train(self, mode)
+
+    monkeypatch.setattr(type(package.task.model), "train", drifting)
+    assert failed(verify(package, few(package))) == ["save, load, save"]
+
+
+CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "text": lambda line: line.update(source=line["source"] + " " + line["source"]),
+    "number": lambda line: _off(line, 0.002),
+}
+
+
+def _off(line: dict[str, Any], by: float) -> None:
+    """Move a log-probability of a label, or a number of a vector."""
+    values = line.get("log_probs", line.get("embedding"))
+    if isinstance(values, dict):
+        values[next(iter(values))] += by
+    else:
+        values[0] += by
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_golden_line_that_does_not_come_out_again_fails(
+    change: Callable[[dict[str, Any]], object], package: Package, tmp_path: Path
+):
+    save_package(package, tmp_path / "model")
+    edit_golden(tmp_path / "model", lambda lines: change(lines[2]))
+    edited = load_package(tmp_path / "model", allow_drift=True)
+    report = verify(edited, few(edited))
+    assert failed(report) == ["golden lines"]
+    assert "golden line 3" in report.checks[0].detail
+
+
+def test_a_golden_line_within_rounding_passes(package: Package, tmp_path: Path):
+    save_package(package, tmp_path / "model")
+    edit_golden(tmp_path / "model", lambda lines: _off(lines[2], 0.0009))
+    edited = load_package(tmp_path / "model")
+    assert verify(edited, few(edited)).passed
+
+
+@pytest.mark.parametrize("name", ["classify", "embed"])
+def test_rounding_that_is_too_coarse_fails(name: str, monkeypatch: pytest.MonkeyPatch):
+    package, exact = TASKS[name][0].make(), weights_module.quantise
+
+    def coarse(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        whole, scale = exact(matrix)
+        return (whole / 127).round().mul(127).clamp(-127, 127).to(torch.int8), scale
+
+    monkeypatch.setattr(weights_module, "quantise", coarse)
+    assert failed(verify(package, few(package), precision="int8")) == ["int8 against float32"]
+
+
+def test_rounded_weights_of_another_model_fail(package: Package):
+    small = convert(package, "int8")
+    with torch.no_grad():
+        for parameter in package.task.model.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    assert failed(verify(small, few(small), full=package.task)) == ["int8 against float32"]
+
+
+def test_weights_that_are_no_numbers_fail(package: Package, tmp_path: Path):
+    save_package(package, tmp_path / "model")
+    package = load_package(tmp_path / "model")
+    with torch.no_grad():
+        next(package.task.model.parameters()).fill_(float("nan"))
+    found = failed(verify(package, few(package)))
+    assert {"golden lines", "batched = single", "packed = padded"} <= set(found)
+    json.dumps(verify(package, few(package)).to_dict(), allow_nan=False)  # other programs read it
