@@ -5,6 +5,7 @@ shortens text, and `sentences` splits a paragraph for translation and joins it a
 """
 
 from onehop.text.limit import POLICIES, Counts, Ledger, default_max_length, limit, limit_pair, limit_windows
+from onehop.text.masking import MaskedRow, Masking
 from onehop.text.sentences import gaps, join_sentences, split_sentences
 from onehop.text.tokenizer import Tokenizer
 from onehop.text.training import ALGORITHMS, train_bpe, train_tokenizer, train_unigram, train_wordpiece
@@ -20,6 +21,8 @@ __all__ = [
     "POLICIES",
     "Counts",
     "Ledger",
+    "MaskedRow",
+    "Masking",
     "Tokenizer",
     "default_max_length",
     "gaps",

@@ -31,6 +31,7 @@ SIZES: dict[str, dict[str, Any]] = {
 UNKNOWN: dict[str, dict[str, Any]] = {
     "recurrent": {"dim": 12, "hidden_dim": 12},
     "hierarchical": {"dim": 12, "hidden_dim": 12, "attention_dim": 8},
+    "convolutional": {"dim": 12, "hidden_dim": 12, "attention": "before"},
 }
 
 
