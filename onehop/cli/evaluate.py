@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from onehop.cli.evaluate_labels import evaluate_classifier
+from onehop.cli.evaluate_tags import evaluate_tagger
 from onehop.cli.options import (
     AllowDrift,
     Beam,
@@ -23,7 +25,7 @@ from onehop.cli.options import (
 )
 from onehop.errors import ConfigError
 
-Data = Annotated[str | None, typer.Option("--data", help="Pairs, or labelled texts, in any form that `train` reads.")]
+Data = Annotated[str | None, typer.Option("--data", help="What is learnt from, in any form that `train` reads.")]
 Against = Annotated[
     str | None, typer.Option("--against", help="Another model, or a file of its translations or labels.")
 ]
@@ -55,24 +57,25 @@ def evaluate(
 ) -> None:
     """Translate or classify, and score: with 95 % intervals, by length or label, and against another system.
 
-    Translations by BLEU, chrF and TER; labels by accuracy and F1, beside what the most frequent label would reach.
+    Translations by BLEU, chrF and TER; labels by accuracy and F1, beside what the most frequent label would reach;
+    labels of words also by the F1 of their spans.
     """
-    from onehop.cli.evaluate_labels import evaluate_classifier
     from onehop.cli.evaluate_translation import other_system, read_texts, show
     from onehop.cli.options import decoding, loaded, policy, task_of, use
     from onehop.data import Columns
     from onehop.evaluate import evaluate as run
 
     chosen, device = policy(long), use(threads, device)
-    if task_of(model) == "classify":
+    if (task := task_of(model)) in OF_LABELS:
         other = {
             "--source": source, "--reference": reference, "--source-column": source_column,
             "--target-column": target_column, "--ensemble": ensemble, "--beam": beam, "--tokenize": tokenize,
             "--tag": tag, "--set": settings,
         }  # fmt: skip
-        _refuse(other, "a classifier", "Give --data.")
+        named, run_it = OF_LABELS[task]
+        _refuse(other, named, "Give --data.")
         columns = tuple(text_columns or ()), label_column
-        evaluate_classifier(model, data, columns, against, output, as_json, chosen, allow_drift, precision, device)
+        run_it(model, data, columns, against, output, as_json, chosen, allow_drift, precision, device)
         return
     _refuse({"--text-column": text_columns, "--label-column": label_column}, "a translation", "Leave it out.")
     translator = loaded(model, ensemble, device, allow_drift, precision)
@@ -89,6 +92,9 @@ def evaluate(
         against=rival, tag=tag,
     )  # fmt: skip
     show(report, output, as_json)
+
+
+OF_LABELS = {"classify": ("a classifier", evaluate_classifier), "tag": ("a tagger", evaluate_tagger)}
 
 
 def _refuse(options: dict[str, Any], task: str, remedy: str) -> None:

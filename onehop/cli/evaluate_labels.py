@@ -89,16 +89,16 @@ def _show(report: ClassifyReport) -> None:
     table = Table(title=f"{len(report.system.labels):,} texts{seconds}", title_justify="left")
     for column in ("", "score", "95 % interval"):
         table.add_column(column, justify="left" if not column else "right")
-    table.add_row("accuracy", _percent(result.accuracy), _range(report.intervals["accuracy"]))
-    table.add_row("macro F1", _percent(result.macro_f1), _range(report.intervals["macro_f1"]))
+    table.add_row("accuracy", as_percent(result.accuracy), as_range(report.intervals["accuracy"]))
+    table.add_row("macro F1", as_percent(result.macro_f1), as_range(report.intervals["macro_f1"]))
     table.add_row("Matthews correlation", f"{result.mcc:.3f}", "")
-    table.add_row("always the most frequent label", _percent(result.majority), "")
+    table.add_row("always the most frequent label", as_percent(result.majority), "")
     out.print(table)
     labels = Table(title="by label", title_justify="left")
     for column in ("label", "texts", "precision", "recall", "F1", "most often taken for"):
         labels.add_column(column, justify="left" if column in ("label", "most often taken for") else "right")
     for place, one in enumerate(result.classes):
-        shares = map(_percent, (one.precision, one.recall, one.f1))
+        shares = map(as_percent, (one.precision, one.recall, one.f1))
         labels.add_row(one.label, f"{one.support:,}", *shares, _taken_for(report, place))
     out.print(labels)
     if report.mistakes:
@@ -108,7 +108,7 @@ def _show(report: ClassifyReport) -> None:
     if report.rival:
         system, other, compared = report.rival
         out.print(
-            f"against {system.name} ({_percent(other.accuracy)}): {100 * compared.difference:+.1f}, "
+            f"against {system.name} ({as_percent(other.accuracy)}): {100 * compared.difference:+.1f}, "
             f"p = {compared.p_value:.3f} ({compared.better:,} texts better, {compared.worse:,} worse)",
             soft_wrap=True,
         )
@@ -126,9 +126,11 @@ def _taken_for(report: ClassifyReport, place: int) -> str:
     return f"{names[-other]} {count:,}" if count else ""
 
 
-def _percent(share: float) -> str:
+def as_percent(share: float) -> str:
+    """Return a share as people read it."""
     return f"{100 * share:.1f} %"
 
 
-def _range(interval: Interval) -> str:
+def as_range(interval: Interval) -> str:
+    """Return an interval of shares as people read it."""
     return f"{100 * interval.low:.1f} to {100 * interval.high:.1f}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onehop.cli.options import AllowDrift, AllowPickle, Device, Long, Precision, TextColumns, Threads
+from onehop.cli.outputs import tags_line
 from onehop.cli.streams import chunks, opened, written
 from onehop.errors import ConfigError
 
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
 
 CHUNK = 2_000  # texts classified at once: enough to batch by length, few enough for constant memory
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
+SENTENCES = (".conll", ".conllu", ".bio", ".iob", ".iob2", ".jsonl")  # of words that are given
+WITHOUT_ATTENTION = {"embed": "embeds", "tag": "labels words"}
 Text = str | Sequence[str]
 
 
 def predict(
     model: Annotated[str, typer.Argument(help="A run, a package, or a hub id.")],
     file: Annotated[
-        str, typer.Argument(help="A text a line, or a table (.csv, .tsv, .jsonl, .parquet); - for standard input.")
+        str, typer.Argument(help="A text a line, a table, or sentences of words (.conll); - for standard input.")
     ] = "-",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write; default: standard output.")
@@ -45,7 +48,8 @@ def predict(
 ) -> None:
     """Classify texts: for each, a line of JSON with its label and the probability of every label.
 
-    Of a model without labels, such as a pretrained encoder, the line has the text's embedding.
+    Of a model without labels, such as a pretrained encoder, the line has the text's embedding; of a tagger, the label
+    of each word, and the spans that the labels mean.
 
     With --long drop, cut or window, standard input is classified while it is read.
     """
@@ -56,10 +60,12 @@ def predict(
     known_precision(precision)
     chosen, device = policy(long), use(threads, device)
     classifier = load_package(model, allow_drift=allow_drift, allow_pickle=allow_pickle, device=device).task
-    embeds = classifier.task == "embed"
-    check_task(classifier.task, "embed" if embeds else "classify", model)
-    if embeds and attention:
-        raise ConfigError("a model that embeds has no pooling attention", "Leave it out.", "--attention")
+    task = classifier.task
+    check_task(task, task if task in WITHOUT_ATTENTION else "classify", model)
+    if task in WITHOUT_ATTENTION and attention:
+        raise ConfigError(
+            f"a model that {WITHOUT_ATTENTION[task]} has no pooling attention", "Leave it out.", "--attention"
+        )
     tell_drift(classifier.drift)
     classifier = faster(classifier, precision)
     name = "standard input" if file == "-" else file
@@ -71,8 +77,12 @@ def predict(
         for part in _parts(texts(), chunk_size):
             found = classifier.predict(part, long=chosen, where=name, first_line=number)
             for text, prediction in zip(part, found, strict=True):
-                line = _vector(prediction) if embeds else _line(classifier, text, prediction, chosen, attention)
-                out.write(line)
+                if task == "embed":
+                    out.write(_vector(prediction))
+                elif task == "tag":
+                    out.write(tags_line(prediction, classifier.drift))
+                else:
+                    out.write(_line(classifier, text, prediction, chosen, attention))
                 _count(counts, prediction)
             out.flush()
             number += len(part)
@@ -93,7 +103,9 @@ def _texts(classifier: Classifier, file: str, name: str, columns: list[str], twi
             yield lambda: (line for part in chunks(opener, name, CHUNK) for line in part)
 
     plain = Path(file).name.removesuffix(".gz").removesuffix(".zst")
-    table = file != "-" and (Path(plain).suffix in TABLES or Path(file).is_dir())
+    tags = classifier.task == "tag"
+    endings = SENTENCES if tags else TABLES
+    table = file != "-" and (Path(plain).suffix in endings or (Path(file).is_dir() and not tags))
     return of_table() if table else of_lines()
 
 
@@ -101,6 +113,12 @@ def _of_table(classifier: Classifier, file: str, columns: list[str]) -> Iterator
     """Yield the texts of a table: of the columns named, or of those that the model was trained on."""
     from onehop.data.labelled import LabelColumns, open_labelled
 
+    if classifier.task == "tag":
+        from onehop.data.tagged import TagColumns, open_tagged
+
+        for sentence in open_tagged(file, TagColumns("".join(columns[:1]), labelled=False)).sentences:
+            yield sentence.words
+        return
     wanted = columns or getattr(classifier.settings, "columns", [])
     table = open_labelled(file, LabelColumns(tuple(wanted), labelled=False))
     for texts, _ in table.rows:

@@ -12,10 +12,11 @@ from onehop.errors import ConfigError
 
 Files = list[str]
 Task = Annotated[
-    str | None, typer.Option("--task", help="What is learnt from --data: classify. Default: to translate.")
+    str | None, typer.Option("--task", help="What is learnt from --data: classify or tag. Default: to translate.")
 ]
 Data = Annotated[
-    Files | None, typer.Option("--data", help="Texts with labels: .csv, .tsv, .jsonl (also .gz, .zst), .parquet.")
+    Files | None,
+    typer.Option("--data", help="Texts or sentences with labels: .csv, .tsv, .jsonl, .parquet, .conll, .conllu."),
 ]
 Init = Annotated[
     str | None, typer.Option("--init", help="A model to continue: a run, a package, a checkpoint, or a bundled name.")

@@ -201,16 +201,16 @@ def _chosen(
 
 
 def _open_objects(path: str, columns: LabelColumns) -> Labelled:
-    objects = _objects(path)
+    rows = objects(path)
     before: list[tuple[int, dict[str, Any]]] = []
-    for number, value in objects:
+    for number, value in rows:
         before.append((number, value))
         if value:
             break
     if not before or not before[-1][1]:
         raise DataError("a table without rows", "Write an object for each line.", path)
     texts, label = columns.choose(list(before[-1][1]), f"{path}:{before[-1][0]}")
-    return Labelled(path, texts, label, "", _of_objects(path, chain(before, objects), texts, label))
+    return Labelled(path, texts, label, "", _of_objects(path, chain(before, rows), texts, label))
 
 
 def _of_objects(
@@ -232,7 +232,7 @@ def _of_objects(
         yield row[: len(texts)], row[-1] if label else ""
 
 
-def _objects(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def objects(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the number and the object of each line, an empty one of a blank line."""
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip():

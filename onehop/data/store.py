@@ -53,6 +53,7 @@ class PairStore:
         self._starts = [0]
         self._names: list[Pair] = []
         self._places: list[str] = []
+        self._lines: dict[int, array[int]] = {}  # by file: the line of each pair, where they are not one a line
         self._first_lines = array(
             "q"
         )  # by file: its first pair's number in the store, and how many were skipped before
@@ -137,6 +138,22 @@ class PairStore:
             self._write(sources, targets)
         self.num_skipped = len(self._skipped)
 
+    def add_numbered(self, rows: Iterable[tuple[int, Pair]], name: str) -> None:
+        """Append the pairs of one file that do not stand one on each line, each with the number of its line.
+
+        Raises:
+            FileError: The spool file cannot be written.
+        """
+        lines = self._lines[len(self._names)] = array("q")
+
+        def pairs() -> Iterator[Pair]:
+            for line, pair in rows:
+                if pair.source.strip() and pair.target.strip():
+                    lines.append(line)
+                yield pair
+
+        self.add(pairs(), name)
+
     def _write(self, sources: list[str], targets: list[str]) -> None:
         # marshal, because it is the fastest exact form of lists of strings, lone surrogates included; version
         # 2 writes
@@ -194,8 +211,9 @@ class PairStore:
     def where(self, number: int) -> Pair:
         """Return the file and line of each side of a pair, such as `train.en:17` and `train.de:17`."""
         file = bisect_right(self._first_lines, number) - 1
+        place = number - self._first_lines[file]
         skips = bisect_right(self._skipped, number) - self._first_skips[file]
-        line = number - self._first_lines[file] + skips + 1
+        line = self._lines[file][place] if file in self._lines else place + skips + 1
         return Pair(*(f"{name}:{self._places[file]}{line}" for name in self._names[file]))
 
 

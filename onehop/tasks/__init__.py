@@ -11,6 +11,8 @@ from onehop.tasks.grouping import group_heads
 from onehop.tasks.package import Package, convert, load_package, new_package, save_package
 from onehop.tasks.registry import TASKS, Kind, Task
 from onehop.tasks.settings import DecodeConfig, Precision, TextLimits, TranslationSettings
+from onehop.tasks.tag_settings import TagHead, TagSettings, WordLimits
+from onehop.tasks.tagging import Tagger, Tags
 from onehop.tasks.translated import Candidate, Translation
 from onehop.tasks.translation import Translator
 
@@ -26,11 +28,16 @@ __all__ = [
     "Package",
     "Precision",
     "Prediction",
+    "TagHead",
+    "TagSettings",
+    "Tagger",
+    "Tags",
     "Task",
     "TextLimits",
     "Translation",
     "TranslationSettings",
     "Translator",
+    "WordLimits",
     "bundled",
     "convert",
     "group_heads",

@@ -81,6 +81,7 @@ class Kind:
 TASKS = {
     "translation": "onehop.tasks.golden:KIND",
     "classify": "onehop.tasks.classify_golden:KIND",
+    "tag": "onehop.tasks.tag_golden:KIND",
     "embed": "onehop.tasks.embed_golden:KIND",
 }
 

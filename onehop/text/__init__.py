@@ -4,7 +4,16 @@
 shortens text, and `sentences` splits a paragraph for translation and joins it again. Nothing here knows torch.
 """
 
-from onehop.text.limit import POLICIES, Counts, Ledger, default_max_length, limit, limit_pair, limit_windows
+from onehop.text.limit import (
+    POLICIES,
+    Counts,
+    Ledger,
+    default_max_length,
+    limit,
+    limit_pair,
+    limit_windows,
+    limit_words,
+)
 from onehop.text.masking import MaskedRow, Masking
 from onehop.text.sentences import gaps, join_sentences, split_sentences
 from onehop.text.tokenizer import Tokenizer
@@ -30,6 +39,7 @@ __all__ = [
     "limit",
     "limit_pair",
     "limit_windows",
+    "limit_words",
     "split_sentences",
     "train_bpe",
     "train_tokenizer",

@@ -179,6 +179,66 @@ def limit_windows(
     return parts
 
 
+def limit_words(counts: Sequence[int], ledger: Ledger, where: str, overlap: int = 0) -> list[tuple[int, int]]:
+    """Return the parts of a sentence that are used, as its first word and one more than its last; words stay whole.
+
+    A word of more tokens than the limit is a part by itself, and the tokens beyond the limit count as lost.
+
+    Args:
+        counts: Tokens of each word.
+        ledger: The limit, with any policy; updated.
+        where: File and line, for messages.
+        overlap: Of windows, the tokens at most that one reads again of the one before.
+
+    Raises:
+        LengthError: The sentence is too long and the policy is `error`.
+
+    Example:
+        >>> ledger = Ledger("test", max_length=4, policy="window")
+        >>> limit_words([1, 2, 1, 3, 1], ledger, "test.conll:1")
+        [(0, 3), (3, 5)]
+        >>> limit_words([1] * 6, ledger, "test.conll:7", overlap=2)
+        [(0, 4), (2, 6)]
+        >>> ledger.tokens
+        0
+    """
+    ledger.lines += 1
+    total, size = sum(counts), ledger.max_length
+    if not _exceeds(total, ledger, where, line=True):
+        return [(0, len(counts))]
+    ledger.affected += 1
+    ledger.first = ledger.first or where
+    if ledger.policy == "drop":
+        ledger.tokens += total
+        return []
+    first = _fitting(counts, 0, size)
+    if ledger.policy == "cut":
+        ledger.tokens += total - min(size, sum(counts[:first]))
+        return [(0, first)]
+    parts = [(0, first)]
+    while parts[-1][1] < len(counts):
+        start = parts[-1][1]
+        while start - 1 > parts[-1][0] and sum(counts[start - 1 : parts[-1][1]]) <= overlap:
+            start -= 1
+        end = _fitting(counts, start, size)
+        if end <= parts[-1][1]:  # what is read again leaves no room for the next word
+            start = parts[-1][1]
+            end = _fitting(counts, start, size)
+        parts.append((start, end))
+    ledger.windows += len(parts)
+    ledger.tokens += sum(max(0, count - size) for count in counts)
+    return parts
+
+
+def _fitting(counts: Sequence[int], start: int, size: int) -> int:
+    """Return one more than the last word of those from `start` that have no more than `size` tokens; at least one."""
+    end, room = start, size
+    while end < len(counts) and (counts[end] <= room or end == start):
+        room -= counts[end]
+        end += 1
+    return end
+
+
 def limit_pair(
     source: list[int], target: list[int], ledger: Ledger, source_where: str, target_where: str
 ) -> tuple[list[int], list[int]] | None:

@@ -60,6 +60,9 @@ class PretrainedTokenizer:
             one["content"]: int(one["id"]) for one in data.get("added_tokens", []) if one.get("special", False)
         }
         self._single, self._pair = self._marks("a"), self._marks("a", "a")
+        # Byte-level pieces of a word begin with the space before it, unless the tokenizer puts one there itself.
+        pattern = r'"type": ?"ByteLevel", ?"add_prefix_space": ?false'
+        self._spaceless = bool(re.search(pattern, json.dumps(data.get("pre_tokenizer"))))
 
     @property
     def algorithm(self) -> str:
@@ -80,6 +83,12 @@ class PretrainedTokenizer:
     def mask(self) -> int | None:
         """The token of a masked word, if there is one."""
         return self._control(MASKS)
+
+    @property
+    def unknown(self) -> int:
+        """The token of what has no piece; padding where there is none."""
+        found = self._control(UNKNOWN)
+        return self.pad if found is None else found
 
     @property
     def marks(self) -> tuple[list[int], list[int], list[int], bool]:
@@ -108,6 +117,13 @@ class PretrainedTokenizer:
         found = self._backend.encode([_unicode(word) for word in words], is_pretokenized=True, add_special_tokens=False)
         numbers = [number for number in found.word_ids if number is not None]
         return found.ids, numbers
+
+    def encode_each(self, words: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of each word, as they are inside a text that divides words by spaces."""
+        space = " " if self._spaceless else ""
+        rows = [[space + _unicode(word)] for word in words]
+        found = self._backend.encode_batch_fast(rows, is_pretokenized=True, add_special_tokens=False)
+        return [one.ids for one in found]
 
     def frame(self, first: Sequence[int], second: Sequence[int] | None = None) -> list[int]:
         """Return one text, or two that are read as one, with the control tokens that the model was trained with."""

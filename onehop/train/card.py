@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onehop.text import Ledger
 from onehop.train.progress import Progress
 from onehop.train.validation import Translated
 
@@ -48,12 +49,17 @@ def model_card(prepared: Prepared, progress: Progress, loss: float, found: Trans
     return "\n".join(lines)
 
 
+def learnt(prepared: Ready) -> Ledger:
+    """Return what the length limit did to the training examples: so far, or where they were divided first, to all."""
+    return getattr(prepared, "divided", None) or prepared.batches.ledger
+
+
 def longer(prepared: Ready) -> list[str]:
     """Return what became of lines longer than the limit, for each split."""
     told: list[str] = []
-    for ledger in (prepared.batches.ledger, prepared.limited):
-        done = {"error": "", "drop": " dropped", "cut": " cut"}[ledger.policy]
+    for ledger in (learnt(prepared), prepared.limited):
+        done = {"error": "", "drop": " dropped", "cut": " cut", "window": " divided"}[ledger.policy]
         told.append(f"{ledger.split} {ledger.affected:,} of {ledger.lines:,}{done}")
-    if prepared.batches.ledger.lines < prepared.num_pairs:
+    if learnt(prepared).lines < prepared.num_pairs:
         told.append(f"{prepared.num_pairs:,} training pairs in all, not all of them read when this model was saved")
     return told

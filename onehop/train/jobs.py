@@ -101,7 +101,7 @@ class Ready(Protocol):
 
     @property
     def unit(self) -> str:
-        """What `Batch.num_targets` counts: `tokens` or `texts`."""
+        """What `Batch.num_targets` counts: `tokens`, `texts` or `words`."""
         ...
 
     def objective(self, device: str) -> Objective:
@@ -145,6 +145,7 @@ class Job:
 JOBS = {
     "translation": "onehop.train.prepare:JOB",
     "classify": "onehop.train.classify:JOB",
+    "tag": "onehop.train.tag:JOB",
 }
 
 

@@ -19,6 +19,7 @@ from onehop.text.tokenizer import CONTROLS, RESERVED
 from onehop.train.recipe import AnyRecipe, Recipe
 
 FREE = ("dropout", "attention_dropout", "activation_dropout", "word_dropout")  # of the model: no weight depends on them
+HEADED = ("classify", "tag")  # tasks that an encoder alone can begin
 FOREIGN = 0.01  # share of tokens that are single bytes, above which the vocabulary hardly knows the text
 
 
@@ -52,7 +53,7 @@ def parent_of(recipe: AnyRecipe, run: Run, record: Mapping[str, Any] | None) -> 
         return Parent(load_package(run.model, task=recipe.task).task, record["init"])
     folder = find(recipe.train.init)
     begun = load_package(folder).task
-    if not (recipe.task == "classify" and begun.task == "embed"):  # an encoder can become a classifier
+    if not (recipe.task in HEADED and begun.task == "embed"):  # which learn a head for an encoder
         check_task(begun.task, recipe.task, str(folder))
     return Parent(begun, sha256(folder / MANIFEST if (folder / MANIFEST).is_file() else folder))
 

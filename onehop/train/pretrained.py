@@ -33,6 +33,14 @@ def is_pretrained(parent: Parent | None) -> bool:
     return parent is not None and parent.task.task == "embed"
 
 
+def begin_tagger(task: Any, parent: Embedder) -> None:
+    """Give a model with a new head the weights of an encoder."""
+    task.model.output.apply(initialise)
+    own = weights(parent.model)
+    values = weights(task.model)
+    put(task.model, values | {name: own[name] for name in values if name.startswith("encoder.")})
+
+
 def begin_with(task: Classifier, parent: Embedder) -> None:
     """Give a classifier the weights of an encoder, and those of its map of a text's vector if it has one."""
     for part in (task.model.pooling, task.model.output):

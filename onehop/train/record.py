@@ -19,6 +19,7 @@ from onehop.tasks.manifest import read_manifest
 from onehop.tasks.names import MANIFEST
 from onehop.tasks.package import versions
 from onehop.text import Ledger
+from onehop.train.card import learnt
 from onehop.train.jobs import Ready
 from onehop.train.recipe import AnyRecipe, found_from, make_recipe, relative_to
 
@@ -69,9 +70,10 @@ def truncation(ledger: Ledger, pairs: int, corpora: Sequence[Ledger] = ()) -> di
 
 def truncations(prepared: Ready) -> dict[str, dict[str, Any]]:
     """Return what the length limit did to each split, to the training pairs as far as they were read."""
-    batches, valid = prepared.batches, prepared.limited
+    ledger, valid = learnt(prepared), prepared.limited
+    corpora = prepared.batches.ledgers if ledger.policy != "window" else ()
     return {
-        "train": truncation(batches.ledger, prepared.num_pairs, batches.ledgers),
+        "train": truncation(ledger, prepared.num_pairs, corpora),
         "valid": truncation(valid, valid.lines),
     }
 

@@ -18,7 +18,6 @@ from onehop.verify.margins import neutral
 from onehop.verify.suites import suite
 
 GROUP = 16  # lines of a batch, of any lengths together, so that most of them are padded
-TABLES = (".tsv", ".csv", ".jsonl", ".parquet")
 FIXED = (
     "a",
     "Yes.",
@@ -76,7 +75,7 @@ def read_data(task: Any, path: str | Path, long: PairLong = "error") -> Lines:
 
     Args:
         task: Whose tokens they become.
-        path: `.tsv`, `.csv`, `.jsonl`, `.parquet` hold pairs or labelled texts, as `train` reads them; any other file a
+        path: One that `train` reads holds pairs, labelled texts or tagged sentences, as its ending tells; any other a
             text a line. Blank texts are left out.
         long: What to do with lines longer than the model's limit.
 
@@ -89,7 +88,7 @@ def read_data(task: Any, path: str | Path, long: PairLong = "error") -> Lines:
         200
     """
     endings = Path(path).name.removesuffix(".gz").removesuffix(".zst")
-    if Path(endings).suffix not in TABLES:
+    if Path(endings).suffix not in suite(task.task).endings:
         return _lines(task, str(path), list(read_lines(path)), None, long)
     texts, references = suite(task.task).read(task, str(path))
     return _lines(task, str(path), texts, references, long)

@@ -22,6 +22,7 @@ class Suite:
         golden: Of a package: whether its golden lines come out again.
         checks: Of a subject.
         rounding: From a subject, the same model with rounded weights and their precision.
+        endings: Of files that `read` knows; any other holds a text a line.
     """
 
     encoder: Callable[[Any], Any]
@@ -30,11 +31,13 @@ class Suite:
     golden: Callable[[Package], Check]
     checks: tuple[Callable[[Any], Check], ...]
     rounding: Callable[[Any, Any, Precision], Check]
+    endings: tuple[str, ...] = (".tsv", ".csv", ".jsonl", ".parquet")
 
 
 SUITES = {
     "translation": "onehop.verify.run:TRANSLATION",
     "classify": "onehop.verify.classification:SUITE",
+    "tag": "onehop.verify.tagging:SUITE",
     "embed": "onehop.verify.embedding:SUITE",
 }
 

@@ -14,17 +14,23 @@ import typer
 
 import onehop.cli.quickstart
 from onehop.cli.main import app
+from onehop.cli.outputs import tags_line
 from onehop.config import Table
+from onehop.data.tagged import Sentence
 from onehop.evaluate import Labelled, evaluate_labels
+from onehop.evaluate.tagging import TaggedBy, evaluate_tags
 from onehop.models.encoders import ENCODERS, encoder_family
 from onehop.models.registry import architecture
 from onehop.tasks import new_package, save_package
 from onehop.tasks.classify_settings import HeadConfig
 from onehop.tasks.settings import DecodeConfig
+from onehop.tasks.tag_settings import TagHead
 from onehop.train.classify_recipe import ClassifyText, LabelledConfig
 from onehop.train.recipe import DataConfig, EvaluateConfig, TextConfig, TrainConfig
+from onehop.train.tag_recipe import TaggedConfig, TagText
 from tests.docs.pages import ROOT
 from tests.fixtures.labelled import classifier, reviews
+from tests.fixtures.tagged import meetings, tagger
 from tests.fixtures.tiny import onehop as command
 
 RECIPES, CLI, FILES = (ROOT / "docs" / page for page in ("how-to/recipes.md", "reference/cli.md", "reference/files.md"))
@@ -38,6 +44,11 @@ TABLES = {
     "evaluate": EvaluateConfig,
 }
 OF_CLASSIFIERS = {"data": LabelledConfig, "text": ClassifyText, "head": HeadConfig}
+OF_TAGGERS = {"data": TaggedConfig, "text": TagText, "head": TagHead}
+OTHERS = {
+    **{("Classifiers", name): config for name, config in OF_CLASSIFIERS.items()},
+    **{("Taggers", name): config for name, config in OF_TAGGERS.items()},
+}
 VERBS = {
     f"{name} {inner}" if inner else name: command
     for name, verb in typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
@@ -84,17 +95,16 @@ def test_every_key_of_the_recurrent_family_is_explained_with_its_default_and_its
             assert f"`{value}`" in meaning or f'`"{value}"`' in default, f"{name}: {value}"
 
 
-@pytest.mark.parametrize("table", OF_CLASSIFIERS)
-def test_every_key_of_a_classifier_is_explained_with_its_default_and_its_values(table: str):
-    config = OF_CLASSIFIERS[table]
-    text = section(RECIPES, f"Classifiers: `[{table}]`")
+@pytest.mark.parametrize(("task", "table"), OTHERS)
+def test_every_key_of_other_tasks_is_explained_with_its_default_and_its_values(task: str, table: str):
+    config = OTHERS[task, table]
+    text = section(RECIPES, f"{task}: `[{table}]`")
     shared = set(re.findall(r"`(\w+)`", text.split("| key |")[0]))
     assert {*keys(text), *shared} == set(config.model_fields)
     for key, default, _, meaning in rows(text):
         field = config.model_fields[key.strip("`")]
-        assert (json.loads(default.strip("`")) if default else None) == (
-            None if field.is_required() else field.default or None
-        ), key
+        expected = None if field.is_required() or field.default in ([], "") else field.default
+        assert (json.loads(default.strip("`")) if default else None) == expected, key
         assert default or field.is_required() or re.search("chosen|none if left out|is held out", meaning), key
         for value in _choices(config.model_json_schema()["properties"][key.strip("`")]):
             assert f"`{value}`" in meaning, f"{table}.{key}: {value}"
@@ -238,6 +248,21 @@ def test_every_key_of_a_classifiers_report_and_predictions_is_explained(tmp_path
     assert sorted(line) == sorted(
         key for row in rows(section(FILES, "`onehop predict`"), "field") for key in re.findall(r"`(\w+)`", row[0])
     )
+
+
+def test_every_key_of_a_taggers_report_and_predictions_is_explained(tmp_path: Path):
+    model = tagger()
+    words, labels = meetings(1)[0]
+    report = evaluate_tags(
+        model, [Sentence(tuple(words), tuple(labels), "")], against=TaggedBy("other", [tuple(labels)])
+    )
+    of_report = rows(section(FILES, "Of a tagger"), "figure")
+    assert sorted(key for row in of_report for key in re.findall(r"`(\w+)`", row[0])) == sorted(report.to_dict())
+    inside = {key: row[1] for row in of_report for key in re.findall(r"`(\w+)`", row[0])}
+    assert set(report.to_dict()["against"]) < set(re.findall(r"`(\w+)`", inside["against"]))
+    text = section(FILES, "`onehop predict`").split("Of a tagger, the objects have")[1].split("\n\n")[0]
+    line = json.loads(tags_line(model.predict([words])[0]))
+    assert set(line) | {"label", "start", "end", "text"} == set(re.findall(r"`(\w+)`", text))
 
 
 @pytest.mark.parametrize("key", ["against", "by_length"])

@@ -8,23 +8,30 @@ from pathlib import Path
 import torch
 
 from onehop.models.checkpoint import layout
-from onehop.models.encoders import ENCODERS
+from onehop.models.encoders import ENCODERS, encoder_family
 from onehop.models.registry import names
 from onehop.tasks import (
     DecodeConfig,
     Package,
+    Tagger,
+    TagSettings,
     TextLimits,
     TranslationSettings,
     Translator,
+    WordLimits,
     load_package,
     new_package,
 )
+from onehop.tasks.wordwise import joined_words
 from onehop.text import train_bpe
+from onehop.train.pretrained import begin_tagger
 from tests.fixtures.labelled import classifier, reviews
+from tests.fixtures.tagged import LABELS, meetings, tagger
 from tests.laws.cases import ENTRIES, Case, every_value
 
 CHECKPOINTS = Path(__file__).parents[1] / "fixtures" / "checkpoints"
 TEXTS = ["One two three.", "Vier fünf sechs sieben."]
+WORDWISE = [family for family in ENCODERS if encoder_family(family).unit == "words"]
 WORDS = ["The cat sat on the mat.", "a dog ran", "big red mat, small rug!"]  # that the tiny checkpoints know
 
 
@@ -79,14 +86,37 @@ def _classifiers() -> Iterator[Small]:
     yield from _checkpoints("classify", "ForSequenceClassification")
 
 
+def _taggers() -> Iterator[Small]:
+    texts = [joined_words(words) for words, _ in meetings(3)]
+    for place, family in enumerate(WORDWISE):
+        crf = place % 2 == 1
+        make = lambda family=family, crf=crf: new_package(tagger(family, crf=crf), texts, "")  # noqa: E731
+        yield Small("tag", family, "fresh", make)
+    yield from _checkpoints("tag", "Model", _tagger)
+
+
+def _tagger(folder: Path) -> Package:
+    """Return a tagger that begins with a checkpoint's encoder."""
+    begun = load_package(folder).task
+    settings = TagSettings(
+        architecture=begun.settings.architecture, model=begun.settings.model, rows=begun.settings.rows,
+        labels=LABELS, scheme="bio", text=WordLimits(max_length=begun.settings.text.max_length, words="space"),
+    )  # fmt: skip
+    made = Tagger.build(settings, begun.tokenizer)
+    begin_tagger(made, begun)
+    with torch.no_grad():
+        made.model.output.weight.mul_(20)
+    return new_package(made, WORDS, "")
+
+
 def _embedders() -> Iterator[Small]:
     yield from _checkpoints("embed", "Model")
 
 
-def _checkpoints(task: str, use: str) -> Iterator[Small]:
+def _checkpoints(task: str, use: str, make: Callable[[Path], Package] | None = None) -> Iterator[Small]:
     for folder in sorted(CHECKPOINTS.glob(f"*{use}")):
         family = layout(json.loads((folder / "config.json").read_text())["model_type"]).architecture
-        yield Small(task, family, folder.name, lambda folder=folder: _package(folder))
+        yield Small(task, family, folder.name, lambda folder=folder: (make or _package)(folder))
 
 
 def _package(folder: Path) -> Package:
@@ -98,6 +128,7 @@ def _package(folder: Path) -> Package:
 PACKAGES: Mapping[str, Callable[[], Iterator[Small]]] = {
     "translation": _translations,
     "classify": _classifiers,
+    "tag": _taggers,
     "embed": _embedders,
 }
 

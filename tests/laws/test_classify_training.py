@@ -17,8 +17,13 @@ from onehop.train.recompute import recompute
 from tests.fixtures.labelled import classifier, reviews
 from tests.laws.cases import entries
 from tests.laws.close import assert_same, gradients
+from tests.laws.packages import WORDWISE
 
-TRAINED = {"translation": entries, "classify": lambda: list(ENCODERS)}  # the families that training is tested over
+TRAINED = {
+    "translation": entries,
+    "classify": lambda: list(ENCODERS),
+    "tag": lambda: WORDWISE,
+}  # the families that training is tested over
 FAMILIES = TRAINED["classify"]()
 ROWS = reviews(12, seed=4)
 

@@ -15,7 +15,7 @@ from onehop.verify import Lines, fixed_lines, verify
 from onehop.verify.stored import ROUNDED as TOLERATED
 from onehop.verify.suites import SUITES, suite
 from tests.laws.cases import every_value
-from tests.laws.packages import PACKAGES, Small, every_package
+from tests.laws.packages import PACKAGES, WORDWISE, Small, every_package
 from tests.laws.test_classify_training import TRAINED
 
 ROUNDED: list[Precision] = ["float16", "int8"]
@@ -42,6 +42,7 @@ def test_every_family_has_a_package_in_each_task_that_it_can_have():
     found = {task: {small.family for small in of_task()} for task, of_task in PACKAGES.items()}
     assert found["translation"] == set(names())
     assert found["classify"] == set(ENCODERS)
+    assert found["tag"] == set(WORDWISE)
     begun = {small.family for small in every_package() if small.start != "fresh" and small.task == "classify"}
     assert begun == found["embed"] == set(PRETRAINED) <= set(ENCODERS)
 
@@ -101,4 +102,4 @@ def answers(package: Package) -> list[Any]:
     task: Any = package.task
     if task.task == "translation":
         return [found.text for found in task.translate(texts)]
-    return [found.scores if task.task == "classify" else found.vector.tolist() for found in task.predict(texts)]
+    return [found.vector.tolist() if task.task == "embed" else found.scores for found in task.predict(texts)]

@@ -9,6 +9,7 @@ from onehop.errors import ConfigError, FileError
 from onehop.train import Recipe, load_recipe, make_recipe
 from onehop.train.classify_recipe import ClassifyRecipe
 from onehop.train.recipe import to_toml
+from onehop.train.tag_recipe import TagRecipe
 from tests.fixtures.tiny import tables
 
 DATA = {"pairs": ["pairs.tsv"]}
@@ -87,7 +88,7 @@ def test_every_bundled_recipe_reads(monkeypatch):
     monkeypatch.setenv("ONEHOP_DATA", "data")
     root = Path(__file__).parents[2]
     found = [*root.glob("recipes/**/*.toml"), *root.glob("onehop/bundled/**/*.toml")]
-    kinds = {"translation": Recipe, "classify": ClassifyRecipe}
+    kinds = {"translation": Recipe, "classify": ClassifyRecipe, "tag": TagRecipe}
     assert all(type(recipe) is kinds[recipe.task] for recipe in map(load_recipe, found))
     assert make_recipe(tables("p.tsv")).train.max_updates == 2
 

@@ -62,8 +62,7 @@ class LocalPredictive(nn.Module):
     """A window around a predicted place, `p_t = S sigmoid(v^T tanh(W h_t))` (local-p).
 
     The weights are multiplied by a Gaussian around `p_t` with standard deviation D / 2 and not normalised again, as in
-    the paper's equation 10, so that the place learns from the loss. S is the source's length, never a padded width; in
-    a mask without lengths all keys are real.
+    the paper's equation 10, so that the place learns from the loss. S is the source's length, never a padded width.
 
     Args:
         dim: Width of the states that ask.
