@@ -88,7 +88,7 @@ def _left(model: nn.Module, loss_sum: Loss, batch: Batch) -> int:
     def count(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         seen[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # an operation that saves its own output would hold itself for ever
 
     with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         loss = loss_sum(model.train(), batch)

@@ -1,17 +1,21 @@
 """What is not finite or diverges is told with its lines, and followed by what the recipe asks for."""
 
+import gc
 import re
 
 import pytest
 import torch
 
+from onehop.data import evaluation_batches
 from onehop.errors import ConfigError, Stopped, TrainingError
 from onehop.files import Run
+from onehop.models import build
 from onehop.train import Update, make_recipe, objective, train
 from onehop.train.memory import GIB, REMEDY, Memory, Need, need
 from onehop.train.objective import objective as objective_of
 from onehop.train.prepare import prepare
 from onehop.train.progress import load_progress
+from onehop.train.recipe import TrainConfig
 from onehop.train.stability import IN_A_ROW, LONG, MARGIN, Stability
 from tests.fixtures.tiny import log_rows, onehop, refused, tables, tiny_recipe
 from tests.train.test_resume import Heard, Stop, assert_same_run
@@ -161,10 +165,29 @@ def test_the_estimate_of_activations_is_what_autograd_holds_of_a_whole_batch(pai
     prepared.batches.close()
 
 
+@pytest.mark.parametrize("family", ["transformer", "recurrent"])
+def test_the_estimate_leaves_no_tensor_behind(family: str):
+    """What an operation saves of its own output must not hold the operation."""
+    layers = {"num_encoder_layers": 1, "num_decoder_layers": 1}
+    model, settings = build(family, {"dim": 8, **layers}, 40), TrainConfig(batch_tokens=100)
+    objective = objective_of(settings, "cpu")
+
+    def alive() -> int:
+        need(
+            model,
+            objective,
+            settings,
+            8,
+            lambda rows, words: next(evaluation_batches(*2 * [[[5] * words] * rows], 999)),
+        )
+        gc.collect()
+        return sum(type(each) is torch.Tensor for each in gc.get_objects())
+
+    assert alive() == alive()
+
+
 def held_bytes(model, loss_sum, lines) -> int:
     """Return the bytes of all tensors kept for the way back, weights left out."""
-    from onehop.data import evaluation_batches
-
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: list[torch.Tensor] = []
     batch = next(evaluation_batches(lines, lines, 33 * len(lines)))
