@@ -1,8 +1,10 @@
-"""Every shape annotation of the package is checked while the tests run."""
+"""Every shape annotation is checked while the tests of layers, models and search run: the others meet the same code."""
 
 import os
+from pathlib import Path
 
 import hypothesis
+import jaxtyping
 import pytest
 import torch
 from jaxtyping import install_import_hook
@@ -22,3 +24,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def seeded() -> None:
     """Give every test the same random numbers, whichever ran before."""
     torch.manual_seed(0)
+
+
+CHECKED = {"nn", "models", "decode", "laws"}
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def shapes(request: pytest.FixtureRequest) -> None:
+    """Check shapes where layers are what is tested; elsewhere the checks would be half of the time."""
+    folder = request.path.relative_to(HERE).parts[0]
+    jaxtyping.config.update("jaxtyping_disable", folder not in CHECKED)

@@ -4,8 +4,6 @@ Laws of layers meet every pair of settings. Those of search and training, which 
 alone, meet every value: their module says so, `CASES = every_value`. Under `slow` each meets every combination.
 """
 
-from collections.abc import Iterator
-
 import jaxtyping
 import pytest
 import torch
@@ -23,16 +21,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(autouse=True)
-def shapes_checked_once(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Check shape annotations in the cases that hold every value; they take half of the time, and pairs add none.
-
-    Neither do packages, whose layers are those of the cases.
-    """
-    given = request.node.callspec.params if hasattr(request.node, "callspec") else {}
-    case = given.get("case")
-    jaxtyping.config.update("jaxtyping_disable", "small" in given or (case is not None and case not in every_value()))
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+def shapes(request: pytest.FixtureRequest) -> None:
+    """Check shape annotations in the cases that hold every value, where a law passes through every layer and state."""
+    case = request.node.callspec.params.get("case") if hasattr(request.node, "callspec") else None
+    checked = getattr(request.module, "SHAPES", False) and case in every_value()
+    jaxtyping.config.update("jaxtyping_disable", not checked)
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from onehop.tasks.translation_loss import loss_sum
 from tests.laws.cases import Case, alone, sources
 from tests.laws.close import assert_same, gradients
 
+SHAPES = True
 SOURCES, TARGETS = (5, 3, 4, 1), (2, 4, 3, 6)
 ROWS = ((0, 1), (2, 3))  # which pairs stand in one row
 

@@ -13,6 +13,7 @@ from onehop.nn.state import Batched
 from tests.laws.cases import BEGIN, END, PAD, Case, sources
 from tests.laws.close import assert_same
 
+SHAPES = True
 LENGTHS = (5, 2, 7)
 
 

@@ -13,7 +13,7 @@ from tests.laws.cases import Case, every_value
 from tests.laws.close import assert_same, gradients
 from tests.laws.test_accumulation import batch
 
-CASES = every_value
+CASES, SHAPES = every_value, True
 
 LENGTHS = [(5, 6), (2, 1), (7, 9), (3, 4)]
 
