@@ -101,7 +101,7 @@ def parts(whole, tmp_path):
     return whole[1].with_name(tmp_path.name)
 
 
-@pytest.mark.parametrize("stop", [1, 2, 3, 5])
+@pytest.mark.parametrize("stop", [3, *(pytest.param(stop, marks=pytest.mark.slow) for stop in (1, 2, 5))])
 def test_a_run_stopped_by_a_signal_and_resumed_ends_with_the_bits_of_one_that_was_not(whole, parts, stop):
     wanted, run = whole
     stop = min(stop, int(Run(run).saved()[-1].name) - 1)

@@ -76,7 +76,7 @@ def test_log_and_package_have_the_exact_counts_of_every_split(pairs, tmp_path, s
     assert (record["train"] == bare(found["train"])) == (best >= found["train"]["update"])
 
 
-@pytest.mark.parametrize("stop", [1, 3, 6, 12])
+@pytest.mark.parametrize("stop", [3, *(pytest.param(stop, marks=pytest.mark.slow) for stop in (1, 6, 12))])
 def test_a_run_that_was_stopped_and_resumed_counts_each_pair_once(pairs, tmp_path, small_windows, stop):
     train(recipe(pairs), tmp_path / "whole")
     for number in (stop, stop + 2):
