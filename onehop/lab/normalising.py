@@ -135,8 +135,8 @@ def speeding() -> Measured:
             "reached": float(sum(n < UPDATES for n in needed["layer", DEPTHS[1]])),
             "deep": median(needed["layer", DEPTHS[1]]) / median(needed["none", DEPTHS[1]]),
         },
-        grids=(Grid("Updates to the loss: median (least to most) of 5 seeds", ("normalisation", *(f"{depth} layers" for depth in DEPTHS)),
-                    rows),),
+        grids=(Grid("Updates to the loss: median (least to most) of 5 seeds",
+                    ("normalisation", *(f"{depth} layers" for depth in DEPTHS)), rows),),
     )  # fmt: skip
 
 

@@ -1,4 +1,7 @@
+import random
+
 import pytest
+from sklearn.metrics import matthews_corrcoef
 
 from onehop.metrics.classification import bootstrap, labelling, mcnemar
 
@@ -14,6 +17,15 @@ def test_figures_by_hand():
     assert [one.precision for one in result.classes] == [0.8, 0.75]
     assert result.macro_f1 == pytest.approx((8 / 11 + 6 / 8) / 2)
     assert result.majority == 0.6
+
+
+def test_matthews_correlation_is_that_of_scikit_learn():
+    draw = random.Random(2)
+    for labels in (["a", "b"], ["a", "b", "c", "d"]):
+        for _ in range(20):
+            wanted, found = ([draw.choice(labels) for _ in range(50)] for _ in range(2))
+            found = [w if draw.random() < 0.3 else f for w, f in zip(wanted, found, strict=True)]
+            assert labelling(found, wanted, labels).mcc == pytest.approx(matthews_corrcoef(wanted, found), abs=1e-12)
 
 
 def test_matthews_correlation_of_two_labels_is_its_formula():
