@@ -10,10 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from onehop.data import evaluation_batches
 from onehop.lab.measured import Figure, Grid, Measured
 from onehop.lab.parts import SMALL, gap, heads, maps, model, read
+from onehop.lab.toys import descend
+from onehop.models.encoders import build_encoder
 from onehop.nn import Attention, Mask, Source
 from onehop.tasks import TextLimits, TranslationSettings, Translator, load_package, new_package, save_package
 from onehop.tasks.names import WEIGHTS
@@ -170,3 +173,69 @@ def _prompted() -> tuple[set[str], float]:
         logits.append(student.logits(student.decode(torch.tensor([[1]]), state)[0]))
         sums.add(_checksum(student))
     return sums, gap(*logits)
+
+
+# ------------------------------------------------------------------------------------------------ F-05, learned
+
+KNOWN, DIM = 16, 64  # letters of a mapping, and as many answers
+
+
+class _Learner(nn.Module):
+    """Two blocks that read demonstrations, each a letter plus its answer, and a letter without one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.letters, self.answers = nn.Embedding(KNOWN, DIM), nn.Embedding(KNOWN, DIM)
+        self.out = nn.Linear(DIM, KNOWN)
+        self.body: Any = build_encoder(
+            "transformer", {"dim": DIM, "ffn_dim": 2 * DIM, "num_layers": 2, "positions": "none", "dropout": 0.0}, 1
+        )
+
+    def forward(self, letters: Tensor, answers: Tensor, query: Tensor) -> Tensor:
+        """Return scores of the answers `(B, KNOWN)` for demonstrations `(B, k)` and a query `(B,)`."""
+        shown = self.letters(letters) + self.answers(answers)
+        x = torch.cat([self.letters(query).unsqueeze(1), shown], 1)
+        states = self.body.left.contextualize(x, Source(torch.zeros(x.shape[:2], dtype=torch.int64))).states
+        return self.out(states[:, 0])
+
+
+def learned_in_context() -> Measured:
+    """F-05, learning to read demonstrations: of a mapping that it never saw, it answers what the prompt shows.
+
+    Formula: (x_1, y_1), ..., (x_k, y_k), x_q -> y_q, each text of a mapping of its own: one of 16! = 2 * 10^13.
+    Source: Brown 2020, figure 1.2: accuracy rises with the number of demonstrations.
+    """
+    learner = _Learner()
+    descend(learner, lambda: _unanswered(learner), 1_500)
+    counts = (0, 1, 2, 4, 8, 12, 16)
+    shown = [(float(k), _right(learner.eval(), k)) for k in counts]
+    shuffled = [(float(k), _right(learner, k, shuffled=True)) for k in counts]
+    curves = {"demonstrations": shown, "answers shuffled": shuffled}
+    share = dict(shown)
+    return Measured(
+        {"all": share[16.0], "half": share[8.0], "zero": share[0.0], "shuffled": dict(shuffled)[16.0]},
+        figures=(Figure("Letters that are answered, of mappings never seen", "demonstrations", "share", curves),),
+    )
+
+
+def _mappings(rows: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return letters in random order, their answers in a mapping for each row, and queries with theirs in it."""
+    letters, answers = (torch.rand(rows, KNOWN).argsort(1) for _ in range(2))
+    return letters, answers, torch.randint(KNOWN, (rows,))
+
+
+def _unanswered(learner: _Learner) -> Tensor:
+    """Return the loss of 64 mappings, of which as many letters are shown as a draw says."""
+    letters, answers, place = _mappings(64)
+    k = int(torch.randint(KNOWN + 1, ()))
+    query, wanted = (each.gather(1, place.unsqueeze(1)).squeeze(1) for each in (letters, answers))
+    return F.cross_entropy(learner(letters[:, :k], answers[:, :k], query), wanted)
+
+
+@torch.no_grad()
+def _right(learner: _Learner, k: int, *, shuffled: bool = False) -> float:
+    """Return the share of 2,000 queries that are answered as their mapping says."""
+    letters, answers, place = _mappings(2_000)
+    query, wanted = (each.gather(1, place.unsqueeze(1)).squeeze(1) for each in (letters, answers))
+    told = answers.gather(1, torch.rand(answers.shape).argsort(1)) if shuffled else answers
+    return float((learner(letters[:, :k], told[:, :k], query).argmax(1) == wanted).float().mean())
