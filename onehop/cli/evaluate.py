@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from onehop.cli.evaluate_answers import evaluate_answerer
 from onehop.cli.evaluate_labels import evaluate_classifier
 from onehop.cli.evaluate_tags import evaluate_tagger
 from onehop.cli.options import (
@@ -58,7 +59,7 @@ def evaluate(
     """Translate or classify, and score: with 95 % intervals, by length or label, and against another system.
 
     Translations by BLEU, chrF and TER; labels by accuracy and F1, beside what the most frequent label would reach;
-    labels of words also by the F1 of their spans.
+    labels of words also by the F1 of their spans; answers by exact match and F1.
     """
     from onehop.cli.evaluate_translation import other_system, read_texts, show
     from onehop.cli.options import decoding, loaded, policy, task_of, use
@@ -94,7 +95,11 @@ def evaluate(
     show(report, output, as_json)
 
 
-OF_LABELS = {"classify": ("a classifier", evaluate_classifier), "tag": ("a tagger", evaluate_tagger)}
+OF_LABELS = {
+    "classify": ("a classifier", evaluate_classifier),
+    "tag": ("a tagger", evaluate_tagger),
+    "answer": ("a model that answers", evaluate_answerer),
+}
 
 
 def _refuse(options: dict[str, Any], task: str, remedy: str) -> None:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onehop.tasks.answering import Found
     from onehop.tasks.tagging import Tags
 
 
@@ -22,6 +23,19 @@ def tags_line(found: Tags, drift: str = "") -> str:
         "labels": list(found.labels),
         "scores": [round(score, 6) for score in found.scores],
         "spans": spans,
+        "dropped": found.dropped, "cut": found.cut, "windows": found.windows,
+        **({"drift": drift} if drift else {}),
+    }  # fmt: skip
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def answer_line(found: Found, drift: str = "") -> str:
+    """Return the line of a question: its answer, where it stands in the context, and how sure the model is."""
+    row = {
+        "answer": found.answer,
+        "start": found.start,
+        "end": found.end,
+        "score": round(found.score, 6),
         "dropped": found.dropped, "cut": found.cut, "windows": found.windows,
         **({"drift": drift} if drift else {}),
     }  # fmt: skip

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onehop.cli.options import AllowDrift, AllowPickle, Device, Long, Precision, TextColumns, Threads
-from onehop.cli.outputs import tags_line
+from onehop.cli.outputs import answer_line, tags_line
 from onehop.cli.streams import chunks, opened, written
 from onehop.errors import ConfigError
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 CHUNK = 2_000  # texts classified at once: enough to batch by length, few enough for constant memory
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
-SENTENCES = (".conll", ".conllu", ".bio", ".iob", ".iob2", ".jsonl")  # of words that are given
-WITHOUT_ATTENTION = {"embed": "embeds", "tag": "labels words"}
+ENDINGS = {"tag": (".conll", ".conllu", ".bio", ".iob", ".iob2", ".jsonl"), "answer": (".json", ".jsonl")}
+WITHOUT_ATTENTION = {"embed": "embeds", "tag": "labels words", "answer": "answers"}
 Text = str | Sequence[str]
 
 
@@ -49,7 +49,7 @@ def predict(
     """Classify texts: for each, a line of JSON with its label and the probability of every label.
 
     Of a model without labels, such as a pretrained encoder, the line has the text's embedding; of a tagger, the label
-    of each word, and the spans that the labels mean.
+    of each word, and the spans that the labels mean; of a model that answers, the answer and its place.
 
     With --long drop, cut or window, standard input is classified while it is read.
     """
@@ -79,6 +79,8 @@ def predict(
             for text, prediction in zip(part, found, strict=True):
                 if task == "embed":
                     out.write(_vector(prediction))
+                elif task == "answer":
+                    out.write(answer_line(prediction, classifier.drift))
                 elif task == "tag":
                     out.write(tags_line(prediction, classifier.drift))
                 else:
@@ -100,19 +102,35 @@ def _texts(classifier: Classifier, file: str, name: str, columns: list[str], twi
     @contextmanager
     def of_lines() -> Generator[Callable[[], Iterable[Text]]]:
         with opened(file, name, twice) as opener:
-            yield lambda: (line for part in chunks(opener, name, CHUNK) for line in part)
+            lines = lambda: (line for part in chunks(opener, name, CHUNK) for line in part)  # noqa: E731
+            yield (lambda: _asked(lines(), name)) if classifier.task == "answer" else lines
 
     plain = Path(file).name.removesuffix(".gz").removesuffix(".zst")
-    tags = classifier.task == "tag"
-    endings = SENTENCES if tags else TABLES
-    table = file != "-" and (Path(plain).suffix in endings or (Path(file).is_dir() and not tags))
+    own = classifier.task in ENDINGS
+    endings = ENDINGS.get(classifier.task, TABLES)
+    table = file != "-" and (Path(plain).suffix in endings or (Path(file).is_dir() and not own))
     return of_table() if table else of_lines()
+
+
+def _asked(lines: Iterable[str], name: str) -> Iterator[Text]:
+    """Yield question and context of each line of JSON."""
+    from onehop.data.questions import question_of
+
+    for number, line in enumerate(lines, 1):
+        question = question_of(line, f"{name}:{number}")
+        yield question.question, question.context
 
 
 def _of_table(classifier: Classifier, file: str, columns: list[str]) -> Iterator[Text]:
     """Yield the texts of a table: of the columns named, or of those that the model was trained on."""
     from onehop.data.labelled import LabelColumns, open_labelled
 
+    if classifier.task == "answer":
+        from onehop.data.questions import read_questions
+
+        for question in read_questions(file, answered=False):
+            yield question.question, question.context
+        return
     if classifier.task == "tag":
         from onehop.data.tagged import TagColumns, open_tagged
 

@@ -12,11 +12,12 @@ from onehop.errors import ConfigError
 
 Files = list[str]
 Task = Annotated[
-    str | None, typer.Option("--task", help="What is learnt from --data: classify or tag. Default: to translate.")
+    str | None,
+    typer.Option("--task", help="What is learnt from --data: classify, tag, answer. Default: to translate."),
 ]
 Data = Annotated[
     Files | None,
-    typer.Option("--data", help="Texts or sentences with labels: .csv, .tsv, .jsonl, .parquet, .conll, .conllu."),
+    typer.Option("--data", help="What has labels or answers: .csv, .tsv, .jsonl, .parquet, .conll, .conllu, .json."),
 ]
 Init = Annotated[
     str | None, typer.Option("--init", help="A model to continue: a run, a package, a checkpoint, or a bundled name.")

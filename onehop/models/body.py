@@ -55,7 +55,8 @@ class Embeddings(nn.Module):
         """Return `(B, S, D)`; `where (B, S)` are the positions."""
         x = self.tokens(source.tokens)
         if self.types is not None:
-            x = x + self.types(torch.zeros_like(source.tokens) if source.types is None else source.types)
+            types = torch.zeros_like(source.tokens) if source.types is None else source.types
+            x = x + self.types(types.clamp(max=self.types.num_embeddings - 1))  # with one type, all texts have it
         if self.positions is not None:
             x = x + self.positions(where)
         return self.project(self.dropout(self.norm(x)))

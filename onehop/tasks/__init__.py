@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from onehop.tasks.answer_settings import AnswerHead, AnswerSettings, ContextLimits
+from onehop.tasks.answering import Answerer, Found
 from onehop.tasks.classification import Classifier, Prediction
 from onehop.tasks.classify_settings import ClassifySettings, DocumentLimits, HeadConfig
 from onehop.tasks.ensemble import load_ensemble
@@ -18,11 +20,16 @@ from onehop.tasks.translation import Translator
 
 __all__ = [
     "TASKS",
+    "AnswerHead",
+    "AnswerSettings",
+    "Answerer",
     "Candidate",
     "Classifier",
     "ClassifySettings",
+    "ContextLimits",
     "DecodeConfig",
     "DocumentLimits",
+    "Found",
     "HeadConfig",
     "Kind",
     "Package",

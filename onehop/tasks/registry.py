@@ -82,6 +82,7 @@ TASKS = {
     "translation": "onehop.tasks.golden:KIND",
     "classify": "onehop.tasks.classify_golden:KIND",
     "tag": "onehop.tasks.tag_golden:KIND",
+    "answer": "onehop.tasks.answer_golden:KIND",
     "embed": "onehop.tasks.embed_golden:KIND",
 }
 

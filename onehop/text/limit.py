@@ -310,3 +310,49 @@ def default_max_length(lengths: Sequence[int] | np.ndarray) -> int:
     choices = (8, 16, 32, 64, 128, 256)
     enough = (size for size in choices if 1000 * np.count_nonzero(values <= size) >= 999 * values.size)
     return next(enough, 512)
+
+
+def limit_context(
+    question: int, context: int, marks: int, ledger: Ledger, where: str, overlap: int
+) -> list[tuple[int, int]]:
+    """Return the parts of a context that are read with its question, as first token and one more than the last.
+
+    Args:
+        question: Tokens of the question, which every part is read with.
+        context: Tokens of the context.
+        marks: Control tokens between the two.
+        ledger: The limit of the whole row, with any policy; updated.
+        where: File and place, for messages.
+        overlap: Of windows, the tokens that one reads again of the one before, at most half of a window.
+
+    Raises:
+        LengthError: The row is too long and the policy is `error`; or the question leaves less than half of it, and
+            the policy is not `drop`.
+
+    Example:
+        >>> limit_context(2, 9, 1, Ledger("test", max_length=7, policy="window"), "test.json:1", overlap=1)
+        [(0, 4), (3, 7), (6, 9)]
+    """
+    ledger.lines += 1
+    size, total = ledger.max_length, question + marks + context
+    if not _exceeds(total, ledger, where, line=True):
+        return [(0, context)]
+    ledger.affected += 1
+    ledger.first = ledger.first or where
+    room = size - question - marks
+    if ledger.policy == "drop":
+        ledger.tokens += total
+        return []
+    if 2 * room < size:
+        raise LengthError(
+            f"a question of {question} tokens leaves too little of the model's {size} for its context",
+            "Ask shorter questions, use `--long drop`, or train with a larger text.max_length.",
+            where,
+        )
+    if ledger.policy == "cut":
+        ledger.tokens += context - room
+        return [(0, room)]
+    step = room - min(overlap, room // 2)
+    parts = [(start, min(start + room, context)) for start in range(0, max(1, context - room + step), step)]
+    ledger.windows += len(parts)
+    return parts

@@ -118,6 +118,11 @@ class PretrainedTokenizer:
         numbers = [number for number in found.word_ids if number is not None]
         return found.ids, numbers
 
+    def encode_places(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        """Return the tokens of each text, and of each token where the characters that it is made of begin and end."""
+        found = self._backend.encode_batch([_unicode(text) for text in texts], add_special_tokens=False)
+        return [(one.ids, one.offsets) for one in found]
+
     def encode_each(self, words: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each word, as they are inside a text that divides words by spaces."""
         space = " " if self._spaceless else ""

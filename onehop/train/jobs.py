@@ -101,7 +101,7 @@ class Ready(Protocol):
 
     @property
     def unit(self) -> str:
-        """What `Batch.num_targets` counts: `tokens`, `texts` or `words`."""
+        """What `Batch.num_targets` counts: `tokens`, `texts`, `words` or `rows`."""
         ...
 
     def objective(self, device: str) -> Objective:
@@ -146,6 +146,7 @@ JOBS = {
     "translation": "onehop.train.prepare:JOB",
     "classify": "onehop.train.classify:JOB",
     "tag": "onehop.train.tag:JOB",
+    "answer": "onehop.train.answer:JOB",
 }
 
 

@@ -33,7 +33,7 @@ def is_pretrained(parent: Parent | None) -> bool:
     return parent is not None and parent.task.task == "embed"
 
 
-def begin_tagger(task: Any, parent: Embedder) -> None:
+def begin_headed(task: Any, parent: Embedder) -> None:
     """Give a model with a new head the weights of an encoder."""
     task.model.output.apply(initialise)
     own = weights(parent.model)

@@ -30,7 +30,7 @@ from onehop.train.classify_recipe import ARCHITECTURE
 from onehop.train.jobs import Job
 from onehop.train.objective import Forgetful, Objective
 from onehop.train.parent import Parent, notices
-from onehop.train.pretrained import begin_tagger, is_pretrained
+from onehop.train.pretrained import begin_headed, is_pretrained
 from onehop.train.progress import Progress
 from onehop.train.tag_card import TaggedFigures, TaggedSentences, tagger_card
 from onehop.train.tag_data import TagIds, divided, find_labels, parts, read_data
@@ -235,7 +235,7 @@ def new_model(recipe: TagRecipe, labels: list[str], tokenizer: Any, parent: Pare
     torch.manual_seed(recipe.train.seed)
     task = Tagger.build(settings, tokenizer)
     if parent and is_pretrained(parent):
-        begin_tagger(task, parent.task)
+        begin_headed(task, parent.task)
     elif parent:
         put(task.model, weights(parent.task.model))
     return task

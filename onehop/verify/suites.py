@@ -38,6 +38,7 @@ SUITES = {
     "translation": "onehop.verify.run:TRANSLATION",
     "classify": "onehop.verify.classification:SUITE",
     "tag": "onehop.verify.tagging:SUITE",
+    "answer": "onehop.verify.answering:SUITE",
     "embed": "onehop.verify.embedding:SUITE",
 }
 

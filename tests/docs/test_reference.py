@@ -22,9 +22,11 @@ from onehop.evaluate.tagging import TaggedBy, evaluate_tags
 from onehop.models.encoders import ENCODERS, encoder_family
 from onehop.models.registry import architecture
 from onehop.tasks import new_package, save_package
+from onehop.tasks.answer_settings import AnswerHead
 from onehop.tasks.classify_settings import HeadConfig
 from onehop.tasks.settings import DecodeConfig
 from onehop.tasks.tag_settings import TagHead
+from onehop.train.answer_recipe import AnswerText, QuestionsConfig
 from onehop.train.classify_recipe import ClassifyText, LabelledConfig
 from onehop.train.recipe import DataConfig, EvaluateConfig, TextConfig, TrainConfig
 from onehop.train.tag_recipe import TaggedConfig, TagText
@@ -45,9 +47,11 @@ TABLES = {
 }
 OF_CLASSIFIERS = {"data": LabelledConfig, "text": ClassifyText, "head": HeadConfig}
 OF_TAGGERS = {"data": TaggedConfig, "text": TagText, "head": TagHead}
+OF_ANSWERS = {"data": QuestionsConfig, "text": AnswerText, "head": AnswerHead}
 OTHERS = {
     **{("Classifiers", name): config for name, config in OF_CLASSIFIERS.items()},
     **{("Taggers", name): config for name, config in OF_TAGGERS.items()},
+    **{("Answers", name): config for name, config in OF_ANSWERS.items()},
 }
 VERBS = {
     f"{name} {inner}" if inner else name: command

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from onehop.data.labelled import SEPARATOR
 from onehop.models.checkpoint import layout
 from onehop.models.encoders import ENCODERS, encoder_family
 from onehop.models.registry import names
@@ -22,9 +23,11 @@ from onehop.tasks import (
     load_package,
     new_package,
 )
+from onehop.tasks.answer_settings import AnswerSettings, ContextLimits
+from onehop.tasks.answering import Answerer
 from onehop.tasks.wordwise import joined_words
 from onehop.text import train_bpe
-from onehop.train.pretrained import begin_tagger
+from onehop.train.pretrained import begin_headed
 from tests.fixtures.labelled import classifier, reviews
 from tests.fixtures.tagged import LABELS, meetings, tagger
 from tests.laws.cases import ENTRIES, Case, every_value
@@ -103,10 +106,28 @@ def _tagger(folder: Path) -> Package:
         labels=LABELS, scheme="bio", text=WordLimits(max_length=begun.settings.text.max_length, words="space"),
     )  # fmt: skip
     made = Tagger.build(settings, begun.tokenizer)
-    begin_tagger(made, begun)
+    begin_headed(made, begun)
     with torch.no_grad():
         made.model.output.weight.mul_(20)
     return new_package(made, WORDS, "")
+
+
+def _answerers() -> Iterator[Small]:
+    yield from _checkpoints("answer", "Model", _answerer)
+
+
+def _answerer(folder: Path) -> Package:
+    """Return a model that answers, and begins with a checkpoint's encoder."""
+    begun = load_package(folder).task
+    settings = AnswerSettings(
+        architecture=begun.settings.architecture, model=begun.settings.model, rows=begun.settings.rows,
+        text=ContextLimits(max_length=begun.settings.text.max_length, overlap=4),
+    )  # fmt: skip
+    made = Answerer.build(settings, begun.tokenizer)
+    begin_headed(made, begun)
+    with torch.no_grad():
+        made.model.output.weight.mul_(20)
+    return new_package(made, [SEPARATOR.join(("the cat?", text)) for text in WORDS], "")
 
 
 def _embedders() -> Iterator[Small]:
@@ -129,6 +150,7 @@ PACKAGES: Mapping[str, Callable[[], Iterator[Small]]] = {
     "translation": _translations,
     "classify": _classifiers,
     "tag": _taggers,
+    "answer": _answerers,
     "embed": _embedders,
 }
 

@@ -23,6 +23,7 @@ TRAINED = {
     "translation": entries,
     "classify": lambda: list(ENCODERS),
     "tag": lambda: WORDWISE,
+    "answer": lambda: ["bert"],
 }  # the families that training is tested over
 FAMILIES = TRAINED["classify"]()
 ROWS = reviews(12, seed=4)

@@ -102,4 +102,10 @@ def answers(package: Package) -> list[Any]:
     task: Any = package.task
     if task.task == "translation":
         return [found.text for found in task.translate(texts)]
-    return [found.vector.tolist() if task.task == "embed" else found.scores for found in task.predict(texts)]
+    return [_answer(task.task, found) for found in task.predict(texts)]
+
+
+def _answer(task: str, found: Any) -> Any:
+    if task == "embed":
+        return found.vector.tolist()
+    return (found.answer, found.score) if task == "answer" else found.scores

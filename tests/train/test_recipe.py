@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from onehop.errors import ConfigError, FileError
 from onehop.train import Recipe, load_recipe, make_recipe
+from onehop.train.answer_recipe import AnswerRecipe
 from onehop.train.classify_recipe import ClassifyRecipe
 from onehop.train.recipe import to_toml
 from onehop.train.tag_recipe import TagRecipe
@@ -88,7 +89,7 @@ def test_every_bundled_recipe_reads(monkeypatch):
     monkeypatch.setenv("ONEHOP_DATA", "data")
     root = Path(__file__).parents[2]
     found = [*root.glob("recipes/**/*.toml"), *root.glob("onehop/bundled/**/*.toml")]
-    kinds = {"translation": Recipe, "classify": ClassifyRecipe, "tag": TagRecipe}
+    kinds = {"translation": Recipe, "classify": ClassifyRecipe, "tag": TagRecipe, "answer": AnswerRecipe}
     assert all(type(recipe) is kinds[recipe.task] for recipe in map(load_recipe, found))
     assert make_recipe(tables("p.tsv")).train.max_updates == 2
 
