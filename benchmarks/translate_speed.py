@@ -19,34 +19,26 @@ import os
 import platform
 import statistics
 import subprocess
-import sys
 import tempfile
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 import onehop
+from onehop.bench.run import written_for_others
+from onehop.bench.systems import OWN, TRANSLATE, Process
 from onehop.data.tatoeba import pairs
-from onehop.nn import sinusoidal
 from onehop.tasks import TextLimits, TranslationSettings, Translator, new_package, save_package
 from onehop.text import train_bpe
 
 HERE = Path(__file__).parent
-RIVALS = HERE / "rivals"
 SHAPES: dict[str, dict[str, Any]] = {
     "base": {"dim": 512, "ffn_dim": 2048, "num_heads": 8, "num_encoder_layers": 6, "num_decoder_layers": 6},
     "small256": {"dim": 256, "ffn_dim": 1024, "num_heads": 4, "num_encoder_layers": 4, "num_decoder_layers": 4},
 }
-SYSTEMS = {  # name: worker, mode, whether it lives in the rivals' environment
-    "onehop float32": ("translate_onehop.py", "float32", False),
-    "onehop int8": ("translate_onehop.py", "int8", False),
-    "onehop reference": ("translate_onehop.py", "reference", False),
-    "ctranslate2 float32": ("translate_ctranslate2.py", "float32", True),
-    "ctranslate2 int8": ("translate_ctranslate2.py", "int8", True),
-}
+SYSTEMS = {system.name: system for system in (*OWN, *TRANSLATE)}
 WORK = {"beam4": (4, 32), "greedy": (1, 32), "single": (1, 1)}
 LENGTH = 24  # tokens that a random model writes
 
@@ -70,76 +62,10 @@ def make(name: str, folder: Path) -> Translator:
     else:
         translator = onehop.load(name)
         save_package(onehop.tasks.load_package(name), folder / "package")
-    model = translator.model
-    shape = {
-        "encoder_layers": len(model.encoder), "decoder_layers": len(model.decoder), "dim": model.output.in_features,
-        "heads": model.encoder[0].attention.num_heads, "ffn": model.encoder[0].feedforward.up.out_features,
-        "pre_norm": not isinstance(model.encoder[0].attention_residual.before, torch.nn.Identity),
-    }  # fmt: skip
-    (folder / "model.json").write_text(json.dumps(shape))
-    np.savez(folder / "weights.npz", **{key: value.detach().numpy() for key, value in exported(model).items()})
+    (folder / "model").write_text(str(folder / "package"))
+    unfit = written_for_others(translator, folder)
+    assert not unfit, unfit
     return translator
-
-
-def exported(model: Any) -> dict[str, torch.Tensor]:
-    """Return a Transformer's weights under short names."""
-    found: dict[str, torch.Tensor] = {
-        "positions": sinusoidal(torch.arange(512), model.output.in_features), "output": model.output.weight,
-        "encoder.embedding": model.source_embedding.weight, "decoder.embedding": model.target_embedding.weight,
-    }  # fmt: skip
-
-    def put(name: str, module: torch.nn.Module) -> None:
-        found.update({f"{name}.{key}": value for key, value in module.named_parameters()})
-
-    for side in ("encoder", "decoder"):
-        for number, block in enumerate(getattr(model, side)):
-            name = f"{side}.{number}"
-            for kind, attention in (("self", block.attention), ("cross", getattr(block, "cross", None))):
-                if attention is not None:
-                    put(f"{name}.{kind}", attention.projections)
-                    put(f"{name}.{kind}.out", attention.out)
-            put(f"{name}.up", block.feedforward.up)
-            put(f"{name}.down", block.feedforward.down)
-            for place, kind in enumerate(("attention", "cross", "feedforward")):
-                residual = getattr(block, f"{kind}_residual", None)
-                if residual is not None:
-                    put(f"{name}.norms.{place}", residual.before)
-                    put(f"{name}.norms.{place}", residual.after)
-        put(f"{side}.norm", getattr(model, f"{side}_norm"))
-    return found
-
-
-class System:
-    """A worker's process."""
-
-    def __init__(self, name: str, folder: Path, threads: int, rivals: str) -> None:
-        worker, mode, foreign = SYSTEMS[name]
-        env = {**os.environ, "OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": "1"}
-        env |= {} if foreign else {"PYTHONPATH": str(HERE.parent)}
-        command = [rivals if foreign else sys.executable, str(RIVALS / worker), str(folder), str(threads), mode]
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=env)
-        self.load = self._answer()["load"]
-
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the answer to a request."""
-        assert self.process.stdin
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.process.args}: ended")
-        return json.loads(line)
-
-    def close(self) -> None:
-        """End the process."""
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait()
 
 
 def measure(name: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -150,13 +76,15 @@ def measure(name: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
         texts = lines(arguments.sentences)
         sources = [[*tokens, 2] for tokens in translator.source_tokenizer.encode_batch(texts)]
         length = LENGTH if name in SHAPES else None
-        systems = {each: System(each, folder, arguments.threads, arguments.rivals) for each in arguments.system}
+        systems = {
+            each: Process(SYSTEMS[each], folder, arguments.threads, arguments.rivals) for each in arguments.system
+        }
         rows: list[dict[str, Any]] = []
         for work in arguments.work:
             beam, batch = WORK[work]
             some = sources if batch > 1 else sources[: arguments.single]
-            request = {"sources": some, "beam": beam, "batch": batch, "length": length}
-            warm = {**request, "sources": some[:batch]}
+            request = {"inputs": some, "beam": beam, "batch": batch, "length": length}
+            warm = {**request, "inputs": some[:batch]}
             found: dict[str, list[dict[str, Any]]] = {each: [] for each in systems}
             for system in systems.values():
                 system.ask(warm)
@@ -172,7 +100,7 @@ def measure(name: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def speed(answer: dict[str, Any], clock: str = "wall") -> float:
     """Return target tokens for each second."""
-    return sum(map(len, answer["tokens"])) / answer[clock]
+    return sum(map(len, answer["outputs"])) / answer[clock]
 
 
 def summary(
@@ -181,9 +109,9 @@ def summary(
     """Return what is kept of a system's answers."""
     speeds = sorted(speed(answer) for answer in answers)
     each = sorted(second for answer in answers for second in answer["each"])
-    outputs = answers[0]["tokens"]
+    outputs = answers[0]["outputs"]
     same = {
-        other: round(sum(a == b for a, b in zip(outputs, given[0]["tokens"], strict=True)) / len(outputs), 4)
+        other: round(sum(a == b for a, b in zip(outputs, given[0]["outputs"], strict=True)) / len(outputs), 4)
         for other, given in everybody.items()
         if other != system
     }

@@ -22,6 +22,7 @@ def info(
     Without a model, list those that are bundled.
     """
     from onehop.cli import console
+    from onehop.runtime import coverage
     from onehop.tasks import bundled, load_package
 
     if model is None:
@@ -34,6 +35,7 @@ def info(
     package = load_package(model, allow_drift=allow_drift, allow_pickle=allow_pickle)
     manifest: Any = package.manifest
     task: Any = package.task
+    share, reason = coverage(task.model)
     values = {
         "path": str(package.path),
         "task": task.task,
@@ -42,6 +44,7 @@ def info(
         "labels": manifest.get("labels"),
         "lengths": manifest.get("lengths"),
         "precision": package.precision,
+        "runtime": {"share": round(share, 4), "reason": reason},
         "format": manifest["format"],
         "versions": manifest["versions"],
         "vocabularies": _vocabularies(task),
@@ -82,6 +85,8 @@ def _show(values: dict[str, Any], names: list[str]) -> None:
         **_of_task(config),
         "data licence": config["license"] or "not stated",
         "made by": ", ".join(f"{name} {version}" for name, version in values["versions"].items()),
+        "kernels run": f"{values['runtime']['share']:.0%} of the weights"
+        + (f"; {values['runtime']['reason']}" if values["runtime"]["reason"] else ""),
         "golden lines": str(values["golden"]),
         "fingerprints": ", ".join(values["fingerprints"] or ()) or f"not recorded: format {values['format']}",
         "drift": values["drift"] or "none",

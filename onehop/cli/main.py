@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from onehop.cli import (
+    bench,
     console,
     data,
     doctor,
@@ -42,6 +43,7 @@ app.command("explain")(explain.explain)
 app.command("info")(info.info)
 app.command("verify")(verify.verify)
 app.command("export")(export.export)
+app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
 app.add_typer(lab.app, name="lab")

@@ -5,7 +5,7 @@ whole in kernels that are compiled on this machine for its processor; any other 
 what is not known runs as it is. It also says which of these happened.
 """
 
-from onehop.runtime.accelerate import PRECISIONS, Speed, accelerate
+from onehop.runtime.accelerate import PRECISIONS, Speed, accelerate, coverage
 from onehop.runtime.library import Kernels, kernels
 
-__all__ = ["PRECISIONS", "Kernels", "Speed", "accelerate", "kernels"]
+__all__ = ["PRECISIONS", "Kernels", "Speed", "accelerate", "coverage", "kernels"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,6 @@ from onehop.runtime.linear import PackedLinear, with_parts
 from onehop.runtime.transformer import FastTransformer, unknown
 
 PRECISIONS = ("float32", "int8")
-FAST = (FastEncoder, PackedLinear)
 WHOLE = 0.995  # share of the weights from which on nothing is said of the rest
 
 
@@ -70,10 +69,9 @@ def accelerate(
     name = f"Onehop's kernels ({found.instructions})"
     if not unknown(model):
         return FastTransformer(model, found, precision).eval(), Speed(precision, name, 1.0)  # type: ignore[arg-type]
-    twin = with_parts(model, lambda part: _faster(part, found, precision)).eval()
-    share = _share(twin)
-    reason = "" if share > WHOLE else f"it has {_stranger(model)}: its linear maps are fast"
-    return twin, Speed(precision, name, share, reason)
+    return with_parts(model, lambda part: _faster(part, found, precision)).eval(), Speed(
+        precision, name, *coverage(model)
+    )
 
 
 def _faster(part: nn.Module, found: Kernels, precision: str) -> nn.Module | None:
@@ -81,6 +79,30 @@ def _faster(part: nn.Module, found: Kernels, precision: str) -> nn.Module | None
     if type(part) is nn.Linear:
         return PackedLinear(part, found, precision)
     return None if unknown_encoder(part) else FastEncoder(part, found, precision)  # type: ignore[arg-type]
+
+
+def coverage(model: nn.Module) -> tuple[float, str]:
+    """Return which share of a model's weights the kernels run where there are any, and why not all.
+
+    Example:
+        >>> coverage(onehop.models.build("transformer", {"preset": "transformer-tiny"}, source_vocab=50))
+        (1.0, '')
+    """
+    if not unknown(model):
+        return 1.0, ""
+    inside = {id(parameter) for part in _fast_parts(model) for parameter in part.parameters()}
+    sizes = {id(parameter): parameter.numel() for parameter in model.parameters()}
+    share = sum(sizes[each] for each in inside) / max(1, sum(sizes.values()))
+    return share, "" if share > WHOLE else f"it has {_stranger(model)}: its linear maps are fast"
+
+
+def _fast_parts(model: nn.Module) -> Iterator[nn.Module]:
+    """Yield the parts that are replaced, the largest first."""
+    if type(model) is nn.Linear or not unknown_encoder(model):
+        yield model
+        return
+    for child in model.children():
+        yield from _fast_parts(child)
 
 
 def _stranger(model: nn.Module) -> str:
@@ -91,11 +113,3 @@ def _stranger(model: nn.Module) -> str:
 
 def _on_processor(model: nn.Module) -> bool:
     return all(parameter.device.type == "cpu" for parameter in model.parameters())
-
-
-def _share(model: nn.Module) -> float:
-    """Return which share of the weights is in parts that were replaced."""
-    sizes = {id(parameter): parameter.numel() for parameter in model.parameters()}
-    parts = [part for part in model.modules() if isinstance(part, FAST)]
-    inside = {id(parameter) for part in parts for parameter in part.parameters()}
-    return sum(sizes[each] for each in inside) / max(1, sum(sizes.values()))

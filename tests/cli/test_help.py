@@ -25,6 +25,7 @@ def test_help_names_every_verb():
         "info",
         "verify",
         "export",
+        "bench",
         "doctor",
     ]
     assert [*single, "data", "lab"] == VERBS

@@ -1,9 +1,8 @@
-"""A worker of translate_speed.py: CTranslate2 on the same weights.
+"""A worker of `onehop bench`: CTranslate2 on the same weights.
 
     python translate_ctranslate2.py FOLDER THREADS PRECISION
 
-FOLDER holds `weights.npz` (Onehop's names) and `model.json`. Each line of standard input is a request; each line of
-output the answer: seconds of processor and wall time, and the tokens found.
+FOLDER holds `weights.npz` (Onehop's names) and `model.json`.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from typing import Any
 import ctranslate2
 import numpy as np
 from ctranslate2.specs import TransformerSpec
+from serve import serve
 
 
 def converted(folder: Path, precision: str) -> Path:
@@ -79,38 +79,23 @@ def norm(spec: Any, name: str, weights: dict[str, np.ndarray]) -> None:
     spec.gamma, spec.beta = weights[f"{name}.weight"], weights[f"{name}.bias"]
 
 
-def peak() -> float:
-    """Return the most memory that this process has held, in MB; `getrusage` would tell that of its parent."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
-
-
 def main() -> None:
-    """Answer requests until standard input ends."""
+    """Load and serve."""
     folder, threads, precision = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     began = time.perf_counter()
     translator = ctranslate2.Translator(
         str(converted(folder, precision)), device="cpu", compute_type=precision, intra_threads=threads, inter_threads=1
     )
-    print(json.dumps({"load": time.perf_counter() - began}), flush=True)
-    for line in sys.stdin:
-        request = json.loads(line)
-        sources = [[str(token) for token in source] for source in request["sources"]]
-        options: dict[str, Any] = {"beam_size": request["beam"], "length_penalty": request.get("penalty", 1.0)}
+
+    def run(inputs: list[Any], request: dict[str, Any]) -> list[Any]:
+        sources = [[str(token) for token in source] for source in inputs]
+        options: dict[str, Any] = {"beam_size": request["beam"], "length_penalty": 1.0}
         if request.get("length"):
             options |= {"min_decoding_length": request["length"], "max_decoding_length": request["length"]}
-        groups = [sources] if request["batch"] > 1 else [[source] for source in sources]
-        wall, cpu, found, each = time.perf_counter(), time.process_time(), [], []
-        for group in groups:
-            start = time.perf_counter()
-            found += translator.translate_batch(group, max_batch_size=request["batch"], **options)
-            each.append(time.perf_counter() - start)
-        answer = {
-            "wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "each": each,
-            "tokens": [[int(token) for token in one.hypotheses[0]] for one in found],
-            "peak": peak(),
-        }  # fmt: skip
-        print(json.dumps(answer), flush=True)
+        found = translator.translate_batch(sources, max_batch_size=request["batch"], **options)
+        return [[int(token) for token in one.hypotheses[0]] for one in found]
+
+    serve(run, began)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,55 @@
+"""A worker of `onehop bench`: Onehop's runtime, or its reference path.
+
+python run_onehop.py FOLDER THREADS float32|int8|reference
+
+FOLDER/model names the model.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from serve import Run, serve
+
+from onehop.tasks import load
+
+
+def of_translator(translator: Any) -> Run:
+    """Return what translates tokens with an end mark into tokens without."""
+
+    def run(inputs: list[Any], request: dict[str, Any]) -> list[Any]:
+        sources = [source[:-1] for source in inputs]  # its own end mark is put there again
+        longest = max(map(len, sources)) + 1
+        changes = {
+            "beam_size": request["beam"], "batch_tokens": request["batch"] * request["beam"] * longest,
+            "length_penalty": "average",
+        }  # fmt: skip
+        if request.get("length"):
+            changes |= {"min_length": request["length"], "max_length": request["length"]}
+        decode = translator.settings.decode.model_copy(update=changes)
+        return [one[0].tokens for one in translator.search(sources, decode)]
+
+    return run
+
+
+def main() -> None:
+    """Load and serve."""
+    folder, threads, precision = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    torch.set_num_threads(threads)
+    began = time.perf_counter()
+    task: Any = load((folder / "model").read_text())
+    if precision != "reference":
+        task = task.fast(precision)
+    if task.task == "translation":
+        serve(of_translator(task), began)
+        return
+    vectors = task.vectors if task.task == "embed" else task.log_probs
+    serve(lambda inputs, request: vectors([row[1:-1] if request["framed"] else row for row in inputs]).tolist(), began)
+
+
+if __name__ == "__main__":
+    main()
