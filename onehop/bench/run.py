@@ -96,9 +96,11 @@ def _same(outputs: list[Any], expected: list[Any]) -> float:
 
 
 def _cosine(outputs: list[Any], expected: list[Any]) -> float:
-    one, other = np.array(outputs), np.array(expected)
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    return float(((one * other).sum(1) / np.maximum(lengths, 1e-30)).min())
+    least = 1.0
+    for one, other in zip(outputs, expected, strict=True):
+        lengths = np.linalg.norm(one) * np.linalg.norm(other)
+        least = min(least, float(np.dot(one, other) / max(float(lengths), 1e-30)))
+    return least
 
 
 def _inputs(task: Any, sources: Sequence[list[int]]) -> tuple[list[list[int]], bool]:

@@ -14,6 +14,7 @@ from onehop.nn.quantise import quantise
 from onehop.runtime.library import Kernels
 
 FLOAT = 0
+AT_ONCE = 256  # rows that are rounded together: what that takes besides stays small
 SHAPES = {"": 0, "relu": 1, "gelu": 2, "silu": 3, "sigmoid": 4, "gelu_tanh": 6, "tanh": 7}  # of native/matrix.h
 _INTEGER, _POINTER, _NUMBER = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
 
@@ -92,7 +93,8 @@ class Packer:
         found, given = Matrix(kind, outputs, inputs), weight.detach().float().contiguous()
         self.packed += weight.numel()
         if kind != FLOAT:
-            given, scale = quantise(given)
+            parts = [quantise(rows) for rows in given.split(AT_ONCE)]  # a row has a scale of its own
+            given, scale = (torch.cat(each) for each in zip(*parts, strict=True))
             sums = 128 * given.sum(1, dtype=torch.int32)
             found.scale, found.sums = (self.address(self._padded(x)) for x in (scale, sums))
         if bias is not None:

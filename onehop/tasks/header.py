@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,12 @@ class Stored:
     Args:
         dtype: As safetensors names it: `F32`.
         shape: Of the tensor.
+        begin: Its first byte in the file.
     """
 
     dtype: str
     shape: tuple[int, ...]
+    begin: int = field(default=0, compare=False)
 
 
 def read_header(path: Path) -> dict[str, Stored]:
@@ -57,7 +59,7 @@ def read_header(path: Path) -> dict[str, Stored]:
     if not isinstance(header, dict):
         raise _damaged(path, "a header that is no JSON object")
     header.pop("__metadata__", None)
-    return _tensors(header, size - LENGTH - length, path)
+    return _tensors(header, LENGTH + length, size, path)
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -66,8 +68,8 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _tensors(header: Mapping[str, Any], room: int, path: Path) -> dict[str, Stored]:
-    """Return the tensors, whose bytes must follow each other without gap or overlap up to the end of the file."""
+def _tensors(header: Mapping[str, Any], start: int, size: int, path: Path) -> dict[str, Stored]:
+    """Return the tensors, whose bytes must follow each other without gap or overlap from `start` to the file's end."""
     found: dict[str, Stored] = {}
     places: list[tuple[int, int, str]] = []
     for name, entry in header.items():
@@ -75,14 +77,14 @@ def _tensors(header: Mapping[str, Any], room: int, path: Path) -> dict[str, Stor
         if prod(stored.shape) * BYTES[stored.dtype] != end - begin:
             raise _damaged(path, f"{name!r} has the shape {stored.shape}, but {end - begin:,} bytes")
         places.append((begin, end, name))
-        found[name] = stored
+        found[name] = replace(stored, begin=start + begin)
     at = 0
     for begin, end, name in sorted(places):
         if begin != at:
             raise _damaged(path, f"{name!r} begins at byte {begin:,}, where {at:,} are taken")
         at = end
-    if at != room:
-        raise _damaged(path, f"tensors of {at:,} bytes in {room:,}")
+    if at != size - start:
+        raise _damaged(path, f"tensors of {at:,} bytes in {size - start:,}")
     return found
 
 

@@ -19,8 +19,6 @@ from threading import get_ident
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.overrides import TorchFunctionMode
@@ -33,6 +31,7 @@ from onehop.tasks.settings import Precision
 SCALE = "/scale"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "int8": torch.float32}  # of what is no int8 matrix
 NAMES = {torch.float32: "F32", torch.float16: "F16", torch.int8: "I8"}  # of safetensors
+TYPES = {name: dtype for dtype, name in NAMES.items()}
 SHOWN = 20  # faults that a message lists
 
 
@@ -141,14 +140,38 @@ def few_parameters(most: int) -> Generator[None]:
 def load_weights(model: nn.Module, path: Path) -> None:
     """Fill a model from a package's file, which `check_shapes` found to be that of the model.
 
+    Each tensor is read into its parameter's own memory: the file is never held beside the model.
+
     Raises:
         ModelError: The file cannot be read.
     """
+    stored = read_header(path)
     try:
-        packed = load_file(path)
-    except (SafetensorError, OSError) as error:
+        with open(path, "rb", buffering=0) as stream, torch.no_grad():
+            for name, parameter in model.named_parameters():
+                whole = stored[name].dtype == NAMES[torch.int8]
+                scale = _read(stream, stored[name + SCALE]) if whole else None
+                _read(stream, stored[name], parameter, scale)
+    except (OSError, EOFError) as error:
         raise ModelError(f"cannot read the weights: {error}", "Copy the package again.", str(path)) from error
-    put(model, unpack(packed))
+
+
+def _read(stream: Any, stored: Stored, into: Tensor | None = None, scale: Tensor | None = None) -> Tensor:
+    """Return a stored tensor, as float32; written to `into` where there is one, times the scales of its rows."""
+    direct = into is not None and stored.dtype == NAMES[into.dtype] and into.is_contiguous()
+    found = into if direct else torch.empty(stored.shape, dtype=TYPES[stored.dtype])
+    assert found is not None
+    room = memoryview(found.detach().flatten().view(torch.uint8).numpy())
+    stream.seek(stored.begin)
+    while len(room):
+        count = stream.readinto(room)
+        if not count:
+            raise EOFError("the file ends before its last tensor")
+        room = room[count:]
+    if direct:
+        return found
+    values = found.float() if scale is None else found.float().mul_(scale.unsqueeze(1))
+    return values if into is None else into.copy_(values)
 
 
 def put(model: nn.Module, values: Mapping[str, Tensor]) -> None:

@@ -47,8 +47,13 @@ def main() -> None:
     if task.task == "translation":
         serve(of_translator(task), began)
         return
-    vectors = task.vectors if task.task == "embed" else task.log_probs
-    serve(lambda inputs, request: vectors([row[1:-1] if request["framed"] else row for row in inputs]).tolist(), began)
+    read = {"embed": "vectors", "classify": "log_probs", "tag": "emissions"}[task.task]
+
+    def run(inputs: list[Any], request: dict[str, Any]) -> list[Any]:
+        rows = [row[1:-1] if request["framed"] else row for row in inputs]
+        return [values.flatten().tolist() for values in getattr(task, read)(rows)]
+
+    serve(run, began)
 
 
 if __name__ == "__main__":
