@@ -70,7 +70,9 @@ def _show(report: Report) -> None:
     table = Table(title=Text(title), title_justify="left")
     equal = "equal" if report.unit == "tokens" else "least cosine"
     for column in ("work", "system", f"{report.unit}/s", "least to most", "p50 / p95 ms", equal, "MB", "load s"):
-        table.add_column(column, justify="left" if column in ("work", "system") else "right")
+        table.add_column(
+            column, justify="left" if column in ("work", "system") else "right", no_wrap=column == "system"
+        )
     for row in report.rows:
         latency = "" if row.p50_ms is None or row.p95_ms is None else f"{row.p50_ms:.1f} / {row.p95_ms:.1f}"
         same = f"{row.equal:.1%}" if report.unit == "tokens" else f"{row.equal:.5f}"

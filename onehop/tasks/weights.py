@@ -161,7 +161,8 @@ def _read(stream: Any, stored: Stored, into: Tensor | None = None, scale: Tensor
     direct = into is not None and stored.dtype == NAMES[into.dtype] and into.is_contiguous()
     found = into if direct else torch.empty(stored.shape, dtype=TYPES[stored.dtype])
     assert found is not None
-    room = memoryview(found.detach().flatten().view(torch.uint8).numpy())
+    bytes_of: Any = found.detach().flatten().view(torch.uint8).numpy()
+    room = memoryview(bytes_of)
     stream.seek(stored.begin)
     while len(room):
         count = stream.readinto(room)
