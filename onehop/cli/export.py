@@ -31,7 +31,7 @@ def export(
 ) -> None:
     """Write a model as a package of its own, smaller if its weights are rounded to float16 or int8.
 
-    With --to hf, write an encoder or classifier as a checkpoint of transformers instead.
+    With --to hf, write an encoder, classifier, tagger or model that answers as a checkpoint of transformers instead.
     """
     from onehop.cli import console
     from onehop.tasks import convert, group_heads, load_package, save_package

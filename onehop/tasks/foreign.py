@@ -6,18 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from onehop.errors import ModelError
 from onehop.files import new_folder, to_json
+from onehop.metrics.schemes import OUTSIDE, find_scheme
 from onehop.models.checkpoint import LAYOUTS, class_of, layout, lines
 from onehop.models.encoders import configure_encoder
 from onehop.models.keys import to_theirs
+from onehop.tasks.answer_settings import AnswerSettings, ContextLimits
+from onehop.tasks.answering import Answerer
 from onehop.tasks.checkpoints import Checkpoint
 from onehop.tasks.classification import Classifier
 from onehop.tasks.classify_settings import ClassifySettings, DocumentLimits, HeadConfig
 from onehop.tasks.embedding import Embedder, EmbedSettings
 from onehop.tasks.framed import FRAME
+from onehop.tasks.tag_settings import TagHead, TagSettings, WordLimits
+from onehop.tasks.tagging import Tagger
 from onehop.tasks.tensors import WHOLE
 from onehop.tasks.weights import Undrawn, put
 from onehop.text.pretrained import PretrainedTokenizer
@@ -26,7 +31,7 @@ CLASSIFIER = {"pooling.transform.": "heads.{}.", "output.": "heads.classify."}  
 
 
 def task_of(checkpoint: Checkpoint) -> Any:
-    """Return what a checkpoint is for: a `Classifier` where it has labels for texts, else an `Embedder`.
+    """Return what a checkpoint is for: by its head a `Classifier`, `Tagger` or `Answerer`, without one an `Embedder`.
 
     Raises:
         ModelError: It is for what Onehop has no task for.
@@ -35,9 +40,12 @@ def task_of(checkpoint: Checkpoint) -> Any:
         return _classifier(checkpoint)
     if checkpoint.use in ("embed", "mlm"):
         return _embedder(checkpoint)
+    if checkpoint.use in ("tag", "answer") and type(checkpoint.model.heads[checkpoint.use]) is nn.Linear:
+        return _tagger(checkpoint) if checkpoint.use == "tag" else _answerer(checkpoint)
     raise ModelError(
         f"a checkpoint of the class {checkpoint.class_name}, which has no verb yet",
-        "Its weights can be read: onehop.tasks.load_checkpoint. Verbs use classifiers and encoders.",
+        "Its weights can be read: onehop.tasks.load_checkpoint. Verbs use classifiers, taggers, models that answer, "
+        "encoders.",
         str(checkpoint.path),
     )
 
@@ -69,14 +77,13 @@ def _classifier(checkpoint: Checkpoint) -> Classifier:
             str(checkpoint.path),
         )  # fmt: skip
     name, transform = checkpoint.layout.sentence
-    dropout = config.get("classifier_dropout")
     settings = ClassifySettings(
         architecture=checkpoint.layout.architecture,
         model=dict(checkpoint.settings),
         rows=_rows(checkpoint),
         head=HeadConfig(
             pooling=config.get("classifier_pooling", "cls"), transform=transform,  # type: ignore[arg-type]
-            dropout=float(checkpoint.settings["dropout"] if dropout is None else dropout),
+            dropout=_dropout(checkpoint),
         ),
         labels=list(checkpoint.labels),
         text=_limits(checkpoint),
@@ -87,6 +94,53 @@ def _classifier(checkpoint: Checkpoint) -> Classifier:
     put(classifier.model, {ours: theirs[_named(ours, name)] for ours, _ in classifier.model.named_parameters()})
     classifier.model.eval()
     return classifier
+
+
+def _tagger(checkpoint: Checkpoint) -> Tagger:
+    scheme = find_scheme(checkpoint.labels)
+    settings = TagSettings(
+        architecture=checkpoint.layout.architecture,
+        model=dict(checkpoint.settings),
+        rows=_rows(checkpoint),
+        head=TagHead(dropout=_dropout(checkpoint)),
+        labels=list(checkpoint.labels),
+        scheme=scheme if OUTSIDE in checkpoint.labels else "none",
+        text=WordLimits(max_length=max(1, checkpoint.max_length - FRAME), words="punctuation"),
+    )
+    with Undrawn():
+        tagger = Tagger.build(settings, checkpoint.tokenizer)
+    return _put_each(tagger, checkpoint)
+
+
+def _answerer(checkpoint: Checkpoint) -> Answerer:
+    settings = AnswerSettings(
+        architecture=checkpoint.layout.architecture,
+        model=dict(checkpoint.settings),
+        rows=_rows(checkpoint),
+        text=ContextLimits(max_length=max(1, checkpoint.max_length - FRAME)),
+    )
+    with Undrawn():
+        answerer = Answerer.build(settings, checkpoint.tokenizer)
+    return _put_each(answerer, checkpoint)
+
+
+def _put_each(task: Any, checkpoint: Checkpoint) -> Any:
+    """Give a task of single tokens the weights of a checkpoint."""
+    theirs = dict(checkpoint.model.named_parameters())
+    begin = f"heads.{checkpoint.use}."
+    ours = [name for name, _ in task.model.named_parameters()]
+    put(
+        task.model,
+        {name: theirs[begin + name.removeprefix("output.") if name.startswith("output.") else name] for name in ours},
+    )
+    task.model.eval()
+    return task
+
+
+def _dropout(checkpoint: Checkpoint) -> float:
+    """Return the dropout before a checkpoint's last map."""
+    own = checkpoint.config.get("classifier_dropout")
+    return float(checkpoint.settings["dropout"] if own is None else own)
 
 
 def _named(ours: str, sentence: str) -> str:
@@ -104,7 +158,7 @@ def save_checkpoint(task: Any, folder: str | Path) -> str:
     """Write a task as a checkpoint that `transformers` loads, and return its class.
 
     Args:
-        task: A `Classifier` or `Embedder` of a family that `transformers` has.
+        task: Of a family that `transformers` has, and no translation.
         folder: New, or replaced whole.
 
     Raises:
@@ -112,7 +166,7 @@ def save_checkpoint(task: Any, folder: str | Path) -> str:
         FileError: The folder cannot be written.
     """
     settings = task.settings
-    if settings.architecture not in LAYOUTS or not isinstance(task, Classifier | Embedder):
+    if settings.architecture not in LAYOUTS or not isinstance(task, Classifier | Embedder | Tagger | Answerer):
         raise ModelError(
             f"a model of the architecture {settings.architecture!r}, which transformers does not have",
             f"Only {', '.join(dict.fromkeys(LAYOUTS))} can be written so.",
@@ -150,6 +204,8 @@ def _parts(task: Any) -> tuple[Any, list[str], dict[str, Tensor], dict[str, Any]
     values = {name: value.detach().cpu() for name, value in task.model.named_parameters()}
     if isinstance(task, Embedder):
         return "embed", list(task.settings.heads), values, {}
+    if isinstance(task, Tagger | Answerer):
+        return _each(task, values)
     of, head = layout(task.settings.architecture), task.settings.head
     sentence, transform = of.sentence
     poolings = ("cls", "mean") if of.architecture == "modernbert" else ("cls",)
@@ -158,22 +214,43 @@ def _parts(task: Any) -> tuple[Any, list[str], dict[str, Tensor], dict[str, Any]
             f"a head of pooling={head.pooling!r} and transform={head.transform!r}, which transformers does not have",
             f"Train with head.pooling = 'cls' and head.transform = {transform!r} to write it so.",
         )
-    labels = list(task.labels)
-    more = {
-        "id2label": {str(number): label for number, label in enumerate(labels)},
-        "label2id": {label: number for number, label in enumerate(labels)},
-        "problem_type": "single_label_classification",
-    }
-    more |= {"classifier_dropout": head.dropout}
+    more = {**_label_names(task), "problem_type": "single_label_classification", "classifier_dropout": head.dropout}
     more |= {"classifier_pooling": head.pooling} if of.architecture == "modernbert" else {}
     return "classify", list(of.uses["classify"]), {_named(n, sentence): v for n, v in values.items()}, more
 
 
+def _each(
+    task: Tagger | Answerer, values: dict[str, Tensor]
+) -> tuple[Any, list[str], dict[str, Tensor], dict[str, Any]]:
+    """Return `_parts` of a task of single tokens."""
+    if task.model.crf:
+        problem = "a CRF, which transformers does not have"
+        raise ModelError(problem, "Train with head.crf = false to write it so.")
+    if layout(task.settings.architecture).architecture == "modernbert":
+        problem = f"a head of one map, where transformers' ModernBERT has two to {task.task}"
+        raise ModelError(problem, "Begin with a checkpoint of another family to write it so.")
+    named = {
+        name.replace("output.", f"heads.{task.task}.", 1) if name.startswith("output.") else name: value
+        for name, value in values.items()
+    }
+    more = {"classifier_dropout": task.settings.head.dropout, **_label_names(task)} if task.labels else {}
+    return task.task, [task.task], named, more
+
+
+def _label_names(task: Any) -> dict[str, Any]:
+    """Return the labels as config.json has them."""
+    return {
+        "id2label": {str(number): label for number, label in enumerate(task.labels)},
+        "label2id": {label: number for number, label in enumerate(task.labels)},
+    }
+
+
 def _marks(task: Any) -> dict[str, str]:
     """Return the names of the control tokens, as tokenizer_config.json has them."""
+    frame = getattr(task.documents, "frame", None) or task.documents
     by_id = {token: name for name, token in task.tokenizer.controls.items()}
     known = {
-        "cls_token": task.documents.begin, "sep_token": task.documents.end, "pad_token": task.tokenizer.pad,
+        "cls_token": frame.begin, "sep_token": frame.end, "pad_token": task.tokenizer.pad,
         "mask_token": task.tokenizer.mask,
     }  # fmt: skip
     found = {name: by_id[token] for name, token in known.items() if token in by_id}
