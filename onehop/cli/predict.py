@@ -24,6 +24,9 @@ TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 ENDINGS = {"tag": (".conll", ".conllu", ".bio", ".iob", ".iob2", ".jsonl"), "answer": (".json", ".jsonl")}
 WITHOUT_ATTENTION = {"embed": "embeds", "tag": "labels words", "answer": "answers"}
 Text = str | Sequence[str]
+Attention = Annotated[
+    bool, typer.Option("--attention", help="Tell the weights of sentences and words; pooling attention only.")
+]
 
 
 def predict(
@@ -35,9 +38,7 @@ def predict(
         Path | None, typer.Option("--output", "-o", help="Where to write; default: standard output.")
     ] = None,
     text_columns: TextColumns = None,
-    attention: Annotated[
-        bool, typer.Option("--attention", help="Tell the weights of sentences and words; pooling attention only.")
-    ] = False,
+    attention: Attention = False,
     long: Long = "error",
     chunk_size: Annotated[int, typer.Option("--chunk-size", min=1, help="Texts read and classified at once.")] = CHUNK,
     allow_drift: AllowDrift = False,
