@@ -188,7 +188,7 @@ def converted() -> Measured:
     """A-17, from many heads to few: a trained model's key and value heads are averaged within each group.
 
     Formula: W_K^(g) = mean of W_K^(i) over the heads i of group g; then a little training.
-    Source: Ainslie et al. 2023, section 2.1. How much training that is, needs a trained model and is not measured here.
+    Source: Ainslie et al. 2023, section 2.1. How much training: `benchmarks/uptraining.py`.
     """
     many = _package()
     few = group_heads(many, 2)

@@ -83,7 +83,7 @@ ROWS: dict[str, Row] = {
     "A-15": Row("multi-query attention", "Shazeer 2019", {"T0": "grouping:multi_query"}),
     "A-16": Row("grouped-query attention", "Ainslie 2023", {"T0": "grouping:grouped"}),
     "A-17": Row("uptraining multi-head to grouped-query", "Ainslie 2023, 2.1", {"T0": "grouping:converted"},
-                "how much training the fewer heads need"),
+                "how much training the fewer heads need: benchmarks/uptraining.py"),
     "A-18": Row("key/value cache", "Shazeer 2019", {"T0": "writing:cache"}),
     "A-19": Row("encoder: self; decoder: self and cross", "Vaswani 2017, 3.2.3", {"T0": "context:who_reads_whom"}),
     "T-01": Row("the Transformer", "Vaswani 2017", {"T0": "stacks:transformer", "T1": "recalling:rewriting"}),
