@@ -13,10 +13,10 @@ from torch import Tensor
 from onehop.models.recurrent import ATTENTION
 from onehop.models.registry import architecture, build, names
 from onehop.nn import Source
-from tests.laws.combinations import Refused, Row, each, everything, pairwise
+from tests.laws.combinations import Refused, Row, covering, each, everything, pairwise
 
 PAD, BEGIN, END = 0, 1, 2
-MANY = 1_000  # combinations to draw of a family that has too many
+MANY = 1_000  # combinations to draw and build of a family that has too many
 VOCAB = {"joint": (40, None), "separate": (40, 37)}
 
 
@@ -173,12 +173,17 @@ def every_pair() -> list[Case]:
     ]
 
 
-def every_combination() -> list[Case]:
-    """Return the full product of every family, each model once; of one beyond all bounds, `MANY` drawn from it."""
-    return [
-        Case(name, row) for name in entries() for row in some_rows(name)
-        if not (ENTRIES[name].refused(row) or ENTRIES[name].repeats(row))
-    ]  # fmt: skip
+@cache
+def every_pair_of_values() -> list[Case]:
+    """Return cases of every family that hold every pair of values, of whatever kind."""
+    return [Case(name, row) for name in entries() for row in pairwise(axes(name), ENTRIES[name].refused)]
+
+
+@cache
+def every_three() -> list[Case]:
+    """Return cases of every family that hold every three values of different kinds, and every pair of values."""
+    rows = [(name, row) for name in entries() for row in covering(kinds(name), 3, ENTRIES[name].refused)]
+    return [Case(name, row) for name, row in rows] + every_pair_of_values()
 
 
 def some_rows(family: str) -> list[Row]:

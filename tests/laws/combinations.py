@@ -1,8 +1,12 @@
-"""Combinations of settings: all of them, or few that hold every pair of values."""
+"""Combinations of settings: few that hold every value, every pair of values, or every three, and any number drawn."""
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, product
+from math import prod
 from typing import Any
+
+import numpy as np
 
 Axes = Mapping[str, Sequence[Any]]
 Row = dict[str, Any]
@@ -34,6 +38,82 @@ def pairwise(axes: Axes, refused: Refused = lambda row: False) -> list[Row]:
         rows.append({axis: row[axis] for axis in axes})
         missing = [pair for pair in missing if not _holds(row, pair)]
     return rows
+
+
+TRIED = 30  # rows of which the best is taken
+
+
+def covering(axes: Axes, strength: int, refused: Refused = lambda row: False) -> list[Row]:
+    """Return few rows that together hold every combination of values of so many axes; the same ones each time.
+
+    Rows are drawn around one that is missing still, and of `TRIED` the one that holds most of them is taken.
+
+    Args:
+        axes: At least `strength`; the values of each.
+        strength: 2 for every pair, 3 for every three.
+        refused: As for `pairwise`.
+    """
+    draw, names, missing = random.Random(0), list(axes), _Missing(axes, strength, refused)
+    rows: list[Row] = []
+    while (wanted := missing.first()) is not None:
+        found = [row for _ in range(TRIED) if (row := _drawn(draw, axes, wanted, refused))]
+        if not found:
+            raise ValueError(f"no row holds {wanted}, though it is not refused")
+        rows.append({axis: max(found, key=missing.held)[axis] for axis in names})
+        missing.take(rows[-1])
+    return rows
+
+
+def _drawn(draw: random.Random, axes: Axes, wanted: Row, refused: Refused) -> Row | None:
+    row = dict(wanted)
+    for axis in draw.sample(list(axes), len(axes)):
+        if axis not in row:
+            free = [value for value in axes[axis] if not refused({**row, axis: value})]
+            if not free:
+                return None
+            row[axis] = draw.choice(free)
+    return row
+
+
+class _Missing:
+    """The combinations of values of a few axes that no row holds yet, as a flat array of bits."""
+
+    def __init__(self, axes: Axes, strength: int, refused: Refused) -> None:
+        self.axes = {name: list(values) for name, values in axes.items()}
+        self.groups = list(combinations(self.axes, strength))
+        sizes = [prod(len(self.axes[name]) for name in group) for group in self.groups]
+        self.starts = np.cumsum([0, *sizes])
+        found = [not refused(row) for group in self.groups for row in self._rows(group)]
+        self.bits = np.array(found, dtype=bool)
+        self.places = np.array([[list(self.axes).index(name) for name in group] for group in self.groups])
+        self.sizes = np.array([[len(self.axes[name]) for name in group] for group in self.groups])
+
+    def _rows(self, group: tuple[str, ...]) -> list[Row]:
+        return everything({name: self.axes[name] for name in group})
+
+    def _of(self, row: Row) -> Any:
+        """Return the place of the bit of each group of axes."""
+        values = np.array([self.axes[name].index(row[name]) for name in self.axes])[self.places]
+        found = np.zeros(len(self.groups), np.int64)
+        for column in range(self.places.shape[1]):
+            found = found * self.sizes[:, column] + values[:, column]
+        return found + self.starts[:-1]
+
+    def first(self) -> Row | None:
+        """Return a combination that is missing, or None."""
+        if not self.bits.any():
+            return None
+        place = int(self.bits.argmax())
+        group = int(np.searchsorted(self.starts, place, "right")) - 1
+        return self._rows(self.groups[group])[place - int(self.starts[group])]
+
+    def held(self, row: Row) -> int:
+        """Return how many of the missing combinations a row holds."""
+        return int(self.bits[self._of(row)].sum())
+
+    def take(self, row: Row) -> None:
+        """Note that a row is there."""
+        self.bits[self._of(row)] = False
 
 
 def each(axes: Axes, refused: Refused = lambda row: False) -> list[Row]:

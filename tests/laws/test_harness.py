@@ -1,15 +1,17 @@
 import math
 import types
+from functools import partial
+from itertools import combinations, product
 from typing import Any, Literal, Union, get_args, get_origin
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from onehop.errors import ConfigError
 from onehop.models.registry import architecture, names
 from tests.laws.cases import ENTRIES, Case, axes, entries, every_pair, some_rows
-from tests.laws.combinations import pairwise
+from tests.laws.combinations import covering, pairwise
 
 
 def test_every_registered_family_has_an_entry():
@@ -67,25 +69,29 @@ def test_few_cases_stand_for_all_of_them():
 small_axes = st.dictionaries(
     st.sampled_from("abcde"),
     st.lists(st.integers(0, 4), min_size=1, max_size=4, unique=True),
-    min_size=2,
+    min_size=3,
 )
 
 
-@settings(deadline=None)
-@given(small_axes)
-def test_pairwise_rows_hold_every_pair(found: dict[str, list[int]]):
-    rows = pairwise(found)
-    for a in found:
-        for b in found:
-            for x in found[a]:
-                for y in found[b]:
-                    assert a == b or any(row[a] == x and row[b] == y for row in rows)
+WAYS = {
+    "greedy, 2": (pairwise, 2), "drawn, 2": (partial(covering, strength=2), 2), "drawn, 3": (partial(covering, strength=3), 3)
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows_of", "strength"), WAYS.values(), ids=WAYS)
+@given(found=small_axes)
+def test_few_rows_hold_every_combination_of_so_many_axes(rows_of: Any, strength: int, found: dict[str, list[int]]):
+    rows = rows_of(found)
+    for names in combinations(found, strength):
+        held = {tuple(row[name] for name in names) for row in rows}
+        assert held == set(product(*(found[name] for name in names)))
     assert all(list(row) == list(found) for row in rows)
+    assert rows == rows_of(found)
 
 
-@settings(deadline=None)
-@given(small_axes)
-def test_pairwise_rows_hold_every_pair_that_is_not_refused(found: dict[str, list[int]]):
+@pytest.mark.parametrize(("rows_of", "strength"), WAYS.values(), ids=WAYS)
+@given(found=small_axes)
+def test_few_rows_hold_every_combination_that_is_not_refused(rows_of: Any, strength: int, found: dict[str, list[int]]):
     first, second = list(found)[:2]
     worst = (found[first][0], found[second][0])
 
@@ -93,8 +99,9 @@ def test_pairwise_rows_hold_every_pair_that_is_not_refused(found: dict[str, list
         return (row.get(first), row.get(second)) == worst
 
     free = len(found[first]) > 1 and len(found[second]) > 1
-    rows = pairwise(found, refused) if free else []
+    rows = rows_of(found, refused=refused) if free else []
     assert not any(refused(row) for row in rows)
-    for x in found[first] if free else []:
-        for y in found[second]:
-            assert (x, y) == worst or any((row[first], row[second]) == (x, y) for row in rows)
+    for names in combinations(found, strength) if free else []:
+        held = {tuple(row[name] for name in names) for row in rows}
+        wanted = product(*(found[name] for name in names))
+        assert held == {values for values in wanted if not refused(dict(zip(names, values, strict=True)))}
