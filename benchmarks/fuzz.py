@@ -38,6 +38,8 @@ from onehop.errors import OnehopError
 SECONDS, LONGEST = 20, 600  # for one input, of the processor and of the clock: the machine may be busy
 MEMORY = 6 << 30  # bytes of address space, of which torch takes 2 GiB
 
+CHECKPOINTS = Path(__file__).parents[1] / "tests/fixtures/checkpoints"  # tiny ones
+
 # What parsers stumble over: limits of integers, floats that are none, depth, encodings, names of places and of methods.
 TOKENS = [
     b"0", b"-1", b"1e999", b"NaN", b"Infinity", b"-0.0", b"9" * 30, b"9" * 5000, b"18446744073709551616", b"1000000000",
@@ -153,6 +155,33 @@ def arrow(folder: Path) -> Callable[[random.Random], None]:
                 pass
         finally:
             path.write_bytes(good[path])
+
+    return one
+
+
+LABELLED = {
+    "tsv": "review\tlabel\n" + "".join(f"{a}\t{n}\n" for n, (a, _) in enumerate(PAIRS)),
+    "csv": 'premise,hypothesis,label\n"A dog, small",It is,yes\n"two\nlines",x,no\n"a ""b""",c,yes\n',
+    "jsonl": "".join(json.dumps({"text": a, "label": n % 2, "n": [1]}) + "\n" for n, (a, _) in enumerate(PAIRS)),
+}
+
+
+def labelled(folder: Path) -> Callable[[random.Random], None]:
+    """Return the target of tables of labelled texts: as `train` and `predict` read them, and as the doctor does."""
+    from onehop.data.check import check_labels
+    from onehop.data.labelled import LabelColumns, open_labelled
+
+    def one(draw: random.Random) -> None:
+        form, ending = draw.choice(list(LABELLED)), draw.choice(("", ".gz"))
+        data = mutate(draw, LABELLED[form].encode())
+        if ending:
+            data = mutate(draw, gzip.compress(data)) if draw.random() < 0.5 else gzip.compress(data)
+        path = folder / f"table.{form}{ending}"
+        path.write_bytes(data)
+        with ours():
+            check_labels(path)
+        for _ in open_labelled(path, LabelColumns(labelled=draw.random() < 0.7)).pairs():
+            pass
 
     return one
 
@@ -283,7 +312,38 @@ def change_header(draw: random.Random, data: bytes) -> bytes:
     return length.to_bytes(8, "little") + text + data[8 + length :]
 
 
-def loader(folder: Path) -> Callable[[random.Random], None]:
+def other_packages(folder: Path) -> list[Path]:
+    """Write small packages of the other tasks: of a classifier of our own, and of two that began as checkpoints."""
+    from onehop.tasks import (
+        ClassifySettings,
+        DocumentLimits,
+        HeadConfig,
+        convert,
+        load_package,
+        new_package,
+        save_package,
+    )
+    from onehop.tasks.classification import Classifier
+    from onehop.text import train_tokenizer
+
+    settings = ClassifySettings(
+        architecture="hierarchical",
+        model={"dim": 4, "hidden_dim": 4, "attention_dim": 4},
+        head=HeadConfig(pooling="attention", attention_dim=4),
+        labels=["good", "bad"],
+        text=DocumentLimits(max_length=20, sentences=True),
+    )
+    tokenizer = train_tokenizer([text for pair in PAIRS * 3 for text in pair], 310)
+    tasks = [Classifier.build(settings, tokenizer)]
+    tasks += [load_package(CHECKPOINTS / name).task for name in ("BertForSequenceClassification", "BertModel")]
+    made: list[Path] = []
+    for number, (task, precision) in enumerate(zip(tasks, ("float32", "int8", "float16"), strict=True)):
+        made.append(folder / f"other{number}")
+        save_package(convert(new_package(task, ["The cat sat.", "a dog"], "# Card\n"), precision), made[-1])  # type: ignore[arg-type]
+    return made
+
+
+def loader(folder: Path, packages: Callable[[Path], list[Path]] = packages) -> Callable[[random.Random], None]:
     """Return the target of packages."""
     from onehop.tasks import load_package
 
@@ -316,8 +376,56 @@ def loader(folder: Path) -> Callable[[random.Random], None]:
     return one
 
 
+def checkpoints(folder: Path) -> Callable[[random.Random], None]:
+    """Return the target of folders that others' checkpoints are in, as a hub sends them."""
+    from onehop.tasks import load_package
+
+    names = ("BertModel", "RobertaForSequenceClassification", "ModernBertForSequenceClassification", "ElectraModel")
+    made = [Path(shutil.copytree(CHECKPOINTS / name, folder / name)) for name in names]
+    for path in made:
+        (path / "expected.safetensors").unlink()
+        _furnish(path)
+    place = folder / "model"
+
+    def one(draw: random.Random) -> None:
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(draw.choice(made), place)
+        path = draw.choice(sorted(path for path in place.rglob("*") if path.is_file()))
+        kind = draw.randrange(6)
+        if kind < 3 and path.suffix == ".json":
+            changed = change_json(draw, json.loads(path.read_bytes()))
+            path.write_text(json.dumps(changed, ensure_ascii=draw.random() < 0.5), "utf-8", "surrogatepass")
+        elif kind < 3 and path.suffix == ".safetensors":
+            path.write_bytes(change_header(draw, path.read_bytes()))
+        elif kind == 3:
+            shutil.copyfile(draw.choice(sorted(p for p in draw.choice(made).rglob("*") if p.is_file())), path)
+        else:
+            path.write_bytes(mutate(draw, path.read_bytes()))
+        load_package(place)
+
+    return one
+
+
+def _furnish(folder: Path) -> None:
+    """Add the files that checkpoints may have beside their weights: a whole tokenizer, its settings, poolings."""
+    from onehop.tasks import load_package
+
+    tokenizer = load_package(folder).task.tokenizer
+    (folder / "tokenizer.json").write_text(tokenizer.to_json(), "utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 20, "do_lower_case": True}))
+    kinds = ["Transformer", "Pooling", "Normalize"]
+    modules = [{"idx": n, "type": f"sentence_transformers.models.{kind}"} for n, kind in enumerate(kinds)]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling/config.json").write_text('{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false}')
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 16}')
+
+
 TARGETS = {
     "loader": Target(loader, 6),
+    "other tasks": Target(lambda folder: loader(folder, other_packages), 4),
+    "checkpoints": Target(checkpoints, 2),
+    "labelled": Target(labelled, 6),
     "tsv": Target(table("tsv"), 3),
     "txt": Target(table("txt"), 2),
     "csv": Target(table("csv"), 4),
@@ -399,8 +507,13 @@ def main() -> None:
             counts = fuzz(name, -(-args.inputs * TARGETS[name].weight // whole), args.seed, folder)
             results[name] = {"inputs": counts.total(), **counts, "cpu_seconds": round(time.process_time() - began, 1)}
             print(json.dumps({name: results[name]}), flush=True)
-    failed = sum(n for counts in results.values() for kind, n in counts.items() if kind.startswith("failed"))
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    about = {"commit": commit.stdout.strip(), "date": str(datetime.date.today()), "seed": args.seed}
+    results = {name: {**counts, **about} for name, counts in results.items()}
+    if args.out and args.target and args.out.exists():  # those that were not asked for stay as they are
+        before = json.loads(args.out.read_text())["targets"]
+        results = {name: results.get(name) or before[name] for name in TARGETS if name in results or name in before}
+    failed = sum(n for counts in results.values() for kind, n in counts.items() if kind.startswith("failed"))
     record = {
         "command": f"python {' '.join(sys.argv)}",
         "inputs": sum(counts["inputs"] for counts in results.values()),
@@ -409,10 +522,7 @@ def main() -> None:
         "cpu_seconds_for_an_input_at_most": SECONDS,
         "memory_limit_gib": MEMORY >> 30,
         "peak_rss_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 3),
-        "seed": args.seed,
         "onehop": onehop.__version__,
-        "commit": commit.stdout.strip(),
-        "date": str(datetime.date.today()),
         "python": sys.version.split()[0],
     }
     if args.out:

@@ -1,8 +1,8 @@
 """A law is a test function of a `case`; here it meets its cases.
 
-Laws of layers meet every pair of kinds of settings. Those of search and training, which see a model through a step or a
-loss alone, meet every value: their module says so, `CASES = every_value`. Under `slow` the first meet every three, the
-others every pair; see `test_every_three`.
+Laws of layers meet every pair of kinds of settings. Those of search and training, which see a model through a step or
+a loss alone, meet every value: their module says so, `CASES = every_value`. Under `slow` the first meet every three,
+the others every pair; see `test_every_three`.
 """
 
 import jaxtyping
@@ -43,6 +43,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for family in entries():
         few = sum(case.family == family for case in every_pair())
         terminalreporter.write_line(
-            f"laws: {family}: {few} combinations hold every pair of kinds of {len(axes(family))} axes, and every value; "
+            f"laws: {family}: {few} combinations hold every value, and every pair of kinds, of {len(axes(family))} axes; "
             "-m slow takes every three, and every pair of values"
         )

@@ -74,17 +74,19 @@ small_axes = st.dictionaries(
 
 
 WAYS = {
-    "greedy, 2": (pairwise, 2), "drawn, 2": (partial(covering, strength=2), 2), "drawn, 3": (partial(covering, strength=3), 3)
-}  # fmt: skip
+    "greedy, 2": (pairwise, 2),
+    "drawn, 2": (partial(covering, strength=2), 2),
+    "drawn, 3": (partial(covering, strength=3), 3),
+}
 
 
 @pytest.mark.parametrize(("rows_of", "strength"), WAYS.values(), ids=WAYS)
 @given(found=small_axes)
 def test_few_rows_hold_every_combination_of_so_many_axes(rows_of: Any, strength: int, found: dict[str, list[int]]):
     rows = rows_of(found)
-    for names in combinations(found, strength):
-        held = {tuple(row[name] for name in names) for row in rows}
-        assert held == set(product(*(found[name] for name in names)))
+    for group in combinations(found, strength):
+        held = {tuple(row[name] for name in group) for row in rows}
+        assert held == set(product(*(found[name] for name in group)))
     assert all(list(row) == list(found) for row in rows)
     assert rows == rows_of(found)
 
@@ -101,7 +103,7 @@ def test_few_rows_hold_every_combination_that_is_not_refused(rows_of: Any, stren
     free = len(found[first]) > 1 and len(found[second]) > 1
     rows = rows_of(found, refused=refused) if free else []
     assert not any(refused(row) for row in rows)
-    for names in combinations(found, strength) if free else []:
-        held = {tuple(row[name] for name in names) for row in rows}
-        wanted = product(*(found[name] for name in names))
-        assert held == {values for values in wanted if not refused(dict(zip(names, values, strict=True)))}
+    for group in combinations(found, strength) if free else []:
+        held = {tuple(row[name] for name in group) for row in rows}
+        wanted = product(*(found[name] for name in group))
+        assert held == {values for values in wanted if not refused(dict(zip(group, values, strict=True)))}

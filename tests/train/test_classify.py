@@ -10,7 +10,7 @@ import torch
 
 import onehop
 from onehop.data.labelled import SEPARATOR
-from onehop.errors import ConfigError, DataError, LengthError, ModelError
+from onehop.errors import ConfigError, DataError, LengthError, ModelError, Stopped
 from onehop.files import Run
 from onehop.tasks import load_package
 from onehop.train import like, make_recipe, train
@@ -18,6 +18,7 @@ from onehop.train.classify import counted, labels_of, loss_sum
 from onehop.train.listener import Silent
 from tests.fixtures.labelled import reviews, write_reviews
 from tests.fixtures.tiny import log_rows
+from tests.train.test_resume import Stop, assert_same_run
 
 
 class Heard(Silent):
@@ -91,20 +92,24 @@ def test_the_log_counts_texts(table: str, tmp_path: Path):
     assert 0 < update["num_targets"] <= 40
 
 
-def test_a_resumed_run_is_the_same_to_the_bit(table: str, tmp_path: Path):
-    steps = {"max_updates": 6, "batch_tokens": 200, "evaluate_every": 3, "save_every": 2, "learning_rate": 1e-2}
-    whole = recipe(table, train=steps)
-    train(whole, tmp_path / "whole")
-    half = recipe(table, train={**steps, "max_updates": 4})
-    train(half, tmp_path / "half")
-    train(recipe(table, train={**steps, "schedule": "cosine"}), tmp_path / "half", resume=True)
-    assert log_rows(tmp_path / "half")[-1]["update"] == 6
-    constant = {**steps, "schedule": "constant"}
-    train(recipe(table, train=constant), tmp_path / "one")
-    train(recipe(table, train={**constant, "max_updates": 4}), tmp_path / "two")
-    train(recipe(table, train=constant), tmp_path / "two", resume=True)
-    weights = [load_package(tmp_path / name).task.model.state_dict() for name in ("one", "two")]
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+@pytest.mark.parametrize("packing", [False, True])
+def test_a_resumed_run_is_the_same_to_the_bit(packing: bool, table: str, tmp_path: Path):
+    steps = {
+        "max_updates": 6,
+        "batch_tokens": 200,
+        "evaluate_every": 3,
+        "save_every": 2,
+        "packing": packing,
+        "ema": 0.9,
+    }
+    wanted = recipe(table, train=steps, model={"dropout": 0.2, "word_dropout": 0.1})
+    train(wanted, tmp_path / "whole")
+    for stop in (1, 3, 4):
+        with pytest.raises(Stopped):
+            train(wanted, tmp_path / "parts", resume=True, listener=Stop(stop))
+        torch.manual_seed(99)  # whatever happened in between
+    train(wanted, tmp_path / "parts", resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_a_recipe_of_another_task_does_not_resume(table: str, tmp_path: Path):
