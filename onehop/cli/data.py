@@ -34,6 +34,8 @@ def check(
     test_target: Annotated[Files | None, typer.Option("--test-target", help="Test targets.")] = None,
     test_pairs: Annotated[Files | None, typer.Option("--test-pairs", help="Test pairs.")] = None,
     data: Annotated[str | None, typer.Option("--data", help="Labelled text: .csv, .tsv or .jsonl.")] = None,
+    valid: Annotated[str | None, typer.Option("--valid", help="Labelled text for validation, beside --data.")] = None,
+    test: Annotated[str | None, typer.Option("--test", help="Labelled text for a test, beside --data.")] = None,
     label: Annotated[str, typer.Option("--label", help="Column of labels; default: found by its name.")] = "",
     text: Annotated[Files | None, typer.Option("--text", help="Column of texts; default: found by its name.")] = None,
     source_column: Annotated[str, typer.Option("--source-column", help="Column of sources in tables.")] = "",
@@ -55,10 +57,17 @@ def check(
         "valid": (valid_source, valid_target, valid_pairs),
         "test": (test_source, test_target, test_pairs),
     }
+    others = {name: file for name, file in (("valid", valid), ("test", test)) if file}
+    if others and not data:
+        raise ConfigError(
+            "labelled text without any to train on", "Give it with --data.", " and ".join(f"--{n}" for n in others)
+        )
     if data:
         if any(any(files) for files in given.values()) or model or near or fix:
-            raise ConfigError("labelled text goes alone", "Give --data with --label and --text only.", "--data")
-        report, written = check_labels(data, label=label, texts=text or []), None
+            raise ConfigError(
+                "labelled text goes alone", "Give --data with --valid, --test, --label and --text only.", "--data"
+            )
+        report, written = check_labels(data, label=label, texts=text or [], others=others), None
     else:
         diagnosis = _pairs(given, (source_column, target_column), model, near, check_pairs)
         report, written = diagnosis.report, clean(diagnosis, fix) if fix else None

@@ -169,7 +169,13 @@ def plan(of: Layout, use: Use, names: Sequence[str]) -> tuple[bool, list[str]]:
 
 
 def build_pretrained(of: Layout, settings: Mapping[str, Any], heads: Sequence[str], vocab: int, labels: int) -> Any:
-    """Build an encoder and heads with fresh weights."""
+    """Build an encoder and heads with fresh weights.
+
+    Raises:
+        ModelError: The family has no such head.
+    """
+    if unknown := [name for name in heads if name not in of.heads]:
+        raise ModelError(f"the heads {unknown}, which {of.architecture} does not have", REMEDY)
     config = configure_encoder(of.architecture, settings)
     encoder = build_encoder(of.architecture, settings, vocab)
     return Pretrained(encoder, {name: of.heads[name].build(config, encoder, labels) for name in heads})

@@ -24,6 +24,7 @@ from onehop.text.tokenizer import Tokenizer
 
 SURROGATES = re.compile("[\ud800-\udfff]")
 PADS, MASKS, UNKNOWN = ("[PAD]", "<pad>"), ("[MASK]", "<mask>"), ("[UNK]", "<unk>")
+UNHEARD = "\U000f1234"  # a character for private use
 REMEDY = "Copy the checkpoint again, or name one with a tokenizer.json that transformers wrote."
 
 
@@ -170,7 +171,9 @@ class PretrainedTokenizer:
             ModelError: It is none.
         """
         try:
-            return cls(json.loads(text), text)
+            made = cls(json.loads(text), text)
+            made.encode_batch([*PROBES.values(), UNHEARD])  # a vocabulary may lack its own token for what it lacks
+            return made
         except ModelError:
             raise
         except BaseException as error:  # the Rust library raises bare `Exception`, and panics as `BaseException`

@@ -17,7 +17,7 @@ from onehop.data.check.mojibake import Mojibake
 from onehop.data.check.text import STEM, Text
 from onehop.data.tatoeba import pairs, split
 from onehop.errors import DataError, FileError, OnehopError
-from tests.fixtures.tiny import number_pairs, onehop, trained
+from tests.fixtures.tiny import number_pairs, onehop, refused, trained
 
 __all__ = ["trained"]
 
@@ -445,6 +445,29 @@ def test_a_column_that_tells_the_label_is_an_error_and_one_that_numbers_rows_is_
     assert [(f.name, f.detail) for f in report.findings] == [("label-leak", "column 'rater'")]
     named = [(f"{text} It was {label}.", label) for text, label in labelled()]
     assert errors(check_labels(table(tmp_path / "u.tsv", [("text", "label"), *named]))) == ["label-leak"]
+
+
+def test_labelled_texts_of_a_test_that_are_trained_on_are_found_and_a_sound_test_is(tmp_path):
+    train, test = labelled()[:70], labelled()[70:]
+    path = table(tmp_path / "t.tsv", [("text", "label"), *train])
+    sound = table(tmp_path / "sound.tsv", [("text", "label"), *test])
+    report = check_labels(path, others={"test": sound})
+    assert (report.findings, report.pairs) == ([], {"data": 70, "test": 30})
+    other = {"good": "bad", "bad": "good"}
+    leaked = [*test, (train[3][0].upper(), train[3][1]), (f" {train[4][0]} ", other[train[4][1]]), ("New.", "odd")]
+    leaking = table(tmp_path / "leaking.tsv", [("text", "label"), *leaked])
+    report = check_labels(path, others={"valid": sound, "test": leaking})
+    assert {(f.split, f.name, f.severity): f.lines for f in report.findings} == {
+        ("test", "overlap", "error"): [f"{leaking}:32"],
+        ("test", "source-overlap", "warning"): [f"{leaking}:33"],
+        ("test", "label-unknown", "error"): [f"{leaking}:34"],
+    }
+    done = onehop("data", "check", "--data", path, "--test", leaking, "--json")
+    assert done.status == 1
+    assert json.loads(done.out)["pairs"] == {"data": 70, "test": 33}
+    refused(onehop("data", "check", "--test", leaking), "--test: labelled text without any to train on")
+    table(leaking, [("words", "label"), *test])
+    refused(onehop("data", "check", "--data", path, "--test", leaking), f"{leaking}: no column 'text'")
 
 
 def test_columns_are_named_or_found_and_others_are_an_error(tmp_path):

@@ -43,6 +43,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for family in entries():
         few = sum(case.family == family for case in every_pair())
         terminalreporter.write_line(
-            f"laws: {family}: {few} combinations hold every value, and every pair of kinds, of {len(axes(family))} axes; "
+            f"laws: {family}: {few} combinations hold every value and every pair of kinds of {len(axes(family))} axes; "
             "-m slow takes every three, and every pair of values"
         )

@@ -146,6 +146,24 @@ def test_an_edited_tokenizer_is_found_with_hashes_that_fit(model: Path, edit: Ca
     refused(model, JOINT, "")
 
 
+def test_a_vocabulary_without_the_token_for_what_it_lacks_is_refused(model: Path):
+    data = json.loads((model / JOINT).read_text("utf-8"))
+    if data["model"].get("unk_token"):
+        data["model"]["unk_token"] = "[NONE]"
+        (model / JOINT).write_text(json.dumps(data) + "\n", "utf-8")
+        rehash(model)
+        refused(model, f"{JOINT}: ", "")
+
+
+def test_a_head_that_the_family_does_not_have_is_refused(model: Path):
+    def change(manifest: dict) -> None:
+        manifest["settings"]["heads"] = ["model.safetensors"]
+
+    edit_manifest(model, change)
+    with pytest.raises(OnehopError, match="heads"):
+        load_package(model)
+
+
 @pytest.mark.parametrize("key", ["pooling", "unit", "max_length"])
 def test_a_setting_that_decides_what_comes_out_is_found(model: Path, key: str):
     def change(manifest: dict) -> None:

@@ -88,6 +88,9 @@ KINDS: dict[str, Kind] = {
     "label-values": Kind(
         "labels nearly all of which are different", "Name the column with --label; numbers want a regression.", 0.5, 20
     ),
+    "label-unknown": Kind(
+        "labels that no row of the training data has", "Mend them, or add such rows to the training data.", 0.0
+    ),
     "label-conflict": Kind("equal texts with different labels", "Decide on one label.", 0.05, 20),
     "bytes": Kind("pieces that are bytes of characters the tokenizer lacks", "Train a tokenizer.", 0.05, 20, "note"),
     "fragments": Kind("words cut into more than 4 pieces on average", "Use a tokenizer for this language.", 0.0),
@@ -102,7 +105,7 @@ class Finding:
     Args:
         name: Of its kind, a key of `KINDS`.
         severity: `error`: it ruins a run.
-        split: `train`, `valid` or `test`; of labels, `data`.
+        split: `train`, `valid` or `test`; of labelled text that is trained on, `data`.
         count: Lines concerned.
         share: Of all lines of the split.
         lines: The first ones, or the most telling, as `file:line`.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +30,36 @@ MOST_LABELS = 0.2  # labels that are more of the rows than this are values, not 
 CHECKED = ["encoding", "empty texts", "labels", "leaking columns", "duplicates"]
 
 
-def check_labels(path: str | Path, *, label: str = "", texts: Sequence[str] = ()) -> Report:
+@dataclass(frozen=True)
+class Split:
+    """The labelled rows of a file: the text, label and place of each."""
+
+    name: str
+    bodies: list[str]
+    values: list[str]
+    places: list[str]
+
+    def encoding(self) -> list[Finding]:
+        """Return what is wrong with its characters."""
+        tally = Tally()
+        for kind, rows in faults(self.bodies, Mojibake(self.bodies)):
+            tally.rows(kind, Chunk("", 0, self.bodies, self.bodies, lambda row, _: self.places[row]), rows)
+        return tally.findings(self.name, len(self.values))
+
+
+def check_labels(
+    path: str | Path, *, label: str = "", texts: Sequence[str] = (), others: Mapping[str, str | Path] | None = None
+) -> Report:
     r"""Look for what would ruin a training on labelled text.
 
     Args:
         path: A table, `.csv`, `.tsv` or `.jsonl`, plain or compressed; its first row names the columns.
         label: The label's column; empty: the one that has such a name.
         texts: The texts' columns; empty: those that have such names, or the one with the longest values.
+        others: Tables with the same columns that are not trained on, by the name of their split, `valid` or `test`.
 
     Raises:
-        FileError: The file cannot be read.
+        FileError: A file cannot be read.
         DataError: It is no such table, or has no such column.
 
     Example:
@@ -47,23 +68,53 @@ def check_labels(path: str | Path, *, label: str = "", texts: Sequence[str] = ()
         >>> _ = file.write_text("text,label\n" + "A quiet room.,good\n" * 10, "utf-8")
         >>> [finding.name for finding in check_labels(file).findings if finding.severity == "error"]
         ['label-constant']
+        >>> check_labels(file, others={"test": file}).findings[0].name
+        'overlap'
     """
     table, lines = _read(path)
     label, texts = _columns(table, str(path), label, texts)
-    values = [value.strip() for value in table[label]]
-    bodies = list(map("\t".join, zip(*(table[name] for name in texts), strict=True)))
-    places = [f"{path}:{line}" for line in lines]
-    tally = Tally()
-    for kind, rows in faults(bodies, Mojibake(bodies)):
-        tally.rows(kind, Chunk("", 0, bodies, bodies, lambda row, _: places[row]), rows)
-    findings = [*tally.findings("data", len(values)), *judge_labelled(values, bodies, places)]
+    train = _split("data", table, lines, str(path), label, texts)
+    findings = [*train.encoding(), *judge_labelled(train.values, train.bodies, train.places)]
     for name in table:
-        if name != label and name not in texts and (share := _tells(table[name], values)) >= TOLD:
-            findings.append(
-                judge("label-leak", "data", round(share * len(values)), len(values), [], f"column {name!r}")
-            )
-    taken = {"label": [label], "text": [*texts]}
-    return Report({"data": len(values)}, CHECKED, ordered(findings), columns=taken)
+        if name != label and name not in texts and (share := _tells(table[name], train.values)) >= TOLD:
+            size = len(train.values)
+            findings.append(judge("label-leak", "data", round(share * size), size, [], f"column {name!r}"))
+    sizes = {"data": len(train.values)}
+    for name, other in (others or {}).items():
+        table, lines = _read(other)
+        _columns(table, str(other), label, texts)
+        seen = _split(name, table, lines, str(other), label, texts)
+        sizes[name] = len(seen.values)
+        findings += [*seen.encoding(), *_beside(train, seen)]
+    checked = [*CHECKED, *(["overlap"] if others else [])]
+    return Report(sizes, checked, ordered(findings), columns={"label": [label], "text": [*texts]})
+
+
+def _split(name: str, table: Table, lines: list[int], path: str, label: str, texts: Sequence[str]) -> Split:
+    bodies = list(map("\t".join, zip(*(table[column] for column in texts), strict=True)))
+    return Split(name, bodies, [value.strip() for value in table[label]], [f"{path}:{line}" for line in lines])
+
+
+def _beside(train: Split, seen: Split) -> Iterator[Finding]:
+    """Yield what a split shares with the training data, and its labels that those do not have."""
+    known: defaultdict[str, set[str]] = defaultdict(set)
+    for body, value in zip(train.bodies, train.values, strict=True):
+        known[_key(body)].add(value)
+    labels, found = set(train.values), dict[str, list[str]]()
+    for body, value, place in zip(seen.bodies, seen.values, seen.places, strict=True):
+        there = known.get(_key(body)) if _key(body) else None
+        names = [
+            "label-missing" if not value else "label-unknown" if value not in labels else "",
+            "" if there is None else "overlap" if value in there else "source-overlap",
+        ]
+        for name in filter(None, names):
+            found.setdefault(name, []).append(place)
+    for name, rows in found.items():
+        yield judge(name, seen.name, len(rows), len(seen.values), rows[:SHOWN])
+
+
+def _key(body: str) -> str:
+    return plain(body).lower()
 
 
 def judge_labelled(values: list[str], bodies: list[str], places: list[str]) -> list[Finding]:
@@ -109,7 +160,7 @@ def _of_labels(values: list[str], places: list[str]) -> Iterator[Finding]:
 
 
 def _of_texts(values: list[str], bodies: list[str], places: list[str]) -> Iterator[Finding]:
-    keys = [plain(body).lower() for body in bodies]
+    keys = list(map(_key, bodies))
     known: defaultdict[str, set[str]] = defaultdict(set)
     twice: list[str] = []
     for key, value, place in zip(keys, values, places, strict=True):
