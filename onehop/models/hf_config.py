@@ -27,6 +27,18 @@ def wanted(config: Mapping[str, Any], key: str, default: Any = None) -> Any:
     return found
 
 
+def whole(config: Mapping[str, Any], key: str, default: int | None = None) -> int:
+    """Return a value that must be a whole number, or its default where there is none.
+
+    Raises:
+        ModelError: It is something else, or it is not there and has no default.
+    """
+    found = wanted(config, key, default)
+    if type(found) is not int:
+        raise ModelError(f"{key} is {str(found)[:80]!r}, not a whole number", "Copy the checkpoint again.", WHERE)
+    return found
+
+
 def read_names(
     config: Mapping[str, Any], names: Mapping[str, str], defaults: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:

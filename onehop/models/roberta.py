@@ -15,7 +15,7 @@ from onehop.errors import ModelError
 from onehop.models import bert
 from onehop.models.checkpoint import Head, Layout
 from onehop.models.encoders import EncoderFamily
-from onehop.models.hf_config import wanted
+from onehop.models.hf_config import whole
 from onehop.models.keys import linear
 
 FIRST = 2  # rows of the table of positions before the first
@@ -46,9 +46,9 @@ def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ModelError: It asks for what this model does not do.
     """
-    first = wanted(config, "pad_token_id", 1) + 1
+    first, positions = whole(config, "pad_token_id", 1) + 1, whole(config, "max_position_embeddings")
     settings = bert.read_config({"type_vocab_size": 1, "layer_norm_eps": 1e-5, **config})
-    return {**settings, "max_positions": settings["max_positions"] - first, "first_position": first}
+    return {**settings, "max_positions": positions - first, "first_position": first}
 
 
 def write_config(config: RobertaConfig) -> dict[str, Any]:

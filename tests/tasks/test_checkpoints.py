@@ -222,6 +222,11 @@ def test_settings_that_fit_nothing_are_refused(changes: dict[str, Any], told: st
     assert told.replace("35", str(size)) in str(caught.value)
 
 
+@pytest.mark.parametrize("changes", [{"max_position_embeddings": "26"}, {"pad_token_id": {"a": 1}}])
+def test_numbers_that_are_none_are_refused(changes: dict[str, Any], tmp_path: Path):
+    fails(configure(copied("RobertaModel", tmp_path), **changes), f"{next(iter(changes))} is ", "not a whole number")
+
+
 def test_a_vocabulary_of_another_model_is_refused(tmp_path: Path):
     folder = copied("BertModel", tmp_path)
     with open(folder / "vocab.txt", "a") as stream:
