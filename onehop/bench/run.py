@@ -24,6 +24,9 @@ from onehop.tasks.foreign import save_checkpoint
 from onehop.text import EOS
 
 SINGLE = 50  # inputs that are run one at a time
+READS = {  # by task: the method that turns rows of tokens into numbers, and does most of the work
+    "classify": "log_probs", "tag": "emissions", "answer": "scores", "embed": "vectors",
+}  # fmt: skip
 
 
 def bench(
@@ -54,7 +57,7 @@ def bench(
         systems, missing = systems_for(TRANSLATE if translates else ENCODE, python, unfit)
         inputs, framed = _inputs(task, sources)
         processes = [Process(system, folder, threads, python) for system in systems]
-        request = {"beam": beam, "framed": framed}
+        request = {"beam": beam, "framed": framed, "read": READS.get(task.task)}
         rows: list[Row] = []
         for work in ("bulk", "single"):
             some = inputs if work == "bulk" else inputs[:SINGLE]

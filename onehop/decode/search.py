@@ -162,16 +162,25 @@ class BeamSearch:
         self._finish(best, beam, word, at_end | full.unsqueeze(1))
         live, order = best.masked_fill(at_end, -math.inf).topk(beams)
         beam, word = beam.gather(1, order), word.gather(1, order)
+        self._append(beam, word, live)
+        self._scores, self._lengths, self.last = live, self._lengths + 1, word.flatten()
+        if beams == 1:
+            return torch.arange(examples, device=beam.device), self._leave(full)
+        rows = (beam + torch.arange(examples, device=beam.device).unsqueeze(1) * beams).flatten()
+        return rows, self._leave(full)
+
+    def _append(self, beam: Tensor, word: Tensor, live: Tensor) -> None:
+        """Let each hypothesis be what `beam (B, K)` was, and one token longer."""
+        beams = self.rules.beam_size
         if self._lengths.numel() and int(self._lengths.max()) == self._tokens.size(2):
             wider = [0, self._tokens.size(2)]
             self._tokens, self._sums = (torch.nn.functional.pad(x, wider) for x in (self._tokens, self._sums))
-        origin = beam.unsqueeze(2).expand(-1, -1, self._tokens.size(2))
+        if beams > 1:
+            origin = beam.unsqueeze(2).expand(-1, -1, self._tokens.size(2))
+            self._tokens, self._sums = self._tokens.gather(1, origin), self._sums.gather(1, origin)
         place = self._lengths.view(-1, 1, 1).expand(-1, beams, 1)
-        self._tokens = self._tokens.gather(1, origin).scatter(2, place, word.unsqueeze(2))
-        self._sums = self._sums.gather(1, origin).scatter(2, place, live.unsqueeze(2))
-        self._scores, self._lengths, self.last = live, self._lengths + 1, word.flatten()
-        rows = (beam + torch.arange(examples, device=beam.device).unsqueeze(1) * beams).flatten()
-        return rows, self._leave(full)
+        self._tokens.scatter_(2, place, word.unsqueeze(2))  # both are this machine's own
+        self._sums.scatter_(2, place, live.unsqueeze(2))
 
     def _candidates(self, logits: Tensor | Best) -> tuple[Tensor, Tensor]:
         """Return log-probabilities and tokens of the best continuations of each row.
@@ -194,9 +203,13 @@ class BeamSearch:
 
     def _banned(self, words: Tensor) -> Tensor:
         """Return which of `words (B*K, N)` must not come next."""
-        rules, banned = self.rules, torch.zeros_like(words, dtype=torch.bool)
-        for token in rules.never:
-            banned |= words == token
+        rules = self.rules
+        if set(rules.never) == {*range(len(rules.never))}:
+            banned = words < len(rules.never)  # as a rule the marks that stand first
+        else:
+            banned = torch.zeros_like(words, dtype=torch.bool)
+            for token in rules.never:
+                banned |= words == token
         if rules.min_length:
             short = (self._lengths < rules.min_length).repeat_interleave(rules.beam_size).unsqueeze(1)
             banned |= short & (words == rules.end)

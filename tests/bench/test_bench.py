@@ -9,8 +9,9 @@ import pytest
 
 from onehop.bench import Report, systems, systems_for
 from onehop.bench.report import row
-from onehop.bench.run import written_for_others
+from onehop.bench.run import READS, written_for_others
 from onehop.models.registry import build
+from onehop.tasks.registry import TASKS
 from tests.fixtures.tiny import number_pairs, refused, trained
 from tests.fixtures.tiny import onehop as command
 
@@ -43,6 +44,10 @@ def test_only_systems_that_are_installed_take_part():
     assert [system.name for system in found if system.needs] == ["json int8"]
     assert [each.name for each in missing] == ["no_such_thing"]
     assert [each.reason for each in systems_for(rivals, sys.executable, "it cannot")[1]] == ["it cannot", "it cannot"]
+
+
+def test_every_task_can_be_measured():
+    assert {*READS, "translation"} == {*TASKS}
 
 
 def test_an_environment_without_python_is_refused(trained: Path):

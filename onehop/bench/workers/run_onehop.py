@@ -47,11 +47,10 @@ def main() -> None:
     if task.task == "translation":
         serve(of_translator(task), began)
         return
-    read = {"embed": "vectors", "classify": "log_probs", "tag": "emissions"}[task.task]
 
     def run(inputs: list[Any], request: dict[str, Any]) -> list[Any]:
         rows = [row[1:-1] if request["framed"] else row for row in inputs]
-        return [values.flatten().tolist() for values in getattr(task, read)(rows)]
+        return [values.flatten().tolist() for values in getattr(task, request["read"])(rows)]
 
     serve(run, began)
 

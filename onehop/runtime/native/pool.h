@@ -7,7 +7,9 @@
 #include <stdatomic.h>
 
 #define MOST_THREADS 64
+#ifndef SPINS  // so that another number can be measured: CC="cc -DSPINS=20000"
 #define SPINS 4000  // looks at the next job before a thread goes to sleep: the gap between two steps
+#endif
 
 typedef void (*Work)(int thread, int threads, void *job);
 
