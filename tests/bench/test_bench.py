@@ -75,4 +75,8 @@ def test_a_ratio_is_that_of_the_best_of_each_side_without_the_reference_path():
     ]
     report = Report("", "embed", "texts", 12, 1, 1, None, 32, tuple(rows), {})
     assert report.ratios() == {"bulk": 6.0 / 4.0}
-    assert report.to_dict()["rows"][0]["speed"] == 6.0
+    printed = report.to_dict()
+    assert printed["rows"][0]["speed"] == 6.0
+    page = (Path(__file__).parents[2] / "docs/reference/files.md").read_text("utf-8")
+    section = page.split("## `onehop bench --json`")[1].split("\n## ")[0]
+    assert [key for key in [*printed, *printed["rows"][0]] if f"`{key}`" not in section] == []
