@@ -13,7 +13,7 @@ from onehop.errors import ConfigError
 Files = list[str]
 Task = Annotated[
     str | None,
-    typer.Option("--task", help="What is learnt from --data: classify, tag, answer. Default: to translate."),
+    typer.Option("--task", help="What is learnt from --data: classify, tag, answer, mlm. Default: to translate."),
 ]
 Data = Annotated[
     Files | None,
@@ -66,6 +66,7 @@ def train(
     from onehop.files import Run
     from onehop.tasks.registry import kind
     from onehop.train import train as run
+    from onehop.train.jobs import PACKAGED
 
     files = _files(
         task,
@@ -86,7 +87,9 @@ def train(
     with console.TrainingView() as view:
         trained = run(chosen, out, resume=resume, overwrite=overwrite, listener=view, device=device)
     console.tell(f"finished ({trained.progress.finished}) after {trained.progress.update:,} updates")
-    console.tell(f"model: {Run(out).model}\nnext: onehop {kind(chosen.task).verb} {out} FILE")
+    console.tell(
+        f"model: {Run(out).model}\nnext: onehop {kind(PACKAGED.get(chosen.task) or str(chosen.task)).verb} {out} FILE"
+    )
 
 
 def _files(

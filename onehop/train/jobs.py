@@ -147,7 +147,11 @@ JOBS = {
     "classify": "onehop.train.classify:JOB",
     "tag": "onehop.train.tag:JOB",
     "answer": "onehop.train.answer:JOB",
+    "mlm": "onehop.train.pretrain:JOB",
 }
+
+
+PACKAGED = {"mlm": "embed"}  # what the package of a task is, where that is another
 
 
 def job(task: Any, where: str = "recipe") -> Job:

@@ -16,10 +16,11 @@ from onehop.tasks.names import MANIFEST
 from onehop.tasks.registry import check_task
 from onehop.text import Tokenizer
 from onehop.text.tokenizer import CONTROLS, RESERVED
+from onehop.train.jobs import PACKAGED
 from onehop.train.recipe import AnyRecipe, Recipe
 
 FREE = ("dropout", "attention_dropout", "activation_dropout", "word_dropout")  # of the model: no weight depends on them
-HEADED = ("classify", "tag", "answer")  # tasks that an encoder alone can begin
+HEADED = ("classify", "tag", "answer", "mlm")  # tasks that an encoder alone can begin
 FOREIGN = 0.01  # share of tokens that are single bytes, above which the vocabulary hardly knows the text
 
 
@@ -50,7 +51,7 @@ def parent_of(recipe: AnyRecipe, run: Run, record: Mapping[str, Any] | None) -> 
     if recipe.train.init is None:
         return None
     if record and run.saved():
-        return Parent(load_package(run.model, task=recipe.task).task, record["init"])
+        return Parent(load_package(run.model, task=PACKAGED.get(recipe.task, recipe.task)).task, record["init"])
     folder = find(recipe.train.init)
     begun = load_package(folder).task
     if not (recipe.task in HEADED and begun.task == "embed"):  # which learn a head for an encoder

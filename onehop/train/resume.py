@@ -68,7 +68,8 @@ def resumed(recipe: AnyRecipe, record: dict[str, Any], run: Run) -> Any:
     limits = {key: getattr(recipe.train, key) for key in LIMITS}
     if not (limits["max_updates"] or limits["max_minutes"]):
         limits["max_updates"] = resolved.train.max_updates
-    data = resolved.data.model_copy(update={key: getattr(recipe.data, key) for key in TOLD})
+    told = {key: getattr(recipe.data, key) for key in TOLD & type(recipe.data).model_fields.keys()}
+    data = resolved.data.model_copy(update=told)
     return resolved.model_copy(update={"train": resolved.train.model_copy(update=limits), "data": data})
 
 

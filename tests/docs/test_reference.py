@@ -28,6 +28,7 @@ from onehop.tasks.settings import DecodeConfig
 from onehop.tasks.tag_settings import TagHead
 from onehop.train.answer_recipe import AnswerText, QuestionsConfig
 from onehop.train.classify_recipe import ClassifyText, LabelledConfig
+from onehop.train.pretrain_recipe import MaskConfig, PlainConfig, PlainText
 from onehop.train.recipe import DataConfig, EvaluateConfig, TextConfig, TrainConfig
 from onehop.train.tag_recipe import TaggedConfig, TagText
 from tests.docs.pages import ROOT
@@ -48,10 +49,12 @@ TABLES = {
 OF_CLASSIFIERS = {"data": LabelledConfig, "text": ClassifyText, "head": HeadConfig}
 OF_TAGGERS = {"data": TaggedConfig, "text": TagText, "head": TagHead}
 OF_ANSWERS = {"data": QuestionsConfig, "text": AnswerText, "head": AnswerHead}
+OF_PRETRAINING = {"data": PlainConfig, "text": PlainText, "mask": MaskConfig}
 OTHERS = {
     **{("Classifiers", name): config for name, config in OF_CLASSIFIERS.items()},
     **{("Taggers", name): config for name, config in OF_TAGGERS.items()},
     **{("Answers", name): config for name, config in OF_ANSWERS.items()},
+    **{("Pretraining", name): config for name, config in OF_PRETRAINING.items()},
 }
 VERBS = {
     f"{name} {inner}" if inner else name: command

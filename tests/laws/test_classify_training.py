@@ -24,6 +24,7 @@ TRAINED = {
     "classify": lambda: list(ENCODERS),
     "tag": lambda: WORDWISE,
     "answer": lambda: ["bert"],
+    "mlm": lambda: ["bert"],
 }  # the families that training is tested over
 FAMILIES = TRAINED["classify"]()
 ROWS = reviews(12, seed=4)
