@@ -106,11 +106,14 @@ def known_precision(precision: str) -> None:
 
 
 def task_of(model: str) -> str:
-    """Return the task of a model, before it is loaded."""
+    """Return the task of a model, before it is loaded; that of a checkpoint stands nowhere, so it is read for it."""
+    from onehop.tasks import load_package
+    from onehop.tasks.checkpoints import is_checkpoint
     from onehop.tasks.folders import find
     from onehop.tasks.manifest import task_of as read
 
-    return read(find(model))
+    folder = find(model)
+    return load_package(folder).task.task if is_checkpoint(folder) else read(folder)
 
 
 def tell_drift(drift: str) -> None:

@@ -71,9 +71,9 @@ def round_trip(package: Package) -> Check:
     with tempfile.TemporaryDirectory() as folder:
         first, second = Path(folder) / "first", Path(folder) / "second"
         as_saved = package.manifest and package.manifest["format"] == FORMAT and not package.task.drift
-        if package.path and as_saved:
+        if package.path and (package.path / MANIFEST).is_file() and as_saved:
             first = package.path
-        else:  # never saved, or by another version, whose form was another, or with drift, which is written down
+        else:  # never saved (or by others), or in the form of another version, or with drift, which is written down
             save_package(package, first)
         save_package(load_package(first, allow_drift=True), second)
         names = sorted({path.name for path in second.iterdir()} - {CARD} | {MANIFEST})

@@ -280,6 +280,14 @@ def test_the_command_embeds_classifies_and_writes_a_checkpoint(tmp_path: Path):
     assert not (tmp_path / "x").exists()
 
 
+def test_a_checkpoint_with_labels_is_evaluated_as_a_package_is(tmp_path: Path):
+    table = tmp_path / "texts.csv"
+    table.write_text("text,label\nthe cat sat,O\na dog ran,O\nbig red mat,B-ANIMAL\n")
+    done = command("evaluate", FOLDER / "BertForSequenceClassification", "--data", table, "--json")
+    assert done.status == 0, done.err
+    assert 0 <= json.loads(done.out)["accuracy"] <= 1
+
+
 def test_a_checkpoint_comes_from_a_hub_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     served = {path.name: path.read_bytes() for path in (FOLDER / "BertModel").iterdir()}
     asked: list[str] = []
