@@ -341,6 +341,7 @@ class Run:
         self.log = self.folder / "log.jsonl"
         self.tensorboard = self.folder / "tensorboard"
         self.report = self.folder / "report.json"
+        self.page = self.folder / "report.html"
         self.checkpoints = self.folder / "checkpoints"
         self.model = self.folder / "model"
 

@@ -112,6 +112,11 @@ def _show(report: ClassifyReport) -> None:
             f"p = {compared.p_value:.3f} ({compared.better:,} texts better, {compared.worse:,} worse)",
             soft_wrap=True,
         )
+    if report.system.abstained:
+        answered = len(report.system.labels) - report.system.abstained
+        right = round(report.result.accuracy * len(report.system.labels))
+        share = _percent(right / answered) if answered else "none"
+        out.print(f"{report.system.abstained:,} texts got no label, by the threshold; of the others {share} are right")
     counts = {"left out": report.system.dropped, "cut": report.system.cut, "read in windows": report.system.windows}
     for what, count in counts.items():
         if count:

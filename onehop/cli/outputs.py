@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onehop.tasks.answering import Found
+    from onehop.tasks.embedding import Embedding
+    from onehop.tasks.regression import Estimate
     from onehop.tasks.tagging import Tags
 
 
@@ -40,3 +42,19 @@ def answer_line(found: Found, drift: str = "") -> str:
         **({"drift": drift} if drift else {}),
     }  # fmt: skip
     return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def vector_line(found: Embedding, drift: str = "") -> str:
+    """Return the line of a text's vector; numbers are rounded to what float32 tells apart in a unit vector."""
+    values = None if found.vector is None else [round(value, 7) for value in found.vector.tolist()]
+    return _line({"embedding": values}, found, drift)
+
+
+def number_line(found: Estimate, drift: str = "") -> str:
+    """Return the line of a text's number, with the digits that float32 has."""
+    return _line({"value": None if found.value is None else float(f"{found.value:.7g}")}, found, drift)
+
+
+def _line(values: dict[str, Any], found: Any, drift: str) -> str:
+    rest = {"dropped": found.dropped, "cut": found.cut, "windows": found.windows} | ({"drift": drift} if drift else {})
+    return json.dumps(values | rest) + "\n"

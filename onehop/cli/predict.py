@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onehop.cli.options import AllowDrift, AllowPickle, Device, Long, Precision, TextColumns, Threads
-from onehop.cli.outputs import answer_line, tags_line
+from onehop.cli.outputs import answer_line, number_line, tags_line, vector_line
 from onehop.cli.streams import chunks, opened, written
 from onehop.errors import ConfigError
 
 if TYPE_CHECKING:
     from onehop.tasks import Classifier, Prediction
-    from onehop.tasks.embedding import Embedding
 
 CHUNK = 2_000  # texts classified at once: enough to batch by length, few enough for constant memory
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 ENDINGS = {"tag": (".conll", ".conllu", ".bio", ".iob", ".iob2", ".jsonl"), "answer": (".json", ".jsonl")}
-WITHOUT_ATTENTION = {"embed": "embeds", "tag": "labels words", "answer": "answers"}
+WITHOUT_ATTENTION = {"embed": "embeds", "regress": "gives a number", "tag": "labels words", "answer": "answers"}
+LINES = {"embed": vector_line, "regress": number_line, "tag": tags_line, "answer": answer_line}
 Text = str | Sequence[str]
 Attention = Annotated[
     bool, typer.Option("--attention", help="Tell the weights of sentences and words; pooling attention only.")
@@ -50,7 +50,8 @@ def predict(
     """Classify texts: for each, a line of JSON with its label and the probability of every label.
 
     Of a model without labels, such as a pretrained encoder, the line has the text's embedding; of a tagger, the label
-    of each word, and the spans that the labels mean; of a model that answers, the answer and its place.
+    of each word, and the spans that the labels mean; of a regressor, a number; of a model that answers, the answer and
+    its place.
 
     With --long drop, cut or window, standard input is classified while it is read.
     """
@@ -70,7 +71,7 @@ def predict(
     tell_drift(classifier.drift)
     classifier = faster(classifier, precision)
     name = "standard input" if file == "-" else file
-    counts = {"empty": 0, "dropped": 0, "cut": 0, "divided": 0}
+    counts = {"empty": 0, "dropped": 0, "cut": 0, "divided": 0, "abstained": 0}
     with _texts(classifier, file, name, text_columns or [], chosen == "error") as texts, written(output) as out:
         if chosen == "error":
             _check(classifier, texts(), name, chunk_size)
@@ -78,14 +79,7 @@ def predict(
         for part in _parts(texts(), chunk_size):
             found = classifier.predict(part, long=chosen, where=name, first_line=number)
             for text, prediction in zip(part, found, strict=True):
-                if task == "embed":
-                    out.write(_vector(prediction))
-                elif task == "answer":
-                    out.write(answer_line(prediction, classifier.drift))
-                elif task == "tag":
-                    out.write(tags_line(prediction, classifier.drift))
-                else:
-                    out.write(_line(classifier, text, prediction, chosen, attention))
+                out.write(_written(classifier, text, prediction, chosen, attention))
                 _count(counts, prediction)
             out.flush()
             number += len(part)
@@ -162,11 +156,18 @@ def _check(classifier: Classifier, texts: Iterable[Text], name: str, size: int) 
         number += len(part)
 
 
+def _written(model: Any, text: Text, found: Any, long: Any, attention: bool) -> str:
+    """Return the line of a prediction of any task."""
+    if model.task in LINES:
+        return LINES[model.task](found, model.drift)
+    return _line(model, text, found, long, attention)
+
+
 def _line(classifier: Classifier, text: Text, found: Prediction, long: Any, attention: bool) -> str:
     row: dict[str, Any] = {
         "label": found.label,
         "scores": {label: round(score, 6) for label, score in found.scores.items()},
-        "dropped": found.dropped, "cut": found.cut, "windows": found.windows,
+        "dropped": found.dropped, "cut": found.cut, "windows": found.windows, "abstained": found.abstained,
         **({"drift": classifier.drift} if classifier.drift else {}),
     }  # fmt: skip
     if attention:
@@ -182,15 +183,10 @@ def _line(classifier: Classifier, text: Text, found: Prediction, long: Any, atte
     return json.dumps(row, ensure_ascii=False) + "\n"
 
 
-def _vector(found: Embedding) -> str:
-    """Return the line of a text's vector; numbers are rounded to what float32 tells apart in a unit vector."""
-    values = None if found.vector is None else [round(value, 7) for value in found.vector.tolist()]
-    row = {"embedding": values, "dropped": found.dropped, "cut": found.cut, "windows": found.windows}
-    return json.dumps(row) + "\n"
-
-
 def _count(counts: dict[str, int], found: Any) -> None:
-    counts["empty"] += getattr(found, "label", "") is None and not found.dropped
+    nothing = getattr(found, "label", getattr(found, "value", "")) is None
+    counts["abstained"] += (abstained := getattr(found, "abstained", False))
+    counts["empty"] += nothing and not found.dropped and not abstained
     counts["dropped"] += found.dropped
     counts["cut"] += found.cut > 0
     counts["divided"] += found.windows > 0
@@ -201,10 +197,11 @@ def _tell(counts: dict[str, int]) -> None:
     from onehop.cli.console import tell
 
     told = {
-        "empty": "texts are empty and have no label",
-        "dropped": "texts were too long and left out: they have no label",
+        "empty": "texts are empty and have no label or number",
+        "dropped": "texts were too long and left out: they have no label or number",
         "cut": "texts were too long and cut: their ends were not read",
         "divided": "texts were too long and read in windows",
+        "abstained": "texts have no label: none was likely enough, by the model's threshold",
     }
     for name, what in told.items():
         if counts[name]:

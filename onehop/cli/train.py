@@ -13,7 +13,7 @@ from onehop.errors import ConfigError
 Files = list[str]
 Task = Annotated[
     str | None,
-    typer.Option("--task", help="What is learnt from --data: classify, tag, answer, mlm. Default: to translate."),
+    typer.Option("--task", help="Learnt from --data: classify, regress, tag, answer, mlm. Default: to translate."),
 ]
 Data = Annotated[
     Files | None,
@@ -24,6 +24,9 @@ Init = Annotated[
 ]
 Like = Annotated[
     str | None, typer.Option("--like", help="Train as this model was: its recipe, and its data unless files are given.")
+]
+Seeds = Annotated[
+    int, typer.Option("--seeds", min=1, help="Train so often, from --seed on; tell mean and spread, keep the best.")
 ]
 Precision = Annotated[
     str | None, typer.Option("--precision", help="Short for --set train.precision=float32, bfloat16 or auto.")
@@ -53,6 +56,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Move what is in the folder aside first.")] = False,
     long: Annotated[str | None, typer.Option("--long", help="Short for --set text.long=error, drop or cut.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Short for --set train.seed=N.")] = None,
+    seeds: Seeds = 1,
     precision: Precision = None,
     device: Device = "cpu",
     threads: Threads = None,
@@ -63,10 +67,8 @@ def train(
     """
     from onehop.cli import console
     from onehop.cli.options import use
-    from onehop.files import Run
-    from onehop.tasks.registry import kind
     from onehop.train import train as run
-    from onehop.train.jobs import PACKAGED
+    from onehop.train.seeds import train_seeds
 
     files = _files(
         task,
@@ -84,12 +86,30 @@ def train(
         if recipe is None:
             raise ConfigError("where to?", "Name a folder for the run: --out runs/first", "--out")
         out = Path("runs") / recipe.stem
+    if seeds > 1:
+        with console.TrainingView() as view:
+            found = train_seeds(
+                chosen, out, seeds, resume=resume, overwrite=overwrite, listener=view, device=device, tell=view.tell
+            )
+        for line in found.told():
+            console.tell(line)
+        _next(chosen, out)
+        return
     with console.TrainingView() as view:
         trained = run(chosen, out, resume=resume, overwrite=overwrite, listener=view, device=device)
     console.tell(f"finished ({trained.progress.finished}) after {trained.progress.update:,} updates")
-    console.tell(
-        f"model: {Run(out).model}\nnext: onehop {kind(PACKAGED.get(chosen.task) or str(chosen.task)).verb} {out} FILE"
-    )
+    _next(chosen, out)
+
+
+def _next(recipe: Any, out: Path) -> None:
+    """Say where the model is, and what to do with it."""
+    from onehop.cli import console
+    from onehop.files import Run
+    from onehop.tasks.registry import kind
+    from onehop.train.jobs import PACKAGED
+
+    verb = kind(PACKAGED.get(recipe.task) or str(recipe.task)).verb
+    console.tell(f"model: {Run(out).model}\nnext: onehop {verb} {out} FILE")
 
 
 def _files(

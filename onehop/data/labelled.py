@@ -22,6 +22,7 @@ from onehop.files import read_lines
 
 LABELS = re.compile(r"(.*[_ ])?(label|labels|class|category|target|sentiment|intent|gold|y)", re.IGNORECASE)
 TEXTS = re.compile(r"(.*[_ ])?(text|sentence|review|title|body|document|premise|hypothesis|question)\d?", re.IGNORECASE)
+NUMBERS = re.compile(r"(.*[_ ])?(score|similarity|rating|stars|value|number|target|label|y)", re.IGNORECASE)
 SEPARATOR = "\x1e"  # between the texts of several columns
 SEEN = 1_000  # rows that tell which of two columns without names holds the labels
 NAMED = "Name them: --text-column and --label-column (in a recipe: data.text_columns and data.label_column)."
@@ -43,9 +44,11 @@ class LabelColumns:
     """How the columns of texts and labels are to be found.
 
     Args:
-        texts: Names of the texts' columns, in the order in which they are read; empty: found by their names.
+        texts: Names of the texts' columns, in the order in which they are read, or where a table names none their
+            numbers, from 1; empty: found by their names.
         label: Name of the labels' column; empty: found.
         labelled: Whether there must be labels; without, only texts are looked for.
+        numbers: Whether the labels are numbers, such as scores.
 
     Example:
         >>> LabelColumns().find(["id", "sentiment", "review"])
@@ -55,6 +58,17 @@ class LabelColumns:
     texts: tuple[str, ...] = ()
     label: str = ""
     labelled: bool = True
+    numbers: bool = False
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The columns that were asked for."""
+        return (*self.texts, *filter(None, [self.label]))
+
+    @property
+    def numbered(self) -> bool:
+        """Whether those are numbers of columns, from 1, as of a table without names."""
+        return bool(self.given) and all(name.isdecimal() for name in self.given)
 
     def find(self, names: Sequence[str], where: str = "") -> tuple[tuple[str, ...], str] | None:
         """Return the names of the texts' columns and of the labels', or None where no names tell.
@@ -62,11 +76,13 @@ class LabelColumns:
         Raises:
             DataError: A column that was asked for does not exist, or several may hold the labels.
         """
-        for name in (*self.texts, *filter(None, [self.label])):
+        for name in self.given:
             if name not in names:
                 hint = nearest(name, names) or f"there are: {', '.join(names)}"
                 raise DataError(f"no column {name!r}; {hint}", NAMED, where)
-        labels = [self.label] if self.label else [n for n in names if LABELS.fullmatch(n) and n not in self.texts]
+        known = NUMBERS if self.numbers else LABELS
+        labels = [self.label] if self.label else [n for n in names if known.fullmatch(n) and n not in self.texts]
+
         if len(labels) > 1 and self.labelled:
             raise DataError(f"several columns may hold the labels: {', '.join(labels)}", NAMED, where)
         others = [name for name in names if name not in labels]
@@ -173,6 +189,8 @@ def _open_rows(path: str, rows: Iterator[tuple[int, Fields]], columns: LabelColu
     if first is None:
         raise DataError("a table without rows", "Write the names of the columns, then the rows.", path)
     names = list(first[1])
+    if columns.numbered and not set(columns.given) <= set(names):
+        names, rows = [str(number) for number in range(1, len(names) + 1)], chain([first], rows)
     found = columns.find(names, f"{path}:1") if len(set(names)) == len(names) else None
     if found is None and len(names) == 2 and not columns.texts and not columns.label and columns.labelled:
         some = [first, *islice(rows, SEEN)]
@@ -210,11 +228,11 @@ def _open_objects(path: str, columns: LabelColumns) -> Labelled:
     if not before or not before[-1][1]:
         raise DataError("a table without rows", "Write an object for each line.", path)
     texts, label = columns.choose(list(before[-1][1]), f"{path}:{before[-1][0]}")
-    return Labelled(path, texts, label, "", _of_objects(path, chain(before, rows), texts, label))
+    return Labelled(path, texts, label, "", _of_objects(path, chain(before, rows), texts, label, columns.numbers))
 
 
 def _of_objects(
-    path: str, objects: Iterable[tuple[int, dict[str, Any]]], texts: Sequence[str], label: str
+    path: str, objects: Iterable[tuple[int, dict[str, Any]]], texts: Sequence[str], label: str, numbers: bool
 ) -> Iterator[tuple[Fields, str]]:
     for number, value in objects:
         if not value:
@@ -225,7 +243,9 @@ def _of_objects(
             if name not in value:
                 raise DataError(f"no key {name!r}", "Write every key in every object.", f"{path}:{number}")
             item = value[name]
-            if isinstance(item, (dict, list, float)) or (name != label and not isinstance(item, str | None)):
+            number = numbers and name == label and isinstance(item, float)
+            wrong = isinstance(item, (dict, list, float)) or (name != label and not isinstance(item, str | None))
+            if wrong and not number:
                 kind = type(item).__name__
                 raise DataError(f"{name!r} is a {kind}, not a string", "Write it in quotes.", f"{path}:{number}")
             row.append("" if item is None else str(item))

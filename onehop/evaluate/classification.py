@@ -31,6 +31,7 @@ class Labelled:
         windows: Texts too long, divided and read window by window, as asked.
         seconds: Of classifying.
         drift: What the model does otherwise than when it was made, where that was allowed.
+        abstained: Texts that got no label because none was likely enough.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Labelled:
     windows: int | None = None
     seconds: float | None = None
     drift: str | None = None
+    abstained: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return counts as JSON values."""
@@ -48,6 +50,7 @@ class Labelled:
             "dropped": self.dropped,
             "cut": self.cut,
             "windows": self.windows,
+            "abstained": self.abstained,
             "seconds": None if self.seconds is None else round(self.seconds, 2),
             "drift": self.drift,
         }
@@ -163,6 +166,7 @@ def classify(
         sum(one.windows > 0 for one in found),
         time.monotonic() - started,
         classifier.drift or None,
+        sum(one.abstained for one in found),
     )
 
 

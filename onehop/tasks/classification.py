@@ -7,21 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from onehop.data import fixed_batches
-from onehop.data.labelled import SEPARATOR, joined
 from onehop.errors import DataError
-from onehop.models.body import Transformed, sentence_transform
-from onehop.models.encoders import build_encoder
-from onehop.models.pooled import Pooled
 from onehop.nn import Source
-from onehop.nn.pooling import build_pooling
 from onehop.runtime import Speed, accelerate
 from onehop.tasks.classify_settings import ClassifySettings
-from onehop.tasks.documents import sentence_segments
-from onehop.tasks.framed import FramedDocuments, documents_of
+from onehop.tasks.framed import documents_of
 from onehop.tasks.settings import Long
+from onehop.tasks.whole import build_pooled, encode_texts, outputs_of, source_of
 from onehop.tasks.windows import Windows, average, divide, outputs
 from onehop.text import Ledger, Tokenizer
 from onehop.text.pretrained import PretrainedTokenizer
@@ -35,11 +29,12 @@ class Prediction:
 
     Args:
         text: As it was given; several columns as a tuple.
-        label: The likeliest; None where the text is empty or was dropped.
+        label: The likeliest; None where the text is empty, was dropped, or the model abstains.
         scores: The probability of every label, in the model's order; empty where there is no label.
         dropped: Whether the text was too long and was left out, as asked.
         cut: Tokens that were cut off its end, as asked.
         windows: Windows that it was divided into, as asked; 0 where it was not too long.
+        abstained: Whether no label was likely enough, by the package's threshold.
     """
 
     text: str | tuple[str, ...]
@@ -48,6 +43,7 @@ class Prediction:
     dropped: bool = False
     cut: int = 0
     windows: int = 0
+    abstained: bool = False
 
 
 class Classifier:
@@ -71,17 +67,7 @@ class Classifier:
     @classmethod
     def build(cls, settings: ClassifySettings, tokenizer: Tokenizer | PretrainedTokenizer) -> Classifier:
         """Return a classifier with fresh weights."""
-        rows = settings.rows or tokenizer.vocab_size
-        encoder: Any = build_encoder(settings.architecture, settings.model, rows)
-        head, dim = settings.head, encoder.dim
-        pooling = build_pooling(
-            head.pooling, dim, head.attention_dim, two_ways=encoder.two_ways, record=f"encoder.{encoder.unit}"
-        )
-        if head.transform != "none":
-            pooling = Transformed(pooling, sentence_transform(head.transform, dim))
-        output = nn.Linear(dim, len(settings.labels))
-        nn.init.zeros_(output.bias)
-        return cls(Pooled(encoder, pooling, output, head.dropout), tokenizer, settings)
+        return cls(build_pooled(settings, len(settings.labels), tokenizer.vocab_size), tokenizer, settings)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -177,7 +163,10 @@ class Classifier:
             return Prediction(given, None, {}, dropped=windows.lost > 0)
         mean = average(windows, values)
         scores = dict(zip(self.labels, mean.tolist(), strict=True))
-        return Prediction(given, self.labels[int(mean.argmax())], scores, cut=windows.lost, windows=windows.count)
+        label, abstained = self.labels[int(mean.argmax())], float(mean.max()) < self.settings.threshold
+        return Prediction(
+            given, None if abstained else label, scores, cut=windows.lost, windows=windows.count, abstained=abstained
+        )
 
     # -------------------------------------------------------------------------------------------- tokens
 
@@ -185,34 +174,24 @@ class Classifier:
         self, texts: Sequence[str | Sequence[str]], where: str = "input", first_line: int = 1
     ) -> list[list[int]]:
         """Return the tokens of each text, as long as it is; none where it is empty."""
-        wanted = max(1, len(self.settings.columns))
-        whole: list[str] = []
-        for number, text in enumerate(texts, first_line):
-            columns = [text] if isinstance(text, str) else list(text)
-            if len(columns) != wanted:
-                names = ", ".join(self.settings.columns)
-                raise DataError(
-                    f"{len(columns)} texts where the model reads {wanted}",
-                    f"Give {names or 'one text'} for each.", f"{where}:{number}",
-                )  # fmt: skip
-            whole.append(joined(columns))
-        encoded = self.documents.encode_batch(whole)
-        empty = [not text.replace(SEPARATOR, "").strip() for text in whole]
-        return [[] if nothing else tokens for nothing, tokens in zip(empty, encoded, strict=True)]
+        return encode_texts(self.documents, self.settings.columns, texts, where, first_line)
 
     def source(self, tokens: Tensor, lengths: Tensor) -> Source:
         """Return what the encoder reads of padded rows."""
-        if isinstance(self.documents, FramedDocuments):
-            return self.documents.source(tokens, lengths)
-        sentences = self.model.encoder.unit == "sentences"
-        return Source(tokens, lengths, sentence_segments(tokens, lengths) if sentences else None)
+        return source_of(self, tokens, lengths)
 
     @torch.inference_mode()
+    def scores(self, rows: Sequence[list[int]], batch_tokens: int = BATCH_TOKENS) -> Tensor:
+        """Return the score of every label for each row of tokens, `(N, C)`, not normalised, on the processor."""
+        found = torch.zeros(len(rows), len(self.labels))
+        for places, logits in outputs_of(self, rows, batch_tokens):
+            found[places] = logits.cpu()
+        return found
+
     def log_probs(self, rows: Sequence[list[int]], batch_tokens: int = BATCH_TOKENS) -> Tensor:
         """Return the log-probability of every label for each row of tokens, `(N, C)`, on the processor."""
-        self.model.eval()
-        found = torch.zeros(len(rows), len(self.labels))
-        for places, tokens, lengths in fixed_batches(rows, batch_tokens):
-            logits = self.model(self.source(tokens.to(self.device), lengths.to(self.device)))
-            found[places] = logits.float().log_softmax(-1).cpu()
-        return found
+        return self.normalised(self.scores(rows, batch_tokens))
+
+    def normalised(self, scores: Tensor) -> Tensor:
+        """Return the log-probabilities `(..., C)` that scores stand for, at the package's temperature."""
+        return (scores.float() / self.settings.temperature).log_softmax(-1)

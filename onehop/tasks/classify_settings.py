@@ -37,20 +37,39 @@ class DocumentLimits(Table):
     sentences: bool = Field(description="Whether an end mark stands behind each sentence of a text.")
 
 
-class ClassifySettings(Table):
-    """Everything about a classifier but weights and tokenizer."""
+class TextSettings(Table):
+    """What the package of every task of whole texts remembers."""
 
     architecture: str
     model: dict[str, Any] = Field(description="The encoder's settings, resolved.")
     rows: int | None = Field(default=None, ge=1, description="Rows of the embeddings, where more than tokens.")
     head: HeadConfig = HeadConfig()
-    labels: list[str] = Field(min_length=2, description="Names of the classes, in the order of their ids.")
-    aliases: dict[str, str] = Field(default={}, description="Names of labels that data call otherwise.")
     text: DocumentLimits
     columns: list[str] = Field(default=[], description="Names of the columns that a text was made of, in order.")
     language: str = Field(default="", description="ISO code, or empty.")
     license: str = Field(default="", description="Licence of the training data.")
     attribution: str = Field(default="", description="Notice that the data's licence asks for.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> TextSettings:
+        if encoder_family(self.architecture).unit == "sentences" and not self.text.sentences:
+            raise ValueError(f"architecture={self.architecture!r} reads sentences: text.sentences must be true")
+        return self
+
+
+class ClassifySettings(TextSettings):
+    """Everything about a classifier but weights and tokenizer."""
+
+    labels: list[str] = Field(min_length=2, description="Names of the classes, in the order of their ids.")
+    aliases: dict[str, str] = Field(default={}, description="Names of labels that data call otherwise.")
+    temperature: float = Field(
+        default=1.0,
+        gt=0,
+        description="What scores are divided by, so that probabilities say how often they are right.",
+    )
+    threshold: float = Field(
+        default=0.0, ge=0, le=1, description="Probability below which a text gets no label; 0: each gets one."
+    )
 
     @field_validator("labels")
     @classmethod
@@ -58,9 +77,3 @@ class ClassifySettings(Table):
         if len(set(labels)) < len(labels) or not all(label.strip() for label in labels):
             raise ValueError("each label must be there once, and have a name")
         return labels
-
-    @model_validator(mode="after")
-    def _fits(self) -> ClassifySettings:
-        if encoder_family(self.architecture).unit == "sentences" and not self.text.sentences:
-            raise ValueError(f"architecture={self.architecture!r} reads sentences: text.sentences must be true")
-        return self

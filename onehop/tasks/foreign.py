@@ -215,6 +215,8 @@ def _parts(task: Any) -> tuple[Any, list[str], dict[str, Tensor], dict[str, Any]
             f"Train with head.pooling = 'cls' and head.transform = {transform!r} to write it so.",
         )
     more = {**_label_names(task), "problem_type": "single_label_classification", "classifier_dropout": head.dropout}
+    if task.settings.temperature != 1:  # transformers has none: the last map takes it in
+        values |= {name: v / task.settings.temperature for name, v in values.items() if name.startswith("output.")}
     more |= {"classifier_pooling": head.pooling} if of.architecture == "modernbert" else {}
     return "classify", list(of.uses["classify"]), {_named(n, sentence): v for n, v in values.items()}, more
 

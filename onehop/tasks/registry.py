@@ -83,6 +83,7 @@ TASKS = {
     "classify": "onehop.tasks.classify_golden:KIND",
     "tag": "onehop.tasks.tag_golden:KIND",
     "answer": "onehop.tasks.answer_golden:KIND",
+    "regress": "onehop.tasks.regression:KIND",
     "embed": "onehop.tasks.embed_golden:KIND",
 }
 

@@ -22,12 +22,13 @@ from onehop.text import Ledger, Tokenizer
 from onehop.train.answer_card import Answered, HeldOutQuestions, answerer_card
 from onehop.train.answer_recipe import AnswerRecipe, answer_faults
 from onehop.train.choose import Tell, precision
-from onehop.train.classify import choose
 from onehop.train.jobs import Job
 from onehop.train.objective import Forgetful, Objective
 from onehop.train.parent import Parent, notices
 from onehop.train.pretrained import begin_headed, is_pretrained
 from onehop.train.progress import Progress
+from onehop.train.texts import choose
+from onehop.train.tune import redraw
 
 FREE = ("dropout", "attention_dropout")  # of the model: no weight depends on them
 TOGETHER = 1_000  # questions tokenised at once
@@ -278,6 +279,7 @@ def new_model(recipe: AnswerRecipe, unanswerable: bool, parent: Parent) -> Answe
     task = Answerer.build(settings, parent.task.tokenizer)
     if is_pretrained(parent):
         begin_headed(task, parent.task)
+        redraw(task.model, recipe.train.fresh_layers)
     else:
         put(task.model, weights(parent.task.model))
     return task

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from onehop.config import Table
 from onehop.tasks.answer_settings import AnswerHead
-from onehop.train.recipe import TrainConfig
+from onehop.train.recipe import TuneConfig
 
 
 class QuestionsConfig(Table):
@@ -39,7 +39,7 @@ class AnswerText(Table):
     )
 
 
-class AnswerTrain(TrainConfig):
+class AnswerTrain(TuneConfig):
     """How the model learns. What is left out is chosen by the size of the data."""
 
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Share of the mass spread over all places.")

@@ -7,8 +7,18 @@ from dataclasses import asdict, dataclass
 from math import nan
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
+from onehop.evaluate.label_page import label_page
+from onehop.metrics.calibration import (
+    FEWEST,
+    calibrated_error,
+    expected_error,
+    temperature_of,
+    tempered,
+    threshold_for,
+)
 from onehop.metrics.classification import labelling
 from onehop.tasks.classification import Classifier
 from onehop.train.card import longer
@@ -27,11 +37,25 @@ class Classified:
         accuracy: Share that got their label.
         macro_f1: Mean of the labels' F1.
         texts: How many they are.
+        mcc: Matthews' correlation.
+        majority: Accuracy of always the most frequent label.
+        ece: Expected calibration error of the scores as they are.
+        ece_calibrated: The same at a temperature that was found on other texts.
+        temperature: That all texts together ask for.
+        threshold: Probability from which on labels are right as often as was asked; 0 where nothing was.
+        answered: Share of the texts that get a label.
     """
 
     accuracy: float
     macro_f1: float
     texts: int = 0
+    mcc: float = 0.0
+    majority: float = 0.0
+    ece: float = 0.0
+    ece_calibrated: float = 0.0
+    temperature: float = 1.0
+    threshold: float = 0.0
+    answered: float = 1.0
 
     @property
     def figures(self) -> dict[str, float | int]:
@@ -41,7 +65,10 @@ class Classified:
     @property
     def told(self) -> str:
         """What people are told."""
-        return f"accuracy {100 * self.accuracy:.1f} %, macro F1 {100 * self.macro_f1:.1f} %"
+        usual = f" (always one label: {100 * self.majority:.1f} %)" if self.majority else ""
+        given = f", labels for {100 * self.answered:.0f} %" if self.threshold else ""
+        figures = f"macro F1 {100 * self.macro_f1:.1f} %, MCC {self.mcc:.3f}"
+        return f"accuracy {100 * self.accuracy:.1f} %{usual}, {figures}{given}"
 
 
 class LabelledTexts:
@@ -53,16 +80,17 @@ class LabelledTexts:
         rows: Their tokens, within the limit.
         wanted: The ids of their labels.
         batch_tokens: Rows times longest row of a batch at most.
+        answer_accuracy: Share of labels that shall be right, where others may be withheld.
     """
 
     unknown = Classified(nan, nan)
 
     def __init__(
         self, task: Classifier, sources: Sequence[str], rows: Sequence[list[int]], wanted: Sequence[int],
-        batch_tokens: int,
+        batch_tokens: int, answer_accuracy: float | None = None,
     ) -> None:  # fmt: skip
         self.task, self.sources, self.rows, self.wanted = task, sources, rows, wanted
-        self.batch_tokens = batch_tokens
+        self.batch_tokens, self.answer_accuracy = batch_tokens, answer_accuracy
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -73,19 +101,46 @@ class LabelledTexts:
 
     def loss(self) -> float:
         """Return the loss in nats for each text, without smoothing."""
-        self._log_probs = self.task.log_probs(self.rows, self.batch_tokens)
+        self._log_probs = self.task.scores(self.rows, self.batch_tokens).log_softmax(-1)
         if not len(self):
             return 0.0
         return -float(self._log_probs[torch.arange(len(self)), torch.tensor(self.wanted)].mean())
 
     def measure(self) -> Classified:
-        """Return accuracy and F1 by the probabilities that the last `loss` found."""
+        """Return figures by the scores that the last `loss` found; the task gets temperature and threshold of them."""
         if not len(self):
             return Classified(0.0, 0.0)
-        labels = self.task.labels
-        found = [labels[i] for i in self._log_probs.argmax(1).tolist()]
-        result = labelling(found, [labels[i] for i in self.wanted], labels)
-        return Classified(result.accuracy, result.macro_f1, len(self))
+        labels, values, wanted = self.task.labels, self._log_probs.double().numpy(), np.array(self.wanted)
+        self.found = [labels[i] for i in values.argmax(1).tolist()]
+        self.result = labelling(self.found, [labels[i] for i in self.wanted], labels)
+        temperature, after = 1.0, expected_error(values, wanted)
+        if len(self) >= FEWEST and self.result.accuracy < 1:  # where all is right, ever more certainty looks better
+            temperature, after = temperature_of(values, wanted), calibrated_error(values, wanted)
+        tempered_values, threshold = tempered(values, temperature), 0.0
+        if self.answer_accuracy:
+            threshold = threshold_for(tempered_values, wanted, self.answer_accuracy) or 1.0
+        self.probabilities = np.exp(tempered_values.max(1)).tolist()
+        answered = float((np.array(self.probabilities) >= threshold).mean())
+        settings = {"temperature": temperature, "threshold": threshold}
+        self.task.settings = self.task.settings.model_copy(update=settings)
+        return Classified(
+            self.result.accuracy, self.result.macro_f1, len(self), self.result.mcc, self.result.majority,
+            expected_error(values, wanted), after, temperature, threshold, answered,
+        )  # fmt: skip
+
+    def page(self, card: Classified) -> str:
+        """Return the report of what the last `measure` found, as HTML."""
+        facts = {
+            "calibration error (ECE), scores as they are": f"{card.ece:.4f}",
+            f"the same at temperature {card.temperature:g}, found on other texts": f"{card.ece_calibrated:.4f}",
+        }
+        if card.threshold:
+            name = f"labels given: probability of {card.threshold:.4f} or more"
+            facts[name] = f"{100 * card.answered:.1f} % of the texts"
+        wanted = [self.task.labels[i] for i in self.wanted]
+        return label_page(
+            "Report of a classifier", self.result, self.found, wanted, self.sources, self.probabilities, facts
+        )  # fmt: skip
 
 
 def classifier_card(prepared: PreparedClassifier, progress: Progress, loss: float, found: Classified) -> str:
@@ -102,6 +157,10 @@ def classifier_card(prepared: PreparedClassifier, progress: Progress, loss: floa
         f"- labels: {', '.join(task.labels)}",
         f"- updates: {progress.update:,} of the run, {progress.targets:,} texts",
         f"- validation, {found.texts:,} texts: loss {loss:.3f} nats, {found.told}",
+        f"- calibration: error (ECE) {found.ece:.3f}, at temperature {found.temperature:g} {found.ece_calibrated:.3f}",
+        f"- labels: given from a probability of {found.threshold:.4f} on"
+        if found.threshold
+        else "- labels: always given",
         f"- longest text: {settings.text.max_length} tokens",
         f"- longer texts: {'; '.join(longer(prepared))}",
         f"- vocabulary: {task.tokenizer.vocab_size:,} pieces",

@@ -11,15 +11,16 @@ from onehop.config import Table
 from onehop.data.labelled import LabelColumns
 from onehop.models.encoders import configure_encoder
 from onehop.tasks.classify_settings import HeadConfig
-from onehop.train.recipe import TrainConfig, family_faults
+from onehop.train.recipe import TuneConfig, family_faults
 
 ARCHITECTURE = "recurrent"  # where a recipe names none
 
 
-class LabelledConfig(Table):
-    """Where the labelled texts are; several files are read one after the other."""
+class TextsConfig(Table):
+    """Where the texts and their targets are; several files are read one after the other."""
 
     FILES: ClassVar[tuple[str, ...]] = ("train", "valid")
+    numbers: ClassVar[bool] = False  # whether targets are numbers
 
     train: list[str] = Field(
         min_length=1,
@@ -28,14 +29,24 @@ class LabelledConfig(Table):
     )
     valid: list[str] = Field(default=[], description="Validation; default: 1 % of the texts, chosen by hash.")
     text_columns: list[str] = Field(default=[], description="Columns of texts, in order; default: found by name.")
-    label_column: str = Field(default="", description="Column of labels; default: found by name.")
-    label_names: list[str] = Field(
-        default=[], description='Names of labels that are numbers in the data, such as ["0=bad", "1=good"].'
-    )
+    label_column: str = Field(default="", description="Column of labels or numbers; default: found by name.")
     language: str = Field(default="", description="ISO code; sets how sentences are split.")
     check: bool = Field(default=True, description="Look at some of the texts and labels first and tell what is wrong.")
     license: str = Field(default="", description="Licence of the data, for the model card.")
     attribution: str = Field(default="", description="Notice that the licence asks for, for the model card.")
+
+    @property
+    def columns(self) -> LabelColumns:
+        """How columns are found."""
+        return LabelColumns(tuple(self.text_columns), self.label_column, numbers=self.numbers)
+
+
+class LabelledConfig(TextsConfig):
+    """Where the labelled texts are; several files are read one after the other."""
+
+    label_names: list[str] = Field(
+        default=[], description='Names of labels that are numbers in the data, such as ["0=bad", "1=good"].'
+    )
 
     @field_validator("label_names")
     @classmethod
@@ -43,11 +54,6 @@ class LabelledConfig(Table):
         if not all(all(part.strip() for part in name.partition("=")) for name in names):
             raise ValueError('each must be VALUE=NAME, such as "0=bad"')
         return names
-
-    @property
-    def columns(self) -> LabelColumns:
-        """How columns are found."""
-        return LabelColumns(tuple(self.text_columns), self.label_column)
 
     @property
     def names(self) -> dict[str, str]:
@@ -80,18 +86,28 @@ class ClassifyText(Table):
     )
 
 
-class ClassifyTrain(TrainConfig):
+class ClassifyTrain(TuneConfig):
     """How the model learns. What is left out is chosen by the size of the data."""
 
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Share of the mass spread over all labels.")
-    best: Literal["loss", "accuracy", "macro_f1"] | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+    class_weights: Literal["none", "balanced"] = Field(
+        default="none", description="balanced: every label counts as much as any other, however few texts have it."
+    )
+    answer_accuracy: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Share of labels that shall be right: a text whose label is less sure than validation asks "
+        "for that gets none.",
+    )
+    best: Literal["loss", "accuracy", "macro_f1", "mcc"] | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
         default=None, description="Validation figure that chooses the model kept; default: accuracy."
     )
 
     @model_validator(mode="after")
     def _for_texts(self) -> ClassifyTrain:
-        if self.r_drop:
-            raise ValueError(f"r_drop={self.r_drop} is for translations; leave it out")
+        if self.r_drop and self.class_weights != "none":
+            raise ValueError("r_drop and class_weights do not go together; leave one of them out")
         if self.batch_tokens == "auto":
             raise ValueError("batch_tokens='auto' is for translations; give a number of tokens, or leave it out")
         return self

@@ -27,11 +27,12 @@ from onehop.train.loop import Update, loop
 from onehop.train.memory import Memory, memory_errors, need
 from onehop.train.optimizer import adamw
 from onehop.train.progress import Progress, averaged, load_checkpoint, prune, save_checkpoint
-from onehop.train.recipe import TrainConfig
+from onehop.train.recipe import TrainConfig, TuneConfig
 from onehop.train.recompute import recompute
 from onehop.train.record import truncations
 from onehop.train.schedule import schedule
 from onehop.train.stability import LOWER, Alarm
+from onehop.train.tune import freeze, layer_scales
 
 EVALUATIONS = 10  # in a run, where the recipe does not say how many updates lie between two
 GOLDEN = 8
@@ -59,7 +60,13 @@ class Fit:
         self.validation = prepared.validator()
         train = self.recipe.train
         betas = (train.betas[0], train.betas[1])
-        self.optimizer = adamw(self.model, weight_decay=train.weight_decay, betas=betas, epsilon=train.epsilon)
+        tune = train if isinstance(train, TuneConfig) else None
+        if tune and tune.frozen:
+            freeze(self.model)
+        self.optimizer = adamw(
+            self.model, weight_decay=train.weight_decay, betas=betas, epsilon=train.epsilon,
+            scales=layer_scales(self.model, tune.layer_decay) if tune and tune.layer_decay else None,
+        )  # fmt: skip
         self.schedule = schedule(
             train.schedule,
             rate=train.learning_rate or 1.0,
@@ -71,7 +78,8 @@ class Fit:
             raise ConfigError("this family has no blocks", "Leave it out.", "train.activation_checkpointing")
         self._objective = prepared.objective(device)
         self._objective.check(self.model)
-        self.progress = Progress(due=prepared.parent is not None)  # a model that is continued is the best so far
+        continued = prepared.parent is not None and prepared.parent.task.task == self.task.task
+        self.progress = Progress(due=continued)  # a model that is continued is the best so far
         self.stop_signal = 0  # a signal's number, set by a handler: save and leave
         self._began = 0.0
         self._rest = 0.0

@@ -148,6 +148,7 @@ JOBS = {
     "tag": "onehop.train.tag:JOB",
     "answer": "onehop.train.answer:JOB",
     "mlm": "onehop.train.pretrain:JOB",
+    "regress": "onehop.train.regress:JOB",
 }
 
 

@@ -89,7 +89,7 @@ def loop(
         finite = norm == norm and norm != float("inf")  # a loss that is not finite has no finite gradient
         if finite:
             for param_group in optimizer.param_groups:
-                param_group["lr"] = rate
+                param_group["lr"] = rate * param_group.get("scale", 1.0)
             optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         yield Update(total, norm, rate, count, not finite)

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from onehop.nn.embedding import TokenEmbedding
 
 
-def adamw(model: nn.Module, *, weight_decay: float, betas: tuple[float, float], epsilon: float) -> torch.optim.AdamW:
+def adamw(
+    model: nn.Module, *, weight_decay: float, betas: tuple[float, float], epsilon: float,
+    scales: Mapping[str, float] | None = None,
+) -> torch.optim.AdamW:  # fmt: skip
     """Return AdamW that decays matrices only: no bias, no normalisation, no embedding.
+
+    Args:
+        model: Those of its parameters are trained that require a gradient.
+        weight_decay: Of matrices, for a rate of 1.
+        betas: Of the moving averages, whose bias is corrected (Kingma 2015).
+        epsilon: Added to the root of the second.
+        scales: By the names of parameters, their rate as a share of that of the others.
 
     Example:
         >>> optimizer = adamw(nn.Linear(4, 2), weight_decay=0.01, betas=(0.9, 0.98), epsilon=1e-9)
@@ -17,12 +29,13 @@ def adamw(model: nn.Module, *, weight_decay: float, betas: tuple[float, float], 
         [(1, 0.01), (1, 0.0)]
     """
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, TokenEmbedding)}
-    decayed: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for parameter in model.parameters():
-        (decayed if parameter.dim() > 1 and id(parameter) not in embeddings else others).append(parameter)
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=0.0, betas=betas, eps=epsilon, fused=True)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decays = parameter.dim() > 1 and id(parameter) not in embeddings
+            groups.setdefault(((scales or {}).get(name, 1.0), weight_decay if decays else 0.0), []).append(parameter)
+    made = [{"params": found, "weight_decay": decay, "scale": scale} for (scale, decay), found in groups.items()]
+    return torch.optim.AdamW(made, lr=0.0, betas=betas, eps=epsilon, fused=True)
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -6,14 +6,15 @@ from typing import Any
 
 from onehop.models.body import initialise
 from onehop.models.checkpoint import layout
-from onehop.tasks.classification import Classifier
 from onehop.tasks.classify_settings import HeadConfig
 from onehop.tasks.embedding import Embedder, EmbedSettings
 from onehop.tasks.weights import put, weights
 from onehop.train.parent import Parent
 from onehop.train.recipe import TrainConfig
 
-USUAL: dict[str, Any] = {"learning_rate": 5e-5, "schedule": "linear", "betas": [0.9, 0.999], "epsilon": 1e-8}
+USUAL: dict[str, Any] = {
+    "learning_rate": 1e-4, "layer_decay": 0.9, "schedule": "linear", "betas": [0.9, 0.999], "epsilon": 1e-8,
+}  # fmt: skip
 
 
 def usual(train: TrainConfig) -> dict[str, Any]:
@@ -41,8 +42,8 @@ def begin_headed(task: Any, parent: Embedder) -> None:
     put(task.model, values | {name: own[name] for name in values if name.startswith("encoder.")})
 
 
-def begin_with(task: Classifier, parent: Embedder) -> None:
-    """Give a classifier the weights of an encoder, and those of its map of a text's vector if it has one."""
+def begin_with(task: Any, parent: Embedder) -> None:
+    """Give a task of whole texts the weights of an encoder, and those of its map of a text's vector if it has one."""
     for part in (task.model.pooling, task.model.output):
         part.apply(initialise)
     sentence, transform = layout(task.settings.architecture).sentence

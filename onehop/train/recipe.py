@@ -206,6 +206,20 @@ class TrainConfig(Table):
         return self
 
 
+class TuneConfig(TrainConfig):
+    """How a model learns whose encoder may come from elsewhere."""
+
+    layer_decay: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Encoders: the rate of each block as a share of the next one's, the last being that of the head; "
+        "none if left out, but for pretrained ones.",
+    )
+    frozen: bool = Field(default=False, description="Encoders that are continued: let only the head learn.")
+    fresh_layers: int = Field(default=0, ge=0, description="Pretrained encoders: last blocks that are drawn anew.")
+
+
 class EvaluateConfig(Table):
     """How validation is done during training."""
 

@@ -25,7 +25,6 @@ from onehop.tasks.wordwise import WordDocuments, as_words, joined_words
 from onehop.text import Ledger, Tokenizer, default_max_length, limit_words
 from onehop.text.words import find_splitting
 from onehop.train.choose import Tell, precision
-from onehop.train.classify import SAMPLE, choose, vocabulary
 from onehop.train.classify_recipe import ARCHITECTURE
 from onehop.train.jobs import Job
 from onehop.train.objective import Forgetful, Objective
@@ -35,6 +34,8 @@ from onehop.train.progress import Progress
 from onehop.train.tag_card import TaggedFigures, TaggedSentences, tagger_card
 from onehop.train.tag_data import TagIds, divided, find_labels, parts, read_data
 from onehop.train.tag_recipe import TagRecipe, tag_faults
+from onehop.train.texts import SAMPLE, choose, vocabulary
+from onehop.train.tune import redraw
 
 FREE = ("dropout", "attention_dropout", "word_dropout")  # of the model: no weight depends on them
 
@@ -236,6 +237,7 @@ def new_model(recipe: TagRecipe, labels: list[str], tokenizer: Any, parent: Pare
     task = Tagger.build(settings, tokenizer)
     if parent and is_pretrained(parent):
         begin_headed(task, parent.task)
+        redraw(task.model, recipe.train.fresh_layers)
     elif parent:
         put(task.model, weights(parent.task.model))
     return task

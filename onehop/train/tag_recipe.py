@@ -14,7 +14,7 @@ from onehop.models.encoders import configure_encoder
 from onehop.tasks.tag_settings import TagHead
 from onehop.text.words import Splitting
 from onehop.train.classify_recipe import ARCHITECTURE
-from onehop.train.recipe import TrainConfig, family_faults
+from onehop.train.recipe import TuneConfig, family_faults
 
 
 class TaggedConfig(Table):
@@ -69,7 +69,7 @@ class TagText(Table):
     )
 
 
-class TagTrain(TrainConfig):
+class TagTrain(TuneConfig):
     """How the model learns. What is left out is chosen by the size of the data."""
 
     label_smoothing: float = Field(
@@ -83,7 +83,7 @@ class TagTrain(TrainConfig):
     @model_validator(mode="after")
     def _for_words(self) -> TagTrain:
         if self.r_drop:
-            raise ValueError(f"r_drop={self.r_drop} is for translations; leave it out")
+            raise ValueError(f"r_drop={self.r_drop} is for translations and classifiers; leave it out")
         if self.batch_tokens == "auto":
             raise ValueError("batch_tokens='auto' is for translations; give a number of tokens, or leave it out")
         return self

@@ -85,7 +85,7 @@ def packed(subject: LabelSubject) -> Check:
 @torch.inference_mode()
 def _packed(classifier: Classifier, rows: Sequence[list[int]]) -> Tensor:
     """Return the log-probabilities of texts that share one row."""
-    return classifier.model(packed_source(classifier, rows)).float().log_softmax(-1).cpu()
+    return classifier.normalised(classifier.model(packed_source(classifier, rows))).cpu()
 
 
 def golden_lines(package: Package) -> Check:

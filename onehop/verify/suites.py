@@ -39,6 +39,7 @@ SUITES = {
     "classify": "onehop.verify.classification:SUITE",
     "tag": "onehop.verify.tagging:SUITE",
     "answer": "onehop.verify.answering:SUITE",
+    "regress": "onehop.verify.regression:SUITE",
     "embed": "onehop.verify.embedding:SUITE",
 }
 

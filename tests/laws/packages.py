@@ -28,7 +28,7 @@ from onehop.tasks.answering import Answerer
 from onehop.tasks.wordwise import joined_words
 from onehop.text import train_bpe
 from onehop.train.pretrained import begin_headed
-from tests.fixtures.labelled import classifier, reviews
+from tests.fixtures.labelled import classifier, regressor, reviews
 from tests.fixtures.tagged import LABELS, meetings, tagger
 from tests.laws.cases import ENTRIES, Case, every_value
 
@@ -130,6 +130,12 @@ def _answerer(folder: Path) -> Package:
     return new_package(made, [SEPARATOR.join(("the cat?", text)) for text in WORDS], "")
 
 
+def _regressors() -> Iterator[Small]:
+    texts = [text for text, _ in reviews(3)]
+    for family in ("recurrent", "bert"):
+        yield Small("regress", family, "fresh", lambda family=family: new_package(regressor(family), texts, ""))
+
+
 def _embedders() -> Iterator[Small]:
     yield from _checkpoints("embed", "Model")
 
@@ -151,6 +157,7 @@ PACKAGES: Mapping[str, Callable[[], Iterator[Small]]] = {
     "classify": _classifiers,
     "tag": _taggers,
     "answer": _answerers,
+    "regress": _regressors,
     "embed": _embedders,
 }
 

@@ -10,11 +10,15 @@ import torch
 from onehop.data import Batch, Pair, PairStore, TrainingBatches, evaluation_batches
 from onehop.models.encoders import ENCODERS, encoder_family
 from onehop.nn import cross_entropy
-from onehop.train.classify import LabelIds, counted, loss_sum
+from onehop.train.classify import loss_sum
+from onehop.train.labels import LabelIds
 from onehop.train.loop import loop
 from onehop.train.optimizer import adamw
 from onehop.train.recompute import recompute
-from tests.fixtures.labelled import classifier, reviews
+from onehop.train.regress import Numbers
+from onehop.train.regress import loss_sum as regress_loss
+from onehop.train.texts import counted
+from tests.fixtures.labelled import classifier, regressor, reviews
 from tests.laws.cases import entries
 from tests.laws.close import assert_same, gradients
 from tests.laws.packages import WORDWISE
@@ -25,6 +29,7 @@ TRAINED = {
     "tag": lambda: WORDWISE,
     "answer": lambda: ["bert"],
     "mlm": lambda: ["bert"],
+    "regress": lambda: ["recurrent", "bert"],
 }  # the families that training is tested over
 FAMILIES = TRAINED["classify"]()
 ROWS = reviews(12, seed=4)
@@ -125,3 +130,18 @@ def test_bfloat16_gives_the_loss_to_a_fiftieth_and_the_gradient_to_a_quarter(fam
     assert near.dtype == found.dtype == torch.float32
     assert abs(float((near / exact).detach()) - 1) < 2e-2
     assert float((found - wanted).norm() / wanted.norm()) < 0.25
+
+
+@pytest.mark.parametrize("family", TRAINED["regress"]())
+def test_numbers_are_learnt_alike_from_small_batches_and_big_ones(family: str):
+    made = regressor(family)
+    made.model.double().eval()
+    made.settings = made.settings.model_copy(update={"mean": 1.0, "deviation": 0.5})
+    texts = made.documents.encode_batch([text for text, _ in ROWS])
+    targets = Numbers().encode_batch([str(number % 5) for number in range(len(ROWS))])
+
+    def grad(parts: list[slice]) -> dict[str, torch.Tensor]:
+        batches = [counted(next(evaluation_batches(texts[part], targets[part], 1 << 40))) for part in parts]
+        return gradients(made.model, torch.stack([regress_loss(made, made.model, one) for one in batches]).sum())
+
+    assert_same(grad([slice(0, 3), slice(3, 12)]), grad([slice(0, 12)]), 1e-5)

@@ -108,4 +108,6 @@ def answers(package: Package) -> list[Any]:
 def _answer(task: str, found: Any) -> Any:
     if task == "embed":
         return found.vector.tolist()
+    if task == "regress":
+        return found.value
     return (found.answer, found.score) if task == "answer" else found.scores

@@ -14,8 +14,9 @@ from onehop.errors import ConfigError, DataError, LengthError, ModelError, Stopp
 from onehop.files import Run
 from onehop.tasks import load_package
 from onehop.train import like, make_recipe, train
-from onehop.train.classify import counted, labels_of, loss_sum
+from onehop.train.classify import labels_of, loss_sum
 from onehop.train.listener import Silent
+from onehop.train.texts import counted
 from tests.fixtures.labelled import reviews, write_reviews
 from tests.fixtures.tiny import log_rows
 from tests.train.test_resume import Stop, assert_same_run
@@ -233,7 +234,7 @@ def test_long_texts_are_an_error_where_the_user_set_the_limit(table: str, tmp_pa
         ({"model": {"num_heads": 3}}, "model.num_heads: unknown key"),
         ({"head": {"pooling": "sum"}}, "head.pooling"),
         ({"data": {"label_names": ["good"]}}, "each must be VALUE=NAME"),
-        ({"train": {"r_drop": 1.0}}, "r_drop=1.0 is for translations"),
+        ({"train": {"r_drop": 1.0, "class_weights": "balanced"}}, "r_drop and class_weights do not go together"),
         ({"train": {"best": "bleu"}}, "train.best"),
         ({"decode": {"beam_size": 2}}, "decode: unknown key"),
         ({"model": {"architecture": "hierarchical"}, "train": {"packing": True}}, "not as packed texts"),

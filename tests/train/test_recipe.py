@@ -10,6 +10,7 @@ from onehop.train import Recipe, load_recipe, make_recipe
 from onehop.train.answer_recipe import AnswerRecipe
 from onehop.train.classify_recipe import ClassifyRecipe
 from onehop.train.recipe import to_toml
+from onehop.train.regress_recipe import RegressRecipe
 from onehop.train.tag_recipe import TagRecipe
 from tests.fixtures.tiny import tables
 
@@ -89,7 +90,10 @@ def test_every_bundled_recipe_reads(monkeypatch):
     monkeypatch.setenv("ONEHOP_DATA", "data")
     root = Path(__file__).parents[2]
     found = [*root.glob("recipes/**/*.toml"), *root.glob("onehop/bundled/**/*.toml")]
-    kinds = {"translation": Recipe, "classify": ClassifyRecipe, "tag": TagRecipe, "answer": AnswerRecipe}
+    kinds = {
+        "translation": Recipe, "classify": ClassifyRecipe, "regress": RegressRecipe, "tag": TagRecipe,
+        "answer": AnswerRecipe,
+    }  # fmt: skip
     assert all(type(recipe) is kinds[recipe.task] for recipe in map(load_recipe, found))
     assert make_recipe(tables("p.tsv")).train.max_updates == 2
 

@@ -1,0 +1,135 @@
+"""What keeps a classifier honest: calibration, abstaining, weights of labels, warnings, and the report."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import onehop
+from onehop.data import evaluation_batches
+from onehop.data.labelled import open_labelled
+from onehop.evaluate import evaluate_labels
+from onehop.train import make_recipe, train
+from onehop.train.classify import balanced, loss_sum
+from onehop.train.labels import LabelIds
+from onehop.train.listener import Silent
+from onehop.train.texts import counted
+from tests.fixtures.labelled import classifier, reviews, write_reviews
+from tests.fixtures.tiny import onehop as command
+
+
+class Heard(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def tell(self, text: str) -> None:
+        self.lines.append(text)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("safe")
+    other = {"good": "bad", "bad": "good"}
+    files: list[str] = []
+    for seed in (1, 7):
+        rows = enumerate(reviews(300, seed, sentences=2))
+        noisy = [(text, label if n % 5 else other[label]) for n, (text, label) in rows]
+        files.append(write_reviews(folder / f"rooms{seed}.csv", noisy))
+    recipe = make_recipe({
+        "task": "classify", "data": {"train": files[:1], "valid": files[1:], "check": False},
+        "text": {"vocab_size": 320}, "model": {"dim": 16, "hidden_dim": 16},
+        "train": {"max_updates": 60, "batch_tokens": 300, "evaluate_every": 60, "learning_rate": 1e-2,
+                  "answer_accuracy": 0.85},
+    })  # fmt: skip
+    train(recipe, folder / "run")
+    return folder / "run"
+
+
+def test_the_temperature_stands_in_the_package_and_every_probability_is_at_it(run: Path):
+    model = onehop.load_classifier(run)
+    assert model.settings.temperature != 1.0
+    rows = model.encode(["The room was lovely."])
+    expected = (model.scores(rows) / model.settings.temperature).softmax(-1)[0]
+    [found] = model.predict(["The room was lovely."])
+    assert list(found.scores.values()) == pytest.approx(expected.tolist(), abs=1e-6)
+    card = (run / "model/MODEL_CARD.md").read_text()
+    assert f"at temperature {model.settings.temperature:g}" in card
+
+
+def test_a_text_that_is_not_sure_enough_gets_no_label(run: Path):
+    model = onehop.load_classifier(run)
+    texts = [text for text, _ in reviews(30, seed=5, sentences=1)]
+    model.settings = model.settings.model_copy(update={"threshold": 0.0})
+    every = model.predict(texts)
+    least = sorted(max(one.scores.values()) for one in every)[10]
+    model.settings = model.settings.model_copy(update={"threshold": least})
+    found = model.predict(texts)
+    assert [one.abstained for one in found] == [max(one.scores.values()) < least for one in every]
+    assert all((one.label is None) == one.abstained for one in found)
+    report = evaluate_labels(model, texts, [label for _, label in reviews(30, seed=5, sentences=1)])
+    assert report.to_dict()["abstained"] == sum(one.abstained for one in found) > 0
+
+
+def test_the_threshold_was_chosen_on_validation_and_predict_obeys_it(run: Path):
+    model = onehop.load_classifier(run)
+    assert 0 < model.settings.threshold <= 1
+    done = command("predict", run, run.parent / "rooms7.csv")
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    for row in rows:
+        assert row["abstained"] == (row["label"] is None)
+        assert row["abstained"] == (max(row["scores"].values()) < model.settings.threshold)
+
+
+def test_the_report_is_one_page_about_the_validation_texts(run: Path):
+    page = (run / "report.html").read_text("utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    for part in (
+        "95 % interval",
+        "always the most frequent label",
+        "Surest mistakes",
+        "calibration error",
+        "Confusion",
+    ):
+        assert part in page
+    assert "http" not in page
+    texts = {fields[0] for fields, _ in open_labelled(run.parent / "rooms7.csv").rows}
+    assert any(text in page for text in texts)
+
+
+def test_labels_that_are_rare_or_nearly_all_are_told_before_training(tmp_path: Path):
+    rows = [(f"{n} {text}", "good") for n, (text, _) in enumerate(reviews(100))]
+    rows += [(text, "bad") for text, _ in reviews(3, seed=4)]
+    heard = Heard()
+    recipe = make_recipe({
+        "task": "classify", "data": {"train": [write_reviews(tmp_path / "rooms.csv", rows)]},
+        "train": {"max_updates": 1, "class_weights": "balanced"},
+    })  # fmt: skip
+    train(recipe, tmp_path / "run", listener=heard)
+    told = "\n".join(heard.lines)
+    assert "fewer than 5 training texts have the label 'bad'" in told
+    assert "of the texts have the label 'good'" in told
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_r_drop_without_dropout_is_the_loss_and_weights_of_one_change_nothing(packed: bool):
+    task = classifier("recurrent")
+    task.model.eval()
+    rows = reviews(6, seed=2)
+    labels = LabelIds(task.labels, {}, "").encode_batch([label for _, label in rows])
+    batch = counted(next(evaluation_batches(task.documents.encode_batch([t for t, _ in rows]), labels, 1 << 20)))
+    if packed:
+        from onehop.data import Pair, PairStore, TrainingBatches
+
+        store = PairStore()
+        store.add([Pair(text, label) for text, label in rows], "rooms")
+        batches = TrainingBatches(
+            store, task.documents, LabelIds(task.labels, {}, ""), batch_tokens=60, max_length=40, long_policy="cut",
+            seed=1, packing=True, finish=counted,
+        )  # fmt: skip
+        batch = next(batches)
+        batches.close()
+    plain = loss_sum(task, task.model, batch).item()
+    assert loss_sum(task, task.model, batch, r_drop=1.0).item() == pytest.approx(plain, rel=1e-5)
+    assert loss_sum(task, task.model, batch, weights=torch.ones(3)).item() == pytest.approx(plain, rel=1e-5)
+    assert balanced([1, 1, 2]).tolist() == pytest.approx([4 / 3, 4 / 3, 2 / 3])
