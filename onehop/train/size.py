@@ -80,6 +80,7 @@ QUICK = Plan(
     "more than the minutes allow to pass over often: the smallest model, which learns fastest, without dropout",
 )  # fmt: skip
 ENOUGH = 5  # passes over the data, below which a smaller model learns more in the same time
+FEW, MILD = 30, 0.1  # passes that learn too little by heart for more dropout than this to pay
 SPEED = 60e9  # operations a second of one thread of a processor with AVX-512; half of that changes a choice by one step
 
 
@@ -96,9 +97,11 @@ def plan(num_pairs: int, tokens: float = 0.0, seconds: float | None = None) -> P
         (256, 128)
     """
     wanted = next(choice for choice in PLANS if num_pairs <= choice.up_to)
-    passes = ENOUGH * tokens * wanted.cost
-    if seconds is None or passes <= seconds * SPEED or wanted.cost <= QUICK.cost:
+    if seconds is None:
         return wanted
+    passes = seconds * SPEED / max(1.0, tokens * wanted.cost)
+    if passes >= ENOUGH or wanted.cost <= QUICK.cost:
+        return wanted if passes >= FEW else _milder(wanted)
     smaller = [choice for choice in reversed(PLANS) if QUICK.cost < choice.cost < wanted.cost]
     fits = (choice for choice in smaller if ENOUGH * tokens * choice.cost <= seconds * SPEED)
     found = next(fits, QUICK)
@@ -106,6 +109,12 @@ def plan(num_pairs: int, tokens: float = 0.0, seconds: float | None = None) -> P
         return found
     model = {**found.model, "dropout": wanted.model["dropout"], "norm": "pre"}  # which learns sooner
     return replace(found, model=model, why="more than the minutes allow to pass over often: a model a step smaller")
+
+
+def _milder(found: Plan) -> Plan:
+    model = {**found.model, "dropout": min(MILD, found.model["dropout"])}
+    why = f"{found.why}, and little dropout, as the minutes allow {FEW} passes at most"
+    return found if model == found.model else replace(found, model=model, why=why)
 
 
 def learning_rate(dim: int) -> float:

@@ -37,7 +37,7 @@ def test_everything_that_the_recipe_leaves_open_is_filled_in_and_told_with_its_r
     result, told = prepared(make_recipe({"data": {"pairs": [pairs]}}), tmp_path)
     recipe, plan = result.recipe, PLANS[0]
     assert {**recipe.model, **plan.model} == recipe.model
-    assert (recipe.train.batch_tokens, recipe.train.warmup) == (plan.batch_tokens, POST_NORM_WARMUP)
+    assert (recipe.train.batch_tokens, recipe.train.warmup) == (plan.batch_tokens, POST_NORM_WARMUP[1])
     assert recipe.train.learning_rate
     assert recipe.train.max_updates
     assert (recipe.text.max_length, recipe.text.long) == (result.translator.settings.text.max_length, "drop")
@@ -147,7 +147,8 @@ def test_the_package_itself_can_be_called_to_train(pairs, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("norm", "updates", "expected"), [("pre", 100, 200), ("post", 10_000, 2_000), ("post", 1_000, 400)]
+    ("norm", "updates", "expected"),
+    [("pre", 100, 200), ("post", 20_000, 2_000), ("post", 7_000, 1_000), ("post", 2_000, 400), ("post", 500, 200)],
 )
 def test_post_norm_warms_up_longer_unless_the_run_is_short(pairs, tmp_path, norm, updates, expected):
     recipe = tiny_recipe(pairs, model={"norm": norm}, train={"warmup": None, "max_updates": updates})

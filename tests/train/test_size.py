@@ -1,6 +1,6 @@
 import pytest
 
-from onehop.train.size import ENOUGH, PLANS, QUICK, SPEED, plan
+from onehop.train.size import ENOUGH, FEW, MILD, PLANS, QUICK, SPEED, plan
 
 
 @pytest.mark.parametrize("pairs", [1, 9_000, 29_000, 170_000, 10_000_000])
@@ -27,6 +27,15 @@ def test_a_model_made_smaller_for_lack_of_time_is_not_held_back_by_the_dropout_o
     found = plan(170_000, tokens, 1.05 * ENOUGH * tokens * PLANS[1].cost / SPEED)
     assert found.model["dim"] == PLANS[1].model["dim"]
     assert found.model["dropout"] == PLANS[2].model["dropout"] < PLANS[1].model["dropout"]
+
+
+def test_dropout_that_holds_back_many_passes_is_lowered_where_the_minutes_allow_few():
+    tokens = 29_000 * 12.0
+    one = tokens * PLANS[1].cost / SPEED
+    few, many = plan(29_000, tokens, 0.9 * FEW * one), plan(29_000, tokens, 1.1 * FEW * one)
+    assert many is PLANS[1]
+    assert few.model == {**many.model, "dropout": MILD} != many.model
+    assert few.why.startswith(many.why)
 
 
 def test_the_cost_counts_six_for_every_weight_that_meets_a_token():
