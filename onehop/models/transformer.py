@@ -159,7 +159,8 @@ class Transformer(nn.Module):
 
     def _with_distances(self, relative: nn.Module | None, mask: Mask, T: int, S: int) -> Mask:
         """Return the mask with what distances add, once for all layers."""
-        return mask if relative is None else mask.with_bias(relative(mask, T, S, self.output.weight))
+        like = self.output.weight.detach()  # torch's counter of operations fails on modules that are given a leaf
+        return mask if relative is None else mask.with_bias(relative(mask, T, S, like))
 
     def _masks(self, state: TransformerState, width: int, segments: Tensor | None) -> tuple[Mask, Mask]:
         """Masks of self-attention and of cross-attention for a chunk."""

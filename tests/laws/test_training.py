@@ -8,6 +8,7 @@ import torch
 from onehop.nn import cross_entropy
 from onehop.nn.interfaces import Source
 from onehop.tasks.translation_loss import loss_sum, shift_right
+from onehop.train.flops import flops_per_cell
 from onehop.train.recompute import recompute
 from tests.laws.cases import Case, every_value
 from tests.laws.close import assert_same, gradients
@@ -42,6 +43,12 @@ def test_activations_computed_again_give_the_same_bits(case: Case):
             raise AssertionError("no block to compute again")
     assert torch.equal(found[0][0], found[1][0])
     assert all(torch.equal(found[0][1][name], found[1][1][name]) for name in found[0][1])
+
+
+def test_operations_are_counted_as_train_does_before_its_first_update(case: Case):
+    model = case.model()
+    assert flops_per_cell(model, lambda each, pairs: loss_sum(each, pairs, 0.1), batch(case, *LENGTHS)) > 0
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def batch_of(case: Case) -> Any:
