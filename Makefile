@@ -29,8 +29,9 @@ $(BIN)/.installed: $(BIN)/python pyproject.toml constraints.txt
 quickstart: install  ## Train English to German on the bundled text and translate (MINUTES=6.5).
 	@$(BIN)/onehop quickstart --minutes $(MINUTES)
 
-# Two workers of one thread each: two processes of two threads would wait for each other.
-PYTEST := OMP_NUM_THREADS=1 RAYON_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# Two workers of one thread each: two processes of two threads would wait for each other. Files in their own order: by
+# the number of their tests, the few long ones of tests/docs came last, and one worker waited for the other.
+PYTEST := OMP_NUM_THREADS=1 RAYON_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: install  ## Run the tests (about 10 minutes on two cores).
 	@$(PYTEST)
