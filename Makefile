@@ -23,7 +23,7 @@ $(BIN)/.installed: $(BIN)/python pyproject.toml constraints.txt
 	@$(PIP) '$(TORCH)' 2>/dev/null \
 	  || $(PIP) '$(TORCH)' --index-url $(TORCH_INDEX) 2>/dev/null \
 	  || $(PIP) '$(firstword $(subst +, ,$(TORCH)))'
-	@$(PIP) -e '.[data,tensorboard,lab]' pytest pytest-xdist hypothesis beartype psutil
+	@$(PIP) -e '.[data,tensorboard,lab]' pytest pytest-xdist hypothesis beartype psutil seqeval
 	@touch $@
 
 quickstart: install  ## Train English to German on the bundled text and translate (MINUTES=6.5).
