@@ -33,7 +33,7 @@ quickstart: install  ## Train English to German on the bundled text and translat
 # the number of their tests, the few long ones of tests/docs came last, and one worker waited for the other.
 PYTEST := OMP_NUM_THREADS=1 RAYON_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test: install  ## Run the tests (about 10 minutes on two cores).
+test: install  ## Run the tests (about 8 minutes on two cores).
 	@$(PYTEST)
 
 test-slow: install  ## Run every test, the long ones too (hours).
