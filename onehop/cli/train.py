@@ -65,10 +65,7 @@ def train(
 
     Without a recipe everything is chosen by the size of the data, told, and written to RUN/recipe.toml.
     """
-    from onehop.cli import console
     from onehop.cli.options import use
-    from onehop.train import train as run
-    from onehop.train.seeds import train_seeds
 
     files = _files(
         task,
@@ -86,19 +83,25 @@ def train(
         if recipe is None:
             raise ConfigError("where to?", "Name a folder for the run: --out runs/first", "--out")
         out = Path("runs") / recipe.stem
+    _run(chosen, out, seeds, resume=resume, overwrite=overwrite, device=device)
+    _next(chosen, out)
+
+
+def _run(recipe: Any, out: Path, seeds: int, **how: Any) -> None:
+    """Train once, or once for each seed, and say how it ended."""
+    from onehop.cli import console
+    from onehop.train import train as run
+    from onehop.train.seeds import train_seeds
+
     if seeds > 1:
         with console.TrainingView() as view:
-            found = train_seeds(
-                chosen, out, seeds, resume=resume, overwrite=overwrite, listener=view, device=device, tell=view.tell
-            )
+            found = train_seeds(recipe, out, seeds, listener=view, tell=view.tell, **how)
         for line in found.told():
             console.tell(line)
-        _next(chosen, out)
         return
     with console.TrainingView() as view:
-        trained = run(chosen, out, resume=resume, overwrite=overwrite, listener=view, device=device)
+        trained = run(recipe, out, listener=view, **how)
     console.tell(f"finished ({trained.progress.finished}) after {trained.progress.update:,} updates")
-    _next(chosen, out)
 
 
 def _next(recipe: Any, out: Path) -> None:

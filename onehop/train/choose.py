@@ -64,7 +64,7 @@ def warmup(train: TrainConfig, chosen: Plan, model: Mapping[str, Any]) -> int:
     """Return the updates until the peak: the plan's, or more for post-LN, which a quick start makes useless for good.
 
     Its gradients are largest near the output at first (Xiong 2020, section 3); published settings take 2,000 to 4,000
-    of many thousand updates. Of 3,000 on Multi30k, 400 are enough and 1,250 too many (`auto_preset.jsonl`).
+    of many thousand updates. On Multi30k 400 of 3,000 are enough (`recipes/ladder/multi30k-t01.toml`).
     """
     if model.get("norm") != "post":
         return chosen.warmup
