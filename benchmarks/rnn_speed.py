@@ -6,8 +6,9 @@
 Both have a bidirectional GRU, Bahdanau's score, embeddings, states and readout of one width, tied embeddings and 8,000
 pieces. With `own` each trains on the batches it makes: Onehop's are of like length, Joey NMT's in random order, by
 2,048 tokens; with `same` both get Onehop's. Written are 24 tokens for each source, as random weights never end,
-greedily and with a beam of 5, 64 sources at once. Every measurement is a process of its own. Joey
-NMT feeds its readout back, as is its default; Onehop's Bahdanau does not. Nothing else may run on the machine.
+greedily and with a beam of 5, 64 sources at once, Onehop's as `onehop translate` writes them. Every measurement is a
+process of its own. Joey NMT feeds its readout back, as is its default; Onehop's Bahdanau does not. Nothing else may run
+on the machine.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ from train_speed import HERE, RIVALS, VOCAB, by_both_lengths, in_any_order, text
 SYSTEMS = {  # name: worker, precision, whether it lives in the rivals' environment
     "onehop float32": ("rnn_onehop.py", "float32", False),
     "onehop bfloat16": ("rnn_onehop.py", "bfloat16", False),
+    "onehop int8": ("rnn_onehop.py", "int8", False),
     "joeynmt float32": ("rnn_joeynmt.py", "float32", True),
 }
+NOT_FOR = {"train": "int8", "greedy": "bfloat16", "beam 5": "bfloat16"}  # what a task has no such form of
 TASKS = {"train": "train", "greedy": "1", "beam 5": "5"}
 
 
@@ -73,7 +76,7 @@ def main() -> None:
         for _ in range(arguments.rounds):
             for title, task in [*runs, ("beam 5", "beam 5")]:
                 for system in SYSTEMS:
-                    if task != "train" and "bfloat16" in system:
+                    if NOT_FOR[task] in system:
                         continue
                     own = "random" if "joeynmt" in system and "own" in title else "alike"
                     speed = measure(system, files[own if task == "train" else "written"], task, arguments)

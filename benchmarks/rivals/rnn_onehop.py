@@ -11,9 +11,10 @@ from batches import load, measure, report
 
 from onehop.cli.allocator import keep_freed_memory
 from onehop.data import evaluation_batches
-from onehop.decode import Rules, search, stepper
+from onehop.decode import Rules, best_stepper, search
 from onehop.models.registry import build
 from onehop.nn import Source
+from onehop.runtime import accelerate
 from onehop.train import make_recipe
 from onehop.train.loop import loop
 from onehop.train.objective import objective
@@ -44,14 +45,14 @@ def learn() -> None:
 @torch.inference_mode()
 def write(beam: int, length: int) -> None:
     """Search for targets of `length` tokens, as random weights never end."""
-    model.eval()
+    fast, _ = accelerate(model, precision)
     rules = Rules(beam, lambda log_prob, size: log_prob, 1, 2, (0, 1), min_length=length)
     tokens, began = 0, time.perf_counter()
     for number, batch in enumerate(batches[: steps + 1]):
         if number == 1:
             tokens, began = 0, time.perf_counter()
-        state = model.start(model.encode(Source(batch.source, batch.source_lengths)))
-        found = search(stepper(model), state, rules, [length + 1] * len(batch.source))
+        state = fast.start(fast.encode(Source(batch.source, batch.source_lengths)))
+        found = search(best_stepper(fast, rules.candidates), state, rules, [length + 1] * len(batch.source))
         tokens += sum(len(best[0].tokens) for best in found)
     report(tokens, time.perf_counter() - began)
 

@@ -9,12 +9,20 @@ from typing import Any
 from torch import nn
 
 from onehop.errors import ConfigError
+from onehop.models.recurrent import Recurrent
+from onehop.models.transformer import Transformer
+from onehop.nn.attention.scores import HeadLinear, TanhSum
+from onehop.nn.recurrent import Recurrence
 from onehop.runtime.encoder import FastEncoder, unknown_encoder
 from onehop.runtime.library import Kernels, kernels
-from onehop.runtime.linear import PackedLinear, with_parts
+from onehop.runtime.linear import FastDecoder, PackedLinear, with_parts
+from onehop.runtime.recurrent import FastTanhSum, PackedHeadLinear, PackedRecurrence
 from onehop.runtime.transformer import FastTransformer, unknown
 
 PRECISIONS = ("float32", "int8")
+PACKED: dict[type[nn.Module], Any] = {
+    nn.Linear: PackedLinear, Recurrence: PackedRecurrence, HeadLinear: PackedHeadLinear,
+}  # fmt: skip
 WHOLE = 0.995  # share of the weights from which on nothing is said of the rest
 
 
@@ -69,15 +77,19 @@ def accelerate(
     name = f"Onehop's kernels ({found.instructions})"
     if not unknown(model):
         return FastTransformer(model, found, precision).eval(), Speed(precision, name, 1.0)  # type: ignore[arg-type]
-    return with_parts(model, lambda part: _faster(part, found, precision)).eval(), Speed(
-        precision, name, *coverage(model)
-    )
+    twin = with_parts(model, lambda part: _faster(part, found, precision))
+    if isinstance(model, Recurrent | Transformer):  # their logits are one map of the states
+        twin = FastDecoder(twin)
+    return twin.eval(), Speed(precision, name, *coverage(model))
 
 
 def _faster(part: nn.Module, found: Kernels, precision: str) -> nn.Module | None:
     """Return what a part is replaced by; None where it is not."""
-    if type(part) is nn.Linear:
-        return PackedLinear(part, found, precision)
+    if isinstance(part, TanhSum):
+        return FastTanhSum(part, found)
+    for kind, packed in PACKED.items():
+        if type(part) is kind:
+            return packed(part, found, precision)
     return None if unknown_encoder(part) else FastEncoder(part, found, precision)  # type: ignore[arg-type]
 
 
@@ -98,7 +110,7 @@ def coverage(model: nn.Module) -> tuple[float, str]:
 
 def _fast_parts(model: nn.Module) -> Iterator[nn.Module]:
     """Yield the parts that are replaced, the largest first."""
-    if type(model) is nn.Linear or not unknown_encoder(model):
+    if type(model) in PACKED or not unknown_encoder(model):
         yield model
         return
     for child in model.children():

@@ -23,7 +23,7 @@ from typing import Any
 
 from onehop.files import cache_folder
 
-SOURCES = ("vector.h", "pool.h", "matrix.h", "attention.h", "stack.h", "transformer.c")
+SOURCES = ("vector.h", "pool.h", "matrix.h", "attention.h", "stack.h", "additive.h", "transformer.c")
 FLAGS = ("-O3", "-shared", "-fPIC", "-fvisibility=hidden", "-w")
 LIBRARIES = ("-lm", "-lpthread")
 OFF = "ONEHOP_KERNELS"  # set to 0, nothing is compiled or loaded
@@ -158,6 +158,7 @@ def _bound(library: Any) -> Kernels:
         "packed_bytes": (integer, [integer] * 3),
         "pack_weights": (None, [integer, pointer, integer, integer, pointer]),
         "linear": (None, [pointer, ctypes.c_int, pointer, integer, pointer]),
+        "tanh_sum": (None, [ctypes.c_int, *[integer] * 5, *[pointer] * 4]),
         "encode": (None, [pointer, ctypes.c_int, integer, *[pointer] * 4]),
         "kept_floats": (integer, [pointer, integer]),
         "keep": (None, [pointer, ctypes.c_int, integer, pointer, pointer, pointer]),

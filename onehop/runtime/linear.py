@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import ctypes
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from onehop.nn.interfaces import Memory, Source
 from onehop.runtime.library import Kernels
-from onehop.runtime.packing import Packer
+from onehop.runtime.packing import MOST_BEST, Matrix, Packer
 
 
 class PackedLinear(nn.Module):
@@ -31,11 +33,73 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `x (..., K)` to `(..., N)`."""
-        flat = x.reshape(-1, self.in_features).contiguous()
-        out = torch.empty(len(flat), self.out_features)
-        threads, matrix = torch.get_num_threads(), ctypes.byref(self._matrix)
-        self._library.linear(matrix, threads, flat.data_ptr(), len(flat), out.data_ptr())
-        return out.view(*x.shape[:-1], self.out_features)
+        return packed_linear(self._library, self._matrix, x)
+
+    def best(self, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Return the log-probabilities of the `count` likeliest outputs of each row `(B, K)`, and which they are."""
+        return packed_best(self._library, self._matrix, x, count)
+
+
+def packed_linear(library: Any, matrix: Matrix, x: Tensor) -> Tensor:
+    """Map `x (..., K)` to `(..., N)` by a packed weight, in float32."""
+    flat = x.reshape(-1, x.size(-1)).float().contiguous()
+    out = torch.empty(len(flat), matrix.outputs)
+    library.linear(ctypes.byref(matrix), torch.get_num_threads(), flat.data_ptr(), len(flat), out.data_ptr())
+    return out.view(*x.shape[:-1], matrix.outputs)
+
+
+def packed_best(library: Any, matrix: Matrix, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Map `x (B, K)` by a packed weight; return the `count` largest log-probabilities `(B, count)`, and of what.
+
+    No more than `MOST_BEST`; the outputs are never held whole.
+    """
+    x, count = x.float().contiguous(), min(count, matrix.outputs)
+    scores, tokens = torch.empty(len(x), count), torch.empty(len(x), count, dtype=torch.int64)
+    library.best(
+        ctypes.byref(matrix), torch.get_num_threads(), x.data_ptr(), len(x), count, scores.data_ptr(), tokens.data_ptr()
+    )
+    return scores, tokens
+
+
+class FastDecoder(nn.Module):
+    """A decoder with faster parts behind the interface of decoders, which also finds the likeliest tokens itself.
+
+    Args:
+        twin: Encoder and decoder; its `logits` are what its `output`, a `PackedLinear`, makes of the states.
+    """
+
+    most_best = MOST_BEST
+
+    def __init__(self, twin: Any) -> None:
+        super().__init__()
+        self.twin = twin
+
+    @property
+    def output(self) -> PackedLinear:
+        """The last linear map of `logits`."""
+        return self.twin.output
+
+    def encode(self, source: Source) -> Memory:
+        """Read a source; see `onehop.nn.Encoder`."""
+        return self.twin.encode(source)
+
+    def start(self, memory: Memory) -> Any:
+        """Return the state before the first token."""
+        return self.twin.start(memory)
+
+    def decode(
+        self, tokens: Tensor, state: Any, lengths: Tensor | None = None, segments: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
+        """Read `tokens (B, T)` after what `state` holds; see `onehop.nn.Decoder`."""
+        return self.twin.decode(tokens, state, lengths, segments)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return scores over the target's vocabulary, not normalised."""
+        return self.twin.logits(hidden)
+
+    def best(self, hidden: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Return the log-probabilities of the `count` likeliest tokens of each row, `(B, count)`, and the tokens."""
+        return self.output.best(hidden, count)
 
 
 def with_parts(model: nn.Module, replace: Callable[[nn.Module], nn.Module | None]) -> nn.Module:

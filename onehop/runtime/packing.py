@@ -14,6 +14,7 @@ from onehop.nn.quantise import quantise
 from onehop.runtime.library import Kernels
 
 FLOAT = 0
+MOST_BEST = 64  # outputs that `best` can find; MOST_BEST of native/transformer.c
 AT_ONCE = 256  # rows that are rounded together: what that takes besides stays small
 SHAPES = {"": 0, "relu": 1, "gelu": 2, "silu": 3, "sigmoid": 4, "gelu_tanh": 6, "tanh": 7}  # of native/matrix.h
 _INTEGER, _POINTER, _NUMBER = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double

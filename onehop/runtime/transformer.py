@@ -19,7 +19,8 @@ from onehop.nn.positions import Learned, Sinusoidal, sinusoidal
 from onehop.runtime.blocks import TABLE, Blocks, Texts, unknown_block, unknown_weights
 from onehop.runtime.encoder import unknown_left
 from onehop.runtime.library import Kernels
-from onehop.runtime.packing import Packer, Stack
+from onehop.runtime.linear import packed_best, packed_linear
+from onehop.runtime.packing import MOST_BEST, Packer, Stack
 from onehop.runtime.state import Cache, FastState
 
 
@@ -35,7 +36,7 @@ class FastTransformer(nn.Module):
         precision: Of the products: `float32` or `int8`.
     """
 
-    most_best = 64  # tokens that `best` can find; MOST_BEST of native/transformer.c
+    most_best = MOST_BEST
 
     def __init__(self, reference: Transformer, kernels: Kernels, precision: str) -> None:
         super().__init__()
@@ -98,26 +99,14 @@ class FastTransformer(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return scores over the target's vocabulary, not normalised."""
-        flat = hidden.reshape(-1, hidden.size(-1)).float().contiguous()
-        output = self._decoder.stack.output
-        out = torch.empty(len(flat), output.outputs)
-        self._run("linear", ctypes.byref(output), torch.get_num_threads(), flat.data_ptr(), len(flat), out.data_ptr())
-        return out.view(*hidden.shape[:-1], -1)
+        return packed_linear(self.kernels.library, self._decoder.stack.output, hidden)
 
     def best(self, hidden: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Return the log-probabilities of the `count` likeliest tokens of each row, `(B, count)`, and the tokens.
 
         No more than `most_best`; the logits of the others are never held.
         """
-        hidden = hidden.contiguous()
-        rows = len(hidden)
-        count = min(count, self._decoder.stack.output.outputs)
-        scores, tokens = torch.empty(rows, count), torch.empty(rows, count, dtype=torch.int64)
-        self._run(
-            "best", ctypes.byref(self._decoder.stack.output), torch.get_num_threads(), hidden.data_ptr(), rows, count,
-            scores.data_ptr(), tokens.data_ptr(),
-        )  # fmt: skip
-        return scores, tokens
+        return packed_best(self.kernels.library, self._decoder.stack.output, hidden, count)
 
     def train(self, mode: bool = True) -> FastTransformer:
         """Refuse to be trained: there are no gradients here."""

@@ -95,18 +95,44 @@ def test_what_the_kernels_do_not_know_runs_as_it_is(name: str):
     read, target = source(), torch.randint(3, VOCAB, (5, 6))
     first, second = (m.decode(target, m.start(m.encode(read)))[0] for m in (plain, fast))
     close(first, second)
+    assert torch.equal(fast.best(second[:, -1], 5)[1], plain.logits(first[:, -1]).topk(5).indices)
 
 
-@pytest.mark.parametrize("preset", ["rnn-context", "rnn-search", "rnn-luong"])
+RECURRENT: dict[str, dict[str, Any]] = {
+    "rnn-simple": {"preset": "rnn-simple"},
+    "rnn-context": {"preset": "rnn-context"},
+    "rnn-search": {"preset": "rnn-search"},
+    "rnn-luong": {"preset": "rnn-luong"},
+    "elman": {"cell": "elman", "context": "mean"},
+    "heads": {"num_heads": 4, "num_kv_heads": 2},
+    "concat": {"score": "concat", "cell": "lstm", "output_bias": True, "tying": "none"},
+}
+
+
+@needs_kernels
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("name", RECURRENT)
 @torch.inference_mode()
-def test_recurrent_models_give_the_numbers_of_the_reference(preset: str):
+def test_recurrent_models_give_the_numbers_of_the_reference(name: str, layers: int):
     torch.manual_seed(0)
-    layers = {"num_encoder_layers": 1, "num_decoder_layers": 1}
-    plain = build("recurrent", {"preset": preset, "dim": 16, "hidden_dim": 24, **layers}, VOCAB).eval()
-    fast, _ = accelerate(plain)
-    read, target = source(), torch.randint(3, VOCAB, (5, 6))
-    first, second = (m.logits(m.decode(target, m.start(m.encode(read)))[0]) for m in (plain, fast))
-    close(first, second)
+    depths = {"num_encoder_layers": layers, "num_decoder_layers": layers}
+    plain = build("recurrent", {"dim": 16, "hidden_dim": 24, **RECURRENT[name], **depths}, VOCAB).eval()
+    fast, speed = accelerate(plain)
+    assert speed.share > 0.8  # an embedding that is not the output too has no product
+    read, target, lengths = source(), torch.randint(3, VOCAB, (5, 6)), torch.tensor([6, 1, 4, 0, 2])
+    whole = [m.decode(target, m.start(m.encode(read))) for m in (plain, fast)]
+    close(whole[0][0], whole[1][0])
+    state = fast.start(fast.encode(read))
+    for t in range(6):
+        hidden, state = fast.decode(target[:, t : t + 1], state)
+        close(hidden[:, 0], whole[0][0][:, t])
+    states = [m.decode(target, m.start(m.encode(read)), lengths)[1] for m in (plain, fast)]
+    after = [m.decode(target, s)[0] for m, s in zip((plain, fast), states, strict=True)]
+    close(*after)
+    log_probs = plain.logits(after[0][:, -1]).log_softmax(-1)
+    scores, tokens = fast.best(after[1][:, -1], 7)
+    close(scores, log_probs.topk(7).values)
+    assert torch.equal(tokens, log_probs.topk(7).indices)
 
 
 # ------------------------------------------------------------------------------------------------ state

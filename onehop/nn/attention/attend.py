@@ -22,8 +22,7 @@ def attention_weights(
 
     Rows sum to 1, to less where the mask has a prior, and to 0 where nothing may be read.
     """
-    k = k.repeat_interleave(q.size(1) // k.size(1), dim=1)
-    scores = score(q, k)
+    scores = score(q, _for_each_head(k, q.size(1)))
     if mask.bias is not None:
         scores = scores + mask.bias
     allowed, _ = mask.dense(q.size(2), k.size(2), q.device)
@@ -107,7 +106,7 @@ def explicit(
 
 def averaged(weights: Float[Tensor, "B H T S"], v: Float[Tensor, "B G S K"]) -> Float[Tensor, "B H T K"]:
     """Return the values `v` of each group averaged by the weights of its heads."""
-    return weights.to(v.dtype) @ v.repeat_interleave(weights.size(1) // v.size(1), dim=1)
+    return weights.to(v.dtype) @ _for_each_head(v, weights.size(1))
 
 
 def _product_is_faster(q: Tensor, S: int) -> bool:
@@ -123,17 +122,17 @@ def _product_is_faster(q: Tensor, S: int) -> bool:
 def _product(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Mask, dropout: float) -> Tensor:
     """Return the context by two products and a softmax."""
     allowed, blind = mask.dense(q.size(2), k.size(2), q.device)
-    scores = (q * scale) @ _for_each_head(k, q).mT
+    scores = (q * scale) @ _for_each_head(k, q.size(1)).mT
     if mask.bias is not None:
         scores = scores + mask.bias.to(scores.dtype)
     if allowed is not None:
         scores = scores + mask.additive(q.size(2), k.size(2), q.device, scores.dtype)
-    context = drop(scores.softmax(-1), dropout) @ _for_each_head(v, q)
+    context = drop(scores.softmax(-1), dropout) @ _for_each_head(v, q.size(1))
     return context if blind is None else context.masked_fill(blind, 0.0)
 
 
-def _for_each_head(x: Tensor, q: Tensor) -> Tensor:
-    repeats = q.size(1) // x.size(1)
+def _for_each_head(x: Tensor, heads: int) -> Tensor:
+    repeats = heads // x.size(1)
     return x if repeats == 1 else x.repeat_interleave(repeats, dim=1)
 
 

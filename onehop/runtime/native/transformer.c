@@ -1,6 +1,6 @@
 // A Transformer on a processor: encoder, projected source, one step of the decoder, vocabulary. Called by ctypes.
 
-#include "stack.h"
+#include "additive.h"
 
 #define EXPORT __attribute__((visibility("default")))
 #define FEW 4       // rows of a thread below which columns are shared out
@@ -43,6 +43,13 @@ static void linear_work(int thread, int threads, void *what) {
 EXPORT void linear(const Matrix *a, int threads, const float *x, int64_t rows, float *out) {
     LinearJob job = {a, x, rows, out};
     run(threads, linear_work, &job);
+}
+
+// The scores of additive attention, in the shapes of TanhJob.
+EXPORT void tanh_sum(int threads, int64_t rows, int64_t heads, int64_t queries, int64_t keys, int64_t width,
+                     const float *q, const float *k, const float *weight, float *out) {
+    TanhJob job = {rows, heads, queries, keys, width, q, k, weight, out};
+    run(threads, tanh_work, &job);
 }
 
 // ------------------------------------------------------------------------------------------------ encoder
