@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from onehop.cli.options import AllowDrift, AllowPickle, tell_drift
 from onehop.errors import ConfigError, FileError
+
+if TYPE_CHECKING:
+    from onehop.tasks import Package
 
 
 def export(
@@ -58,12 +61,19 @@ def export(
         console.tell(f"checkpoint: {out}, of the class {name}")
         return
     if kv_heads is not None:
-        package = group_heads(package, kv_heads, POOLS[pool])
+        before, package = _size(package), group_heads(package, kv_heads, POOLS[pool])
         console.tell(
-            "the model must learn to use its new heads: onehop train --init OUT, for a twentieth of its updates"
+            f"the decoder has {kv_heads} key/value heads already: nothing is changed"
+            if _size(package) == before
+            else "the model must learn to use its new heads: onehop train --init OUT, for a twentieth of its updates"
         )
     if precision or package.task.drift:  # what drifted gets golden lines of what it does now
         package = convert(package, precision or package.precision)
     save_package(package, out)
     size = sum(file.stat().st_size for file in out.iterdir())
     console.tell(f"model: {out}, {package.precision}, {size / 1e6:.1f} MB")
+
+
+def _size(package: Package) -> int:
+    """Return how many numbers a translation model has learned; fewer key/value heads have fewer."""
+    return sum(parameter.numel() for parameter in package.task.model.parameters())

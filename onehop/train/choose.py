@@ -10,6 +10,7 @@ import torch
 from onehop.data import Pair
 from onehop.errors import ConfigError
 from onehop.metrics import tokenizer_for
+from onehop.models.inert import without_effect
 from onehop.models.registry import configure
 from onehop.tasks.settings import TextLimits
 from onehop.text import LEAST_VOCAB_SIZE, Tokenizer, default_max_length, split_sentences, train_tokenizer
@@ -34,8 +35,10 @@ def fill(recipe: Recipe, chosen: Plan, num_pairs: int, tell: Tell) -> Recipe:
         tell(f"size: {num_pairs:,} pairs are {why}; {_shape(model)}")
     elif preset is not None:
         model["preset"] = preset
-    resolved = configure(name, model).model_dump()
-    train, text = recipe.train, recipe.text
+    settings = configure(name, model)
+    train, text, resolved = recipe.train, recipe.text, settings.model_dump()
+    for line in [*without_effect(name, settings), *_without_draws(train, resolved)]:
+        tell(f"settings: {line}")
     updates = {
         "batch_tokens": train.batch_tokens or chosen.batch_tokens,
         "learning_rate": train.learning_rate or peak(train, resolved["dim"]),
@@ -48,6 +51,17 @@ def fill(recipe: Recipe, chosen: Plan, num_pairs: int, tell: Tell) -> Recipe:
             "text": text.model_copy(update={"vocab_size": text.vocab_size or chosen.vocab_size}),
         }
     )
+
+
+def _without_draws(train: TrainConfig, model: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each setting of hard attention's estimator, where nothing is drawn."""
+    if "hard" in (model.get("select"), model.get("cross_select")):
+        return []
+    keys = [key for key in TrainConfig.model_fields if key.startswith("reinforce_")]
+    changed = [key for key in keys if getattr(train, key) != TrainConfig.model_fields[key].default]
+    return [
+        f"{key}={getattr(train, key)!r} has no effect without select='hard' or cross_select='hard'" for key in changed
+    ]
 
 
 def peak(train: TrainConfig, dim: int) -> float:

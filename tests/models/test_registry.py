@@ -6,6 +6,7 @@ import torch
 
 from onehop.errors import ConfigError
 from onehop.models import ARCHITECTURES, architecture, build, registry
+from onehop.models.inert import NEEDS, without_effect
 from tests.laws.cases import every_pair
 
 
@@ -53,6 +54,23 @@ def test_every_preset_and_every_axis_value_is_valid(family: str):
         for value in values:
             rows = [case.row for case in every_pair() if case.family == family and case.row[key] == value]
             registry.configure(family, {name: rows[0][name] for name in architecture(family).axes})
+
+
+OTHER = {
+    "window": 3, "cross_window": 3, "hard_expected": 0.1, "max_positions": 99, "attention_dropout": 0.1,
+    "rotary_base": 99.0, "rotary_factor": 2.0, "rotary_scaling": "ntk",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "key"), [(family, key) for family, keys in NEEDS.items() for key in keys])
+def test_a_setting_whose_part_is_missing_is_named_and_one_whose_part_is_there_is_not(family: str, key: str):
+    def found(settings: dict[str, Any]) -> list[str]:
+        return without_effect(family, registry.configure(family, {key: OTHER[key], **settings}))
+
+    needs = [(name, value) for name, values in NEEDS[family][key].items() for value in values]
+    (told,) = found({"context": "mean"} if needs[0][0] == "context" else {})
+    assert told.startswith(f"{key}={OTHER[key]!r} has no effect without {needs[0][0]}={needs[0][1]!r}")
+    assert not any(found({name: value}) for name, value in needs)
 
 
 def test_the_same_seed_builds_the_same_weights():

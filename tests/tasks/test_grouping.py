@@ -65,6 +65,8 @@ def test_where_the_heads_of_a_group_are_equal_the_outputs_are(trained):
 def test_a_converted_package_is_verified_keeps_its_record_and_can_be_trained_on(trained, tmp_path):
     result = onehop("export", trained, tmp_path / "small", "--kv-heads", "2")
     assert (result.status, result.raw) == (0, b"")
+    assert "must learn to use its new heads" in result.err
+    assert "already: nothing is changed" in onehop("export", trained, tmp_path / "same", "--kv-heads", "4").err
     small, old = load_package(tmp_path / "small"), load_package(trained)
     assert (small.record, small.precision) == (old.record, "float32")
     assert small.golden != old.golden

@@ -164,3 +164,10 @@ def test_the_precision_auto_is_what_the_device_is_fast_at_and_is_recorded(
     result, told = prepared(tiny_recipe(pairs, train={"precision": "auto"}), tmp_path)
     assert result.recipe.train.precision == expected
     assert any(line.startswith(f"precision: {expected}") for line in told)
+
+
+def test_settings_that_change_nothing_are_told(pairs, tmp_path):
+    recipe = tiny_recipe(pairs, model={"rotary_factor": 2.0}, train={"reinforce_reward": 2.0})
+    _, told = prepared(recipe, tmp_path)
+    assert "settings: rotary_factor=2.0 has no effect without positions='rotary'" in told
+    assert [line for line in told if "reinforce_reward=2.0 has no effect" in line]
