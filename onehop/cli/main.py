@@ -11,6 +11,7 @@ from onehop.cli import (
     bench,
     console,
     data,
+    distill,
     doctor,
     evaluate,
     explain,
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.command("quickstart")(quickstart.quickstart)
 app.command("train")(train.train)
+app.command("distill")(distill.distill)
 app.command("translate")(translate.translate)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)

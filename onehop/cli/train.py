@@ -76,18 +76,18 @@ def train(
     short = {"train.seed": seed, "text.long": long, "train.precision": precision}
     changes = [*(settings or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
     device = use(threads, device)
-    chosen = _like(like, recipe, files, changes) if like else _recipe(recipe, task, files, changes, out, resume)
+    chosen = _like(like, recipe, files, changes) if like else chosen_recipe(recipe, task, files, changes, out, resume)
     if init is not None:  # from the present folder, wherever the recipe lies
         chosen = chosen.model_copy(update={"train": chosen.train.model_copy(update={"init": init})})
     if out is None:
         if recipe is None:
             raise ConfigError("where to?", "Name a folder for the run: --out runs/first", "--out")
         out = Path("runs") / recipe.stem
-    _run(chosen, out, seeds, resume=resume, overwrite=overwrite, device=device)
-    _next(chosen, out)
+    run_recipe(chosen, out, seeds, resume=resume, overwrite=overwrite, device=device)
+    tell_next(chosen, out)
 
 
-def _run(recipe: Any, out: Path, seeds: int, **how: Any) -> None:
+def run_recipe(recipe: Any, out: Path, seeds: int, **how: Any) -> None:
     """Train once, or once for each seed, and say how it ended."""
     from onehop.cli import console
     from onehop.train import train as run
@@ -104,7 +104,7 @@ def _run(recipe: Any, out: Path, seeds: int, **how: Any) -> None:
     console.tell(f"finished ({trained.progress.finished}) after {trained.progress.update:,} updates")
 
 
-def _next(recipe: Any, out: Path) -> None:
+def tell_next(recipe: Any, out: Path) -> None:
     """Say where the model is, and what to do with it."""
     from onehop.cli import console
     from onehop.files import Run
@@ -127,9 +127,10 @@ def _files(
     return {key: value for key, value in {**given, **columns}.items() if value}
 
 
-def _recipe(
+def chosen_recipe(
     path: Path | None, task: str | None, files: dict[str, Any], changes: list[str], out: Path | None, resume: bool
 ) -> Any:
+    """Return the recipe of a file, of files on the command line, or of the run that goes on."""
     from onehop.train import load_recipe, make_recipe
 
     if path is not None and files:

@@ -7,6 +7,7 @@ generator for one's own script.
 import sys
 from types import ModuleType
 
+from onehop.train.distillation import distill
 from onehop.train.listener import Evaluation, Listener, Silent, Status
 from onehop.train.loop import Update, loop
 from onehop.train.optimizer import adamw
@@ -24,6 +25,7 @@ __all__ = [
     "Trained",
     "Update",
     "adamw",
+    "distill",
     "like",
     "load_recipe",
     "loop",

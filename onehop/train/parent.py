@@ -130,6 +130,6 @@ def kept_vocabularies(
     return sides["source"], sides["target"]
 
 
-def notices(ours: str, theirs: str) -> str:
+def notices(ours: str, theirs: str, whose: str = "of the model it continues") -> str:
     """Return the licence or notice of the new text with that of the parent's, which still holds."""
-    return theirs if ours in theirs else f"{ours}; of the model it continues: {theirs}" if theirs else ours
+    return theirs if ours in theirs else f"{ours}; {whose}: {theirs}" if theirs else ours
