@@ -174,6 +174,7 @@ def _read(lines: Iterable[str], normalization: str) -> tuple[list[str], Counter[
 
 
 def alphabet_of(counts: Counter[str], coverage: float, most: int) -> list[str]:
+    """Return the characters that cover a share of a text, most frequent first, and so many at most."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     enough, covered = coverage * counts.total(), 0
     alphabet: list[str] = []
@@ -186,6 +187,7 @@ def alphabet_of(counts: Counter[str], coverage: float, most: int) -> list[str]:
 
 
 def without_rare(texts: list[str], counts: Counter[str], alphabet: list[str]) -> Iterator[str]:
+    """Return the texts with a gap for each character outside the alphabet, so that no piece is learnt across it."""
     rare = sorted(counts.keys() - set(alphabet))
     if not rare:
         return iter(texts)

@@ -11,9 +11,9 @@ from onehop.nn import Source
 from onehop.tasks import load_package
 from onehop.tasks.foreign import save_checkpoint
 from onehop.text import Masking
-from onehop.train.pretrain import hidden, loss_sum, rows_of
+from onehop.train.mlm_loss import Hiding, loss_sum
+from onehop.train.mlm_rows import Rows
 from tests.fixtures.tiny import onehop as command
-from tests.fixtures.tiny import refused
 
 CHECKPOINTS = Path(__file__).parents[1] / "fixtures" / "checkpoints"
 LINES = [f"The cat sat on the mat. a dog ran, big red mat, small rug {n}!" for n in range(30)]
@@ -64,10 +64,17 @@ def test_a_run_that_is_resumed_hides_the_same_words(run: Path, tmp_path: Path):
 
 
 def test_rows_are_full_and_hold_every_token_in_order(run: Path):
-    task = load_package(run).task
-    rows = [row for _, row in rows_of(task, str(run.parent / "a.txt"), 15)]
-    assert [token for row in rows for token in row] == [t for one in task.tokenizer.encode_batch(LINES) for t in one]
-    assert sum(len(row) < 15 for row in rows) <= 2  # the ends of two documents
+    tokenizer, text = load_package(run).task.tokenizer, str(run.parent / "a.txt")
+    each = [token for one in tokenizer.encode_batch(LINES) for token in one]
+    apart = [row for _, row in Rows(tokenizer, 15, joined=False).of(text)]
+    assert [token for row in apart for token in row] == each
+    assert sum(len(row) < 15 for row in apart) <= 2  # the ends of two documents
+    joined = [row for _, row in Rows(tokenizer, 15).of(text)]
+    [mark] = tokenizer.marks[1]
+    whole = [token for row in joined for token in row]
+    assert whole.count(mark) == 1
+    assert [token for token in whole if token != mark] == each
+    assert all(len(row) == 15 for row in joined[:-1])
 
 
 def test_the_loss_is_that_of_hidden_tokens_alone_and_epochs_hide_others(run: Path):
@@ -75,7 +82,8 @@ def test_the_loss_is_that_of_hidden_tokens_alone_and_epochs_hide_others(run: Pat
     rows = task.tokenizer.encode_batch(LINES[:4])
     batch = next(evaluation_batches(rows, [[]] * 4, 1 << 20))
     masking = Masking(task.tokenizer.mask, range(5, task.tokenizer.vocab_size), (), 0.3)
-    one, other = (hidden(batch, masking, 1, epoch) for epoch in (0, 1))
+    hiding = Hiding(masking, None, 1)
+    one, other = (hiding(batch, epoch) for epoch in (0, 1))
     assert not torch.equal(one.target, other.target)
     assert one.num_targets == int((one.target > 0).sum())
     expected = 0.0
@@ -86,9 +94,3 @@ def test_the_loss_is_that_of_hidden_tokens_alone_and_epochs_hide_others(run: Pat
         for place in one.target[row].nonzero()[:, 0].tolist():
             expected -= float(logits[place, int(one.target[row, place]) - 1].detach())
     assert float(loss_sum(task, task.model, one).detach()) == pytest.approx(expected, abs=1e-3)
-
-
-def test_without_a_checkpoint_one_message_says_what_to_name(run: Path, tmp_path: Path):
-    refused(
-        command("train", "--task", "mlm", "--data", run.parent / "a.txt", "--out", tmp_path / "x"), "--init CHECKPOINT"
-    )
