@@ -21,6 +21,7 @@ from onehop.nn.loss import linear_cross_entropy
 from onehop.tasks.embedding import Embedder
 from onehop.text import EOS, Masking
 from onehop.text.masking import uniform
+from onehop.train.mlm_normal import Normal
 from onehop.train.validation import spread
 
 NEXT = 1  # the stream of draws that chooses which second parts change their places, beside that of hidden tokens
@@ -181,6 +182,8 @@ class Guessed:
         accuracy: Share that were found.
         perplexity: Of a hidden token.
         rows: How many rows they are in.
+        gain: How far the loss lies below that of knowing how frequent each token is, in nats.
+        tokens: That training read so far.
         next_loss: Of whether a part follows the other, in nats; None where that is not asked.
         next_accuracy: Of the same.
         normal: How the loss compares with what is to be expected, in words.
@@ -189,6 +192,8 @@ class Guessed:
     accuracy: float
     perplexity: float
     rows: int = 0
+    gain: float = 0.0
+    tokens: int = 0
     next_loss: float | None = None
     next_accuracy: float | None = None
     normal: str = ""
@@ -196,7 +201,9 @@ class Guessed:
     @property
     def figures(self) -> dict[str, float | int]:
         """Each by its name."""
-        found = {"accuracy": self.accuracy, "perplexity": self.perplexity, "rows": self.rows}
+        found: dict[str, float | int] = {
+            name: getattr(self, name) for name in ("accuracy", "perplexity", "rows", "gain", "tokens")
+        }
         if self.next_loss is not None and self.next_accuracy is not None:
             found |= {"next_loss": self.next_loss, "next_accuracy": self.next_accuracy}
         return found
@@ -217,15 +224,15 @@ class HiddenWords:
         task: The encoder that trains.
         batches: Padded, with what is hidden.
         sources: The text of each row.
-        normal: What there is to say of a loss, by updates and tokens read.
-        learnt: What counts them.
+        normal: What there is to say of a loss.
+        learnt: What counts updates and tokens.
     """
 
     unknown = Guessed(nan, nan)
 
     def __init__(
         self, task: Embedder, batches: Sequence[Batch], sources: Sequence[str],
-        normal: Callable[[float, int, int], str], learnt: Counted,
+        normal: Normal, learnt: Counted,
     ) -> None:  # fmt: skip
         self.task, self.batches, self.sources = task, batches, sources
         self.normal, self.learnt = normal, learnt
@@ -256,8 +263,10 @@ class HiddenWords:
             return Guessed(0.0, 0.0)
         tokens, parts = self._found
         own = (parts.mean, parts.share) if parts.count else (None, None)
-        normal = self.normal(tokens.mean, self.learnt.updates, self.learnt.tokens)
-        return Guessed(tokens.share, exp(min(50.0, tokens.mean)), len(self), *own, normal)
+        said = self.normal(tokens.mean, self.learnt.updates, self.learnt.tokens)
+        gain = self.normal.landmarks.frequencies - tokens.mean
+        perplexity = exp(min(50.0, tokens.mean))
+        return Guessed(tokens.share, perplexity, len(self), gain, self.learnt.tokens, *own, said)
 
 
 class Tally:
