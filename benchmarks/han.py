@@ -88,7 +88,7 @@ def main() -> None:
             }
             for place, one in enumerate(arguments.names)
             for other in arguments.names[place + 1 :]
-            for compared in [mcnemar(reports[one].system.labels, reports[other].system.labels, wanted)]
+            for compared in [mcnemar(reports[one].system.each, reports[other].system.each, wanted)]
         },
     }  # fmt: skip
     if "han" in models:

@@ -7,10 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from onehop.cli.evaluate_answers import evaluate_answerer
-from onehop.cli.evaluate_labels import evaluate_classifier
-from onehop.cli.evaluate_numbers import evaluate_regressor
-from onehop.cli.evaluate_tags import evaluate_tagger
+from onehop.cli.evaluate_scored import Asked, evaluate_scored
 from onehop.cli.options import (
     AllowDrift,
     Beam,
@@ -75,10 +72,10 @@ def evaluate(
             "--target-column": target_column, "--ensemble": ensemble, "--beam": beam, "--tokenize": tokenize,
             "--tag": tag, "--set": settings,
         }  # fmt: skip
-        named, run_it = OF_LABELS[task]
-        _refuse(other, named, "Give --data.")
+        _refuse(other, OF_LABELS[task], "Give --data.")
         columns = tuple(text_columns or ()), label_column
-        run_it(model, data, columns, against, output, as_json, chosen, allow_drift, precision, device)
+        asked = Asked(data, columns, against, output, as_json, chosen, allow_drift, precision, device)
+        evaluate_scored(task, model, asked)
         return
     _refuse({"--text-column": text_columns, "--label-column": label_column}, "a translation", "Leave it out.")
     translator = loaded(model, ensemble, device, allow_drift, precision)
@@ -98,10 +95,10 @@ def evaluate(
 
 
 OF_LABELS = {
-    "classify": ("a classifier", evaluate_classifier),
-    "regress": ("a regressor", evaluate_regressor),
-    "tag": ("a tagger", evaluate_tagger),
-    "answer": ("a model that answers", evaluate_answerer),
+    "classify": "a classifier",
+    "regress": "a regressor",
+    "tag": "a tagger",
+    "answer": "a model that answers",
 }
 
 

@@ -2,17 +2,17 @@
 
 from onehop.evaluate.classification import (
     ClassifyReport,
-    Labelled,
     Mistake,
     classify,
     evaluate_labels,
     read_predictions,
 )
+from onehop.evaluate.scored import Given
 from onehop.evaluate.translation import Report, Rival, System, evaluate, run
 
 __all__ = [
     "ClassifyReport",
-    "Labelled",
+    "Given",
     "Mistake",
     "Report",
     "Rival",

@@ -9,44 +9,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from onehop.data.labelled import objects
-from onehop.data.questions import Question
-from onehop.errors import DataError
+from onehop.data.questions import Question, read_questions
+from onehop.errors import ConfigError, DataError
+from onehop.evaluate.scored import (
+    Given,
+    Scored,
+    Shown,
+    against_note,
+    as_percent,
+    figure_grid,
+    figures,
+    given,
+    length_notes,
+    rounded,
+)
 from onehop.metrics.answers import Answering, answering, compare_answers
 from onehop.tasks.answering import Answerer
 from onehop.tasks.settings import Long
-
-
-@dataclass(frozen=True)
-class AnsweredBy:
-    """What a system answered, and how; where only a file of its answers is known, the rest is None.
-
-    Args:
-        name: For the report.
-        answers: To each question; empty for none.
-        dropped: Questions too long with their contexts, left out as asked.
-        cut: Contexts read only in part, as asked.
-        windows: Contexts read in windows, as asked.
-        seconds: Of answering.
-        drift: What the model does otherwise than when it was made, where that was allowed.
-    """
-
-    name: str
-    answers: list[str]
-    dropped: int | None = None
-    cut: int | None = None
-    windows: int | None = None
-    seconds: float | None = None
-    drift: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return counts as JSON values."""
-        return {
-            "dropped": self.dropped,
-            "cut": self.cut,
-            "windows": self.windows,
-            "seconds": None if self.seconds is None else round(self.seconds, 2),
-            "drift": self.drift,
-        }
 
 
 @dataclass(frozen=True)
@@ -62,41 +41,55 @@ class AnswerReport:
 
     result: Answering
     threshold: float | None
-    system: AnsweredBy
-    rival: tuple[AnsweredBy, Answering, float, float] | None = None
+    system: Given[str]
+    rival: tuple[Given[str], Answering, float, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values: what `onehop evaluate --json` prints of a model that answers."""
-        values: dict[str, Any] = {}
-        for name in ("exact", "f1"):
-            found = self.result.intervals[name]
-            values[name] = _round(getattr(self.result, name))
-            values[f"{name}_interval"] = [_round(found.low), _round(found.high)]
-        values |= {
-            "questions": len(self.system.answers),
+        result = self.result
+        values = figures(result, result.intervals, ("exact", "f1")) | {
+            "questions": len(self.system.each),
             "by_kind": {
-                name: {"questions": count, "exact": _round(exact), "f1": _round(mean)}
-                for name, (count, exact, mean) in self.result.by_kind.items()
+                name: {"questions": count, "exact": rounded(exact), "f1": rounded(mean)}
+                for name, (count, exact, mean) in result.by_kind.items()
             },
             "threshold": self.threshold,
             **self.system.to_dict(),
         }
         if not self.rival:
             return values
-        system, result, difference, chance = self.rival
+        system, theirs, difference, chance = self.rival
         return {**values, "against": {
-            "name": system.name, "exact": _round(result.exact), "f1": _round(result.f1),
-            "f1_difference": _round(difference), "p": _round(chance), **system.to_dict(),
+            "name": system.name, "exact": rounded(theirs.exact), "f1": rounded(theirs.f1),
+            "f1_difference": rounded(difference), "p": rounded(chance), **system.to_dict(),
         }}  # fmt: skip
 
+    def shown(self) -> Shown:
+        """Return the report for people."""
+        notes = length_notes(self.system, "contexts")
+        if self.rival:
+            system, theirs, difference, chance = self.rival
+            notes.insert(0, against_note(
+                system.name, f"F1 {as_percent(theirs.f1)}", f"{100 * difference:+.1f}", chance
+            ))  # fmt: skip
+        return shown_answers(self.result, len(self.system.each), self.system, notes)
 
-def _round(value: float) -> float:
-    return round(value, 4)
+
+def shown_answers(result: Answering, count: int, system: Given[str] | None = None, notes: Sequence[str] = ()) -> Shown:
+    """Return figures of answers to so many questions for people."""
+    rows = [("exact match", result.exact, "exact"), ("F1", result.f1, "f1")]
+    told = [(title, as_percent(value), result.intervals[name]) for title, value, name in rows]
+    kinds = [
+        f"{name}: {number:,} questions, exact match {as_percent(exact)}, F1 {as_percent(mean)}"
+        for name, (number, exact, mean) in result.by_kind.items()
+    ]
+    kinds = kinds if len(kinds) > 1 else []
+    return Shown([figure_grid(f"{count:,} questions", told, system)], [*kinds, *notes])
 
 
 def answer(
     answerer: Answerer, questions: Sequence[Question], *, name: str = "model", long: Long = "error", where: str = "data"
-) -> AnsweredBy:
+) -> Given[str]:
     """Answer questions, and count what became of them.
 
     Args:
@@ -108,15 +101,7 @@ def answer(
     """
     started = time.monotonic()
     found = answerer.predict([(one.question, one.context) for one in questions], long=long, where=where)
-    return AnsweredBy(
-        name,
-        [one.answer for one in found],
-        sum(one.dropped for one in found),
-        sum(one.cut > 0 for one in found),
-        sum(one.windows > 0 for one in found),
-        time.monotonic() - started,
-        answerer.drift or None,
-    )
+    return given(name, found, [one.answer for one in found], time.monotonic() - started, answerer.drift)
 
 
 def evaluate_answers(
@@ -125,7 +110,7 @@ def evaluate_answers(
     *,
     long: Long = "error",
     where: str = "data",
-    against: AnsweredBy | None = None,
+    against: Given[str] | None = None,
 ) -> AnswerReport:
     """Answer questions and score the answers.
 
@@ -145,15 +130,13 @@ def evaluate_answers(
     system = answer(answerer, questions, long=long, where=where)
     rival = None
     if against is not None:
-        if len(against.answers) != len(wanted):
-            problem = f"{len(against.answers)} answers to {len(wanted)} questions"
-            raise DataError(problem, "Give one for each question.", against.name)
-        rival = against, answering(against.answers, wanted), *compare_answers(system.answers, against.answers, wanted)
+        against.check(len(wanted), "answers", "questions")
+        rival = against, answering(against.each, wanted), *compare_answers(system.each, against.each, wanted)
     threshold = answerer.settings.threshold if answerer.settings.unanswerable else None
-    return AnswerReport(answering(system.answers, wanted), threshold, system, rival)
+    return AnswerReport(answering(system.each, wanted), threshold, system, rival)
 
 
-def read_answers(path: str) -> AnsweredBy:
+def read_answers(path: str) -> Given[str]:
     """Return the answers of a file that `onehop predict` wrote, or `evaluate --output`.
 
     Raises:
@@ -164,9 +147,18 @@ def read_answers(path: str) -> AnsweredBy:
         if not isinstance(value.get("answer"), str):
             raise DataError("no answer", 'Write an object for each question: {"answer": "..."}.', f"{path}:{number}")
         rows.append(value["answer"])
-    return AnsweredBy(path, rows)
+    return Given(path, rows)
 
 
 def to_line(text: str) -> str:
     """Return an answer as `read_answers` reads it."""
     return json.dumps({"answer": text}, ensure_ascii=False) + "\n"
+
+
+def _read(data: str, columns: tuple[tuple[str, ...], str], answerer: Answerer) -> list[Question]:
+    if columns[0] or columns[1]:
+        raise ConfigError("questions have no columns", "Leave it out.", "--text-column or --label-column")
+    return list(read_questions(data))
+
+
+SCORED = Scored("answer", "questions with answers", _read, answer, evaluate_answers, read_answers, to_line)

@@ -5,10 +5,24 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from onehop.errors import DataError
+from onehop.evaluate.scored import (
+    Given,
+    Scored,
+    Shown,
+    against_note,
+    as_percent,
+    figure_grid,
+    figures,
+    given,
+    label_grid,
+    length_notes,
+    rounded,
+)
+from onehop.evaluate.tables import LabelledTexts, read_table
 from onehop.files import read_lines
 from onehop.metrics import Interval
 from onehop.metrics.classification import Compared, Labelling, bootstrap, labelling, mcnemar
@@ -16,44 +30,6 @@ from onehop.tasks import Classifier
 from onehop.tasks.settings import Long
 
 SHOWN = 10  # of the mistakes that the model was surest of
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """What a system made of the texts, and how; where only a file of its labels is known, the rest is None.
-
-    Args:
-        name: For the report.
-        labels: The label of each text; None where it got none, which counts as wrong.
-        scores: The probability of that label.
-        dropped: Texts too long, left out as asked.
-        cut: Texts too long, read only in part, as asked.
-        windows: Texts too long, divided and read window by window, as asked.
-        seconds: Of classifying.
-        drift: What the model does otherwise than when it was made, where that was allowed.
-        abstained: Texts that got no label because none was likely enough.
-    """
-
-    name: str
-    labels: list[str | None]
-    scores: list[float] | None = None
-    dropped: int | None = None
-    cut: int | None = None
-    windows: int | None = None
-    seconds: float | None = None
-    drift: str | None = None
-    abstained: int | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return counts as JSON values."""
-        return {
-            "dropped": self.dropped,
-            "cut": self.cut,
-            "windows": self.windows,
-            "abstained": self.abstained,
-            "seconds": None if self.seconds is None else round(self.seconds, 2),
-            "drift": self.drift,
-        }
 
 
 @dataclass(frozen=True)
@@ -89,49 +65,76 @@ class ClassifyReport:
     result: Labelling
     intervals: dict[str, Interval]
     labels: tuple[str, ...]
-    system: Labelled
+    system: Given[str | None]
     mistakes: list[Mistake]
-    rival: tuple[Labelled, Labelling, Compared] | None = None
+    rival: tuple[Given[str | None], Labelling, Compared] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values: what `onehop evaluate --json` prints of a classifier."""
-        values: dict[str, Any] = {}
-        for name in ("accuracy", "macro_f1"):
-            found = self.intervals[name]
-            values[name] = _round(getattr(self.result, name))
-            values[f"{name}_interval"] = [_round(found.low), _round(found.high)]
+        values = figures(self.result, self.intervals, ("accuracy", "macro_f1"))
         values |= {
-            "mcc": _round(self.result.mcc),
-            "majority": _round(self.result.majority),
-            "texts": len(self.system.labels),
+            "mcc": rounded(self.result.mcc),
+            "majority": rounded(self.result.majority),
+            "texts": len(self.system.each),
             "labels": list(self.labels),
-            "by_label": [
-                {name: _round(value) if isinstance(value, float) else value for name, value in asdict(one).items()}
-                for one in self.result.classes
-            ],
+            "by_label": [{name: rounded(value) for name, value in asdict(one).items()} for one in self.result.classes],
             "confusion": self.result.confusion,
-            "mistakes": [{**asdict(one), "score": _round(one.score)} for one in self.mistakes],
-            **self.system.to_dict(),
+            "mistakes": [{**asdict(one), "score": rounded(one.score)} for one in self.mistakes],
+            **self.system.to_dict("abstained"),
         }
         return {**values, "against": self._against()} if self.rival else values
+
+    def shown(self) -> Shown:
+        """Return the report for people."""
+        result, count = self.result, len(self.system.each)
+        rows = [
+            ("accuracy", as_percent(result.accuracy), self.intervals["accuracy"]),
+            ("macro F1", as_percent(result.macro_f1), self.intervals["macro_f1"]),
+            ("Matthews correlation", f"{result.mcc:.3f}", None),
+            ("always the most frequent label", as_percent(result.majority), None),
+        ]
+        taken = [self._taken_for(place) for place in range(len(result.classes))]
+        labels = label_grid(result.classes, "texts", taken, "most often taken for")
+        return Shown([figure_grid(f"{count:,} texts", rows, self.system), labels], self._notes(count))
+
+    def _notes(self, count: int) -> list[str]:
+        notes: list[str] = []
+        if self.mistakes:
+            told = (f"row {one.row} {one.found} for {one.label} ({one.score:.3f})" for one in self.mistakes)
+            notes.append("surest mistakes: " + ", ".join(told))
+        if self.rival:
+            system, theirs, compared = self.rival
+            notes.append(against_note(
+                system.name, as_percent(theirs.accuracy), f"{100 * compared.difference:+.1f}", compared.p_value,
+                f" ({compared.better:,} texts better, {compared.worse:,} worse)",
+            ))  # fmt: skip
+        if self.system.abstained:
+            answered = count - self.system.abstained
+            share = as_percent(round(self.result.accuracy * count) / answered) if answered else "none"
+            given = f"{self.system.abstained:,} texts got no label, by the threshold"
+            notes.append(f"{given}; of the others {share} are right")
+        return [*notes, *length_notes(self.system, "texts")]
+
+    def _taken_for(self, place: int) -> str:
+        """Return the label that texts of one label were most often given instead, with their number."""
+        names = [*self.labels, "no label"]
+        wrong = [(count, -other) for other, count in enumerate(self.result.confusion[place]) if other != place]
+        count, other = max(wrong)
+        return f"{names[-other]} {count:,}" if count else ""
 
     def _against(self) -> dict[str, Any]:
         assert self.rival is not None
         system, result, compared = self.rival
         return {
             "name": system.name,
-            "accuracy": _round(result.accuracy),
-            "macro_f1": _round(result.macro_f1),
-            "accuracy_difference": _round(compared.difference),
+            "accuracy": rounded(result.accuracy),
+            "macro_f1": rounded(result.macro_f1),
+            "accuracy_difference": rounded(compared.difference),
             "better": compared.better,
             "worse": compared.worse,
-            "p": _round(compared.p_value),
-            **system.to_dict(),
+            "p": rounded(compared.p_value),
+            **system.to_dict("abstained"),
         }
-
-
-def _round(value: float) -> float:
-    return round(value, 4)
 
 
 def classify(
@@ -141,7 +144,7 @@ def classify(
     name: str = "model",
     long: Long = "error",
     where: str = "data",
-) -> Labelled:
+) -> Given[str | None]:
     """Classify the texts, and count what became of them.
 
     Args:
@@ -152,22 +155,15 @@ def classify(
         where: Name of the file, for messages.
 
     Example:
-        >>> len(classify(onehop.load_classifier("runs/reviews"), ["The room was lovely."]).labels)
+        >>> len(classify(onehop.load_classifier("runs/reviews"), ["The room was lovely."]).each)
         1
     """
     started = time.monotonic()
     found = classifier.predict(texts, long=long, where=where)
-    return Labelled(
-        name,
-        [one.label for one in found],
-        [one.scores[one.label] if one.label is not None else 0.0 for one in found],
-        sum(one.dropped for one in found),
-        sum(one.cut > 0 for one in found),
-        sum(one.windows > 0 for one in found),
-        time.monotonic() - started,
-        classifier.drift or None,
-        sum(one.abstained for one in found),
-    )
+    labels = [one.label for one in found]
+    scores = [one.scores[one.label] if one.label is not None else 0.0 for one in found]
+    system = given(name, found, labels, time.monotonic() - started, classifier.drift)
+    return replace(system, scores=scores, abstained=sum(one.abstained for one in found))
 
 
 def evaluate_labels(
@@ -177,7 +173,7 @@ def evaluate_labels(
     *,
     long: Long = "error",
     where: str = "data",
-    against: Labelled | None = None,
+    against: Given[str | None] | None = None,
 ) -> ClassifyReport:
     """Classify texts and score their labels.
 
@@ -203,14 +199,12 @@ def evaluate_labels(
     labels = classifier.labels
     rival = None
     if against is not None:
-        if len(against.labels) != len(wanted):
-            problem = f"{len(against.labels)} labels for {len(wanted)} texts"
-            raise DataError(problem, "Give one for each text.", against.name)
-        theirs = [label if label in labels else None for label in against.labels]
-        rival = against, labelling(theirs, wanted, labels), mcnemar(system.labels, theirs, wanted)
+        against.check(len(wanted), "labels", "texts")
+        theirs = [label if label in labels else None for label in against.each]
+        rival = against, labelling(theirs, wanted, labels), mcnemar(system.each, theirs, wanted)
     return ClassifyReport(
-        labelling(system.labels, wanted, labels),
-        bootstrap(system.labels, wanted, labels),
+        labelling(system.each, wanted, labels),
+        bootstrap(system.each, wanted, labels),
         labels,
         system,
         _mistakes(system, wanted),
@@ -236,7 +230,7 @@ def checked(
     return names
 
 
-def read_predictions(path: str) -> Labelled:
+def read_predictions(path: str) -> Given[str | None]:
     """Read what another system found: lines of `onehop predict`, or a label a line.
 
     Raises:
@@ -246,7 +240,7 @@ def read_predictions(path: str) -> Labelled:
         >>> import tempfile, pathlib
         >>> file = pathlib.Path(tempfile.mkdtemp()) / "theirs.txt"
         >>> _ = file.write_text("good" + chr(10) + '{"label": "bad"}')
-        >>> read_predictions(str(file)).labels
+        >>> read_predictions(str(file)).each
         ['good', 'bad']
     """
     labels: list[str | None] = []
@@ -260,14 +254,29 @@ def read_predictions(path: str) -> Labelled:
             raise DataError(
                 "not a prediction", "Give lines of `onehop predict`, or labels.", f"{path}:{number}"
             ) from error
-    return Labelled(path, labels)
+    return Given(path, labels)
 
 
-def _mistakes(system: Labelled, wanted: Sequence[str]) -> list[Mistake]:
+def _mistakes(system: Given[str | None], wanted: Sequence[str]) -> list[Mistake]:
     """Return the mistakes with the highest probabilities."""
     wrong = [
         Mistake(number, label, found, score)
-        for number, (label, found, score) in enumerate(zip(wanted, system.labels, system.scores or [], strict=False), 1)
+        for number, (label, found, score) in enumerate(zip(wanted, system.each, system.scores or [], strict=False), 1)
         if found is not None and found != label
     ]
     return sorted(wrong, key=lambda one: -one.score)[:SHOWN]
+
+
+def _run(classifier: Classifier, table: LabelledTexts, **how: Any) -> Given[str | None]:
+    return classify(classifier, table.texts, **how)
+
+
+def _judge(classifier: Classifier, table: LabelledTexts, **how: Any) -> ClassifyReport:
+    return evaluate_labels(classifier, table.texts, table.wanted, **how)
+
+
+def _line(label: str | None) -> str:
+    return f"{label or ''}\n"
+
+
+SCORED = Scored("classify", "texts with labels", read_table, _run, _judge, read_predictions, _line)

@@ -9,32 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from onehop.errors import DataError
+from onehop.evaluate.scored import Given, Grid, Scored, Shown, against_note, given, length_notes
+from onehop.evaluate.tables import LabelledTexts, read_table
 from onehop.files import read_lines
 from onehop.metrics import Interval
 from onehop.metrics.regression import Compared, Numbers, bootstrap, compare, numbers, rounded
 from onehop.tasks.regression import Regressor, number
 from onehop.tasks.settings import Long
-
-
-@dataclass(frozen=True)
-class Numbered:
-    """What a system made of the texts; where only a file of its numbers is known, the rest is None.
-
-    Args:
-        name: For the report.
-        values: The number of each text.
-        cut: Texts too long, read only in part, as asked.
-        windows: Texts too long, divided and read window by window, as asked.
-        seconds: Of reading them.
-        drift: What the model does otherwise than when it was made, where that was allowed.
-    """
-
-    name: str
-    values: list[float]
-    cut: int | None = None
-    windows: int | None = None
-    seconds: float | None = None
-    drift: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,8 +31,8 @@ class RegressReport:
 
     result: Numbers
     intervals: dict[str, Interval]
-    system: Numbered
-    rival: tuple[Numbered, Numbers, Compared] | None = None
+    system: Given[float]
+    rival: tuple[Given[float], Numbers, Compared] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values: what `onehop evaluate --json` prints of a regressor."""
@@ -60,10 +41,7 @@ class RegressReport:
             values[name] = rounded(value)
             if found := self.intervals.get(name):
                 values[f"{name}_interval"] = [rounded(found.low), rounded(found.high)]
-        system = self.system
-        seconds = None if system.seconds is None else round(system.seconds, 2)
-        values |= {"texts": len(system.values), "cut": system.cut, "windows": system.windows}
-        values |= {"seconds": seconds, "drift": system.drift}
+        values |= {"texts": len(self.system.each), **self.system.to_dict()}
         if self.rival:
             other, figures, compared = self.rival
             values["against"] = {
@@ -72,14 +50,40 @@ class RegressReport:
                 "pearson": rounded(figures.pearson),
                 "spearman_difference": rounded(compared.difference),
                 "p": rounded(compared.p_value),
+                **other.to_dict(),
             }
         return values
+
+    def shown(self) -> Shown:
+        """Return the report for people."""
+        grid = shown_numbers(self.result, self.intervals, len(self.system.each), self.system)
+        notes = length_notes(self.system, "texts")
+        if self.rival:
+            other, theirs, compared = self.rival
+            figure = f"Spearman {theirs.spearman:.4g}"
+            notes.insert(0, against_note(other.name, figure, f"{compared.difference:+.4f}", compared.p_value))
+        return Shown([grid], notes)
+
+
+def shown_numbers(
+    result: Numbers, intervals: dict[str, Interval], count: int, system: Given[float] | None = None
+) -> Grid:
+    """Return figures of so many numbers for people."""
+    seconds = f" in {system.seconds:.1f} s" if system and system.seconds is not None else ""
+    names = {"spearman": "Spearman", "pearson": "Pearson", "rmse": "RMSE"}
+    between = {name: f"{found.low:.4g} to {found.high:.4g}" for name, found in intervals.items()}
+    rows = [[title, f"{getattr(result, name):.4g}", between.get(name, "")] for name, title in names.items()]
+    rows += [
+        ["mean absolute error", f"{result.mae:.4g}", ""],
+        ["RMSE of always the mean", f"{result.mean_rmse:.4g}", ""],
+    ]
+    return Grid(f"{count:,} texts{seconds}", ("", "value", "95 % interval"), rows)
 
 
 def estimate(
     regressor: Regressor, texts: Sequence[str | Sequence[str]], *, name: str = "model", long: Long = "error",
     where: str = "data",
-) -> Numbered:  # fmt: skip
+) -> Given[float]:  # fmt: skip
     """Return the numbers of texts, none of which is empty.
 
     Raises:
@@ -90,8 +94,7 @@ def estimate(
     started = time.monotonic()
     found = regressor.predict(texts, long=long, where=where)
     values = [one.value if one.value is not None else float("nan") for one in found]
-    cut, windows = sum(one.cut > 0 for one in found), sum(one.windows > 0 for one in found)
-    return Numbered(name, values, cut, windows, time.monotonic() - started, regressor.drift or None)
+    return given(name, found, values, time.monotonic() - started, regressor.drift)
 
 
 def evaluate_numbers(
@@ -101,7 +104,7 @@ def evaluate_numbers(
     *,
     long: Long = "error",
     where: str = "data",
-    against: Numbered | None = None,
+    against: Given[float] | None = None,
 ) -> RegressReport:
     """Find the numbers of texts and score them.
 
@@ -125,14 +128,12 @@ def evaluate_numbers(
     system = estimate(regressor, texts, long=long, where=where)
     rival = None
     if against is not None:
-        if len(against.values) != len(numbered):
-            problem = f"{len(against.values)} numbers for {len(numbered)} texts"
-            raise DataError(problem, "Give one for each text.", against.name)
-        rival = against, numbers(against.values, numbered), compare(system.values, against.values, numbered)
-    return RegressReport(numbers(system.values, numbered), bootstrap(system.values, numbered), system, rival)
+        against.check(len(numbered), "numbers", "texts")
+        rival = against, numbers(against.each, numbered), compare(system.each, against.each, numbered)
+    return RegressReport(numbers(system.each, numbered), bootstrap(system.each, numbered), system, rival)
 
 
-def read_estimates(path: str) -> Numbered:
+def read_estimates(path: str) -> Given[float]:
     """Read what another system found: lines of `onehop predict`, or a number a line.
 
     Raises:
@@ -146,4 +147,23 @@ def read_estimates(path: str) -> Numbered:
         except (ValueError, KeyError, RecursionError) as error:
             remedy = "Give lines of `onehop predict`, or numbers."
             raise DataError("not a prediction", remedy, f"{path}:{row}") from error
-    return Numbered(path, values)
+    return Given(path, values)
+
+
+def _read(data: str, columns: tuple[tuple[str, ...], str], regressor: Regressor) -> LabelledTexts:
+    return read_table(data, columns, regressor, numbers=True)
+
+
+def _run(regressor: Regressor, table: LabelledTexts, **how: Any) -> Given[float]:
+    return estimate(regressor, table.texts, **how)
+
+
+def _judge(regressor: Regressor, table: LabelledTexts, **how: Any) -> RegressReport:
+    return evaluate_numbers(regressor, table.texts, table.wanted, **how)
+
+
+def _line(value: float) -> str:
+    return f"{value:.7g}\n"
+
+
+SCORED = Scored("regress", "texts with numbers", _read, _run, _judge, read_estimates, _line)

@@ -9,8 +9,22 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from onehop.data.labelled import objects
-from onehop.data.tagged import Sentence
-from onehop.errors import DataError
+from onehop.data.tagged import Sentence, TagColumns, open_tagged
+from onehop.errors import ConfigError, DataError
+from onehop.evaluate.scored import (
+    Given,
+    Grid,
+    Scored,
+    Shown,
+    against_note,
+    as_percent,
+    figure_grid,
+    figures,
+    given,
+    label_grid,
+    length_notes,
+    rounded,
+)
 from onehop.metrics import Interval
 from onehop.metrics.schemes import is_legal, mended
 from onehop.metrics.tagging import ComparedTags, Tagging, bootstrap_tags, compare_tags, tagging
@@ -18,39 +32,6 @@ from onehop.tasks.settings import Long
 from onehop.tasks.tagging import Tagger
 
 Labels = tuple[str | None, ...]
-
-
-@dataclass(frozen=True)
-class TaggedBy:
-    """What a system made of the sentences, and how; where only a file of its labels is known, the rest is None.
-
-    Args:
-        name: For the report.
-        labels: Of each word of each sentence; None where it got none, which counts as wrong.
-        dropped: Sentences too long, left out as asked.
-        cut: Sentences too long, read only in part, as asked.
-        windows: Sentences too long, divided and read window by window, as asked.
-        seconds: Of labelling.
-        drift: What the model does otherwise than when it was made, where that was allowed.
-    """
-
-    name: str
-    labels: list[Labels]
-    dropped: int | None = None
-    cut: int | None = None
-    windows: int | None = None
-    seconds: float | None = None
-    drift: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return counts as JSON values."""
-        return {
-            "dropped": self.dropped,
-            "cut": self.cut,
-            "windows": self.windows,
-            "seconds": None if self.seconds is None else round(self.seconds, 2),
-            "drift": self.drift,
-        }
 
 
 @dataclass(frozen=True)
@@ -72,8 +53,8 @@ class TagReport:
     scheme: str
     words: int
     mended: int
-    system: TaggedBy
-    rival: tuple[TaggedBy, Tagging, ComparedTags] | None = None
+    system: Given[Labels]
+    rival: tuple[Given[Labels], Tagging, ComparedTags] | None = None
 
     @property
     def figures(self) -> tuple[str, ...]:
@@ -82,41 +63,57 @@ class TagReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values: what `onehop evaluate --json` prints of a tagger."""
-        values: dict[str, Any] = {}
-        for name in self.figures:
-            found = self.intervals[name]
-            values[name] = _round(getattr(self.result, name))
-            values[f"{name}_interval"] = [_round(found.low), _round(found.high)]
+        values = figures(self.result, self.intervals, self.figures)
         if self.scheme != "none":
-            values |= {"precision": _round(self.result.precision), "recall": _round(self.result.recall)}
+            values |= {"precision": rounded(self.result.precision), "recall": rounded(self.result.recall)}
         values |= {
-            "majority": _round(self.result.majority),
+            "majority": rounded(self.result.majority),
             "scheme": self.scheme,
-            "sentences": len(self.system.labels),
+            "sentences": len(self.system.each),
             "words": self.words,
             "mended": self.mended,
-            "by_label": [
-                {name: _round(value) if isinstance(value, float) else value for name, value in asdict(one).items()}
-                for one in self.result.by_label
-            ],
+            "by_label": [{name: rounded(value) for name, value in asdict(one).items()} for one in self.result.by_label],
             **self.system.to_dict(),
         }
         return {**values, "against": self._against()} if self.rival else values
+
+    def shown(self) -> Shown:
+        """Return the report for people."""
+        title = f"{len(self.system.each):,} sentences of {self.words:,} words"
+        grids = shown_tags(self.result, self.intervals, self.scheme, title, self.system)
+        notes = length_notes(self.system, "sentences")
+        if self.mended:
+            notes.append(f"{self.mended:,} sentences with labels that do not fit {self.scheme.upper()}")
+        if self.rival:
+            other, theirs, compared = self.rival
+            share, difference = as_percent(getattr(theirs, compared.figure)), f"{100 * compared.difference:+.1f}"
+            notes.insert(0, against_note(other.name, share, difference, compared.p_value))
+        return Shown(grids, notes)
 
     def _against(self) -> dict[str, Any]:
         assert self.rival is not None
         system, result, compared = self.rival
         return {
             "name": system.name,
-            **{name: _round(getattr(result, name)) for name in self.figures},
-            f"{compared.figure}_difference": _round(compared.difference),
-            "p": _round(compared.p_value),
+            **{name: rounded(getattr(result, name)) for name in self.figures},
+            f"{compared.figure}_difference": rounded(compared.difference),
+            "p": rounded(compared.p_value),
             **system.to_dict(),
         }
 
 
-def _round(value: float) -> float:
-    return round(value, 4)
+def shown_tags(
+    result: Tagging, intervals: dict[str, Interval], scheme: str, title: str, system: Given[Labels] | None = None
+) -> list[Grid]:
+    """Return figures of tags for people."""
+    spans = scheme != "none"
+    rows: list[tuple[str, str, Interval | None]] = []
+    if spans:
+        rows.append(("F1 of spans", as_percent(result.f1), intervals["f1"]))
+        rows += [(name, as_percent(getattr(result, name)), None) for name in ("precision", "recall")]
+    rows.append(("accuracy of words", as_percent(result.accuracy), intervals["accuracy"]))
+    rows.append(("always the most frequent label", as_percent(result.majority), None))
+    return [figure_grid(title, rows, system), label_grid(result.by_label, "spans" if spans else "words")]
 
 
 def tag(
@@ -126,7 +123,7 @@ def tag(
     name: str = "model",
     long: Long = "error",
     where: str = "data",
-) -> TaggedBy:
+) -> Given[Labels]:
     """Label the words of sentences, and count what became of them.
 
     Args:
@@ -138,15 +135,7 @@ def tag(
     """
     started = time.monotonic()
     found = tagger.predict(sentences, long=long, where=where)
-    return TaggedBy(
-        name,
-        [one.labels for one in found],
-        sum(one.dropped for one in found),
-        sum(one.cut > 0 for one in found),
-        sum(one.windows > 0 for one in found),
-        time.monotonic() - started,
-        tagger.drift or None,
-    )
+    return given(name, found, [one.labels for one in found], time.monotonic() - started, tagger.drift)
 
 
 def evaluate_tags(
@@ -155,7 +144,7 @@ def evaluate_tags(
     *,
     long: Long = "error",
     where: str = "data",
-    against: TaggedBy | None = None,
+    against: Given[Labels] | None = None,
 ) -> TagReport:
     """Label the words of sentences and score the labels.
 
@@ -178,12 +167,12 @@ def evaluate_tags(
     rival = None
     if against is not None:
         _same_words(against, wanted)
-        theirs = [tuple(label if label in labels else None for label in row) for row in against.labels]
-        compared = compare_tags(system.labels, theirs, wanted, scheme)
+        theirs = [tuple(label if label in labels else None for label in row) for row in against.each]
+        compared = compare_tags(system.each, theirs, wanted, scheme)
         rival = against, tagging(theirs, wanted, scheme, labels), compared
     return TagReport(
-        tagging(system.labels, wanted, scheme, labels),
-        bootstrap_tags(system.labels, wanted, scheme),
+        tagging(system.each, wanted, scheme, labels),
+        bootstrap_tags(system.each, wanted, scheme),
         scheme,
         sum(map(len, wanted)),
         changed,
@@ -192,16 +181,15 @@ def evaluate_tags(
     )
 
 
-def _same_words(against: TaggedBy, wanted: Sequence[Sequence[str]]) -> None:
-    remedy = "Give the labels of the same sentences, a list for each."
-    if len(against.labels) != len(wanted):
-        raise DataError(f"labels of {len(against.labels)} sentences, not of {len(wanted)}", remedy, against.name)
-    for number, (one, other) in enumerate(zip(against.labels, wanted, strict=True), 1):
+def _same_words(against: Given[Labels], wanted: Sequence[Sequence[str]]) -> None:
+    against.check(len(wanted), "lists of labels", "sentences")
+    for number, (one, other) in enumerate(zip(against.each, wanted, strict=True), 1):
         if len(one) != len(other):
+            remedy = "Give the labels of the same sentences, a list for each."
             raise DataError(f"{len(one)} labels for {len(other)} words", remedy, f"{against.name}:{number}")
 
 
-def read_tags(path: str) -> TaggedBy:
+def read_tags(path: str) -> Given[Labels]:
     """Return the labels of a file that `onehop predict` wrote of a tagger, or `evaluate --output`.
 
     Raises:
@@ -214,9 +202,22 @@ def read_tags(path: str) -> TaggedBy:
             remedy = 'Write an object for each sentence: {"labels": [...]}.'
             raise DataError("no list of labels", remedy, f"{path}:{number}")
         rows.append(tuple(labels))
-    return TaggedBy(path, rows)
+    return Given(path, rows)
 
 
 def to_line(labels: Labels) -> str:
     """Return labels as `read_tags` reads them."""
     return json.dumps({"labels": list(labels)}, ensure_ascii=False) + "\n"
+
+
+def _read(data: str, columns: tuple[tuple[str, ...], str], tagger: Tagger) -> list[Sentence]:
+    if len(columns[0]) > 1:
+        raise ConfigError("several columns of words", "Name one.", "--text-column")
+    return list(open_tagged(data, TagColumns("".join(columns[0]), columns[1])).sentences)
+
+
+def _run(tagger: Tagger, sentences: Sequence[Sentence], **how: Any) -> Given[Labels]:
+    return tag(tagger, [one.words for one in sentences], **how)
+
+
+SCORED = Scored("tag", "sentences with labels", _read, _run, evaluate_tags, read_tags, to_line)

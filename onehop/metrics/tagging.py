@@ -32,6 +32,7 @@ class Tagging:
         f1: Their harmonic mean.
         majority: Share of the most frequent label: the accuracy of who always says that.
         by_label: How well each kind of span is found, or without a scheme each label.
+        mcc: Matthews' correlation of the words' labels, 0 for one label throughout.
     """
 
     accuracy: float
@@ -40,6 +41,7 @@ class Tagging:
     f1: float
     majority: float
     by_label: list[Class]
+    mcc: float = 0.0
 
 
 def tagging(found: Rows, wanted: Sequence[Sequence[str]], scheme: Scheme, labels: Sequence[str]) -> Tagging:
@@ -60,7 +62,7 @@ def tagging(found: Rows, wanted: Sequence[Sequence[str]], scheme: Scheme, labels
     totals = counts(found, wanted, scheme).sum(0)
     precision, recall = _share(totals[COMMON], totals[FOUND]), _share(totals[COMMON], totals[WANTED])
     by_label = flat.classes if scheme == "none" else _by_kind(found, wanted, scheme)
-    return Tagging(flat.accuracy, precision, recall, float(_f1(totals)), flat.majority, by_label)
+    return Tagging(flat.accuracy, precision, recall, float(_f1(totals)), flat.majority, by_label, flat.mcc)
 
 
 def counts(found: Rows, wanted: Sequence[Sequence[str]], scheme: Scheme) -> Floats:

@@ -15,7 +15,7 @@ from onehop.text.limit import (
     limit_windows,
     limit_words,
 )
-from onehop.text.masking import MaskedRow, Masking
+from onehop.text.masking import MaskedRow, Masking, Spans, WholeWords
 from onehop.text.sentences import gaps, join_sentences, split_sentences
 from onehop.text.tokenizer import Tokenizer
 from onehop.text.training import ALGORITHMS, train_bpe, train_tokenizer, train_unigram, train_wordpiece
@@ -33,7 +33,9 @@ __all__ = [
     "Ledger",
     "MaskedRow",
     "Masking",
+    "Spans",
     "Tokenizer",
+    "WholeWords",
     "default_max_length",
     "gaps",
     "join_sentences",

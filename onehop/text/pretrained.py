@@ -97,6 +97,17 @@ class PretrainedTokenizer:
         return self._single[0][0], self._pair[0][1], self._single[0][1], self._pair[1][1] > 0
 
     @property
+    def begins(self) -> list[bool]:
+        """For each token whether it begins a word; a control token does."""
+        follows = self.algorithm == "wordpiece"  # where a piece is marked that goes on with a word, not the first
+        marked = [self._pieces.get(token, "") for token in range(self.vocab_size)]
+        controls = set(self.controls.values())
+        return [
+            token in controls or (not piece.startswith("##") if follows else piece.startswith(("\u0120", "\u2581")))
+            for token, piece in enumerate(marked)
+        ]
+
+    @property
     def num_marks(self) -> int:
         """How many control tokens stand around one text."""
         return sum(map(len, self._single[0]))

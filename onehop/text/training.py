@@ -64,8 +64,8 @@ def train_tokenizer(
     _check_tags(tags, vocab_size)
     reserved = (*RESERVED, *map(tag_piece, tags))
     texts, counts = _read(lines, normalization)
-    alphabet = _alphabet(counts, coverage, most=(vocab_size - len(reserved)) // 2)
-    masked = _masked(texts, counts, alphabet)
+    alphabet = alphabet_of(counts, coverage, most=(vocab_size - len(reserved)) // 2)
+    masked = without_rare(texts, counts, alphabet)
     return Tokenizer(LEARNERS[algorithm](masked, _words(), reserved, alphabet, vocab_size), normalization)
 
 
@@ -173,7 +173,8 @@ def _read(lines: Iterable[str], normalization: str) -> tuple[list[str], Counter[
     return texts, counts
 
 
-def _alphabet(counts: Counter[str], coverage: float, most: int) -> list[str]:
+def alphabet_of(counts: Counter[str], coverage: float, most: int) -> list[str]:
+    """Return the characters that cover a share of a text, most frequent first, and so many at most."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     enough, covered = coverage * counts.total(), 0
     alphabet: list[str] = []
@@ -185,7 +186,8 @@ def _alphabet(counts: Counter[str], coverage: float, most: int) -> list[str]:
     return alphabet
 
 
-def _masked(texts: list[str], counts: Counter[str], alphabet: list[str]) -> Iterator[str]:
+def without_rare(texts: list[str], counts: Counter[str], alphabet: list[str]) -> Iterator[str]:
+    """Return the texts with a gap for each character outside the alphabet, so that no piece is learnt across it."""
     rare = sorted(counts.keys() - set(alphabet))
     if not rare:
         return iter(texts)

@@ -11,7 +11,10 @@ import torch
 
 from onehop.data.labelled import SEPARATOR
 from onehop.data.questions import Question
-from onehop.metrics.answers import best_threshold, scores
+from onehop.evaluate.answers import shown_answers
+from onehop.evaluate.report_page import SHOWN, report_page, shortened
+from onehop.evaluate.scored import Grid
+from onehop.metrics.answers import answering, best_threshold, scores
 from onehop.tasks.answering import Answerer
 from onehop.train.card import longer
 from onehop.train.progress import Progress
@@ -98,8 +101,23 @@ class HeldOutQuestions:
             self.task.settings = self.task.settings.model_copy(update={"threshold": round(threshold, 5)})
             chosen = self.task.settings.threshold
             answers = [one.best if one.margin >= chosen else "" for one in found]
+        self.found, self.margins = answers, [one.margin for one in found]
         exact, f1 = scores(answers, wanted).mean(0)
         return Answered(float(exact), float(f1), len(self))
+
+    def page(self, found: Answered) -> str:
+        """Return the report of what the last `measure` found, as HTML."""
+        wanted = [[answer.text for answer in one.answers or ()] for one in self.questions]
+        shown = shown_answers(answering(self.found, wanted), len(self))
+        each = scores(self.found, wanted)[:, 1].tolist()
+        wrong = sorted((n for n, f1 in enumerate(each) if not f1), key=lambda n: -self.margins[n])[:SHOWN]
+        rows = [
+            [shortened(self.questions[n].question), shortened(" / ".join(wanted[n]) or "no answer"),
+             shortened(self.found[n] or "no answer"), f"{self.margins[n]:.2f}"]
+            for n in wrong
+        ]  # fmt: skip
+        head = ("question", "its answers", "it got", "score above that of none")
+        return report_page("Report of a model that answers", shown, Grid("Surest mistakes", head, rows))
 
 
 def answerer_card(prepared: PreparedAnswerer, progress: Progress, loss: float, found: Answered) -> str:

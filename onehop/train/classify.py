@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from onehop.data import Batch, PairStore, TrainingBatches, evaluation_batches
-from onehop.files import Run, write_text
 from onehop.nn.loss import linear_cross_entropy, linear_r_drop
 from onehop.nn.masks import places
 from onehop.tasks.classification import Classifier
@@ -42,7 +41,6 @@ class PreparedClassifier:
         store: The text that the numbers of a batch's examples refer to.
         limited: What the length limit did to the validation texts.
         parent: The model that the run continues, if it does.
-        folder: Of the run.
         weights: Of the labels, `(C,)`; None where all texts count alike.
     """
 
@@ -54,7 +52,6 @@ class PreparedClassifier:
     store: PairStore
     limited: Ledger
     parent: Parent | None = None
-    folder: Path = Path()
     weights: Tensor | None = None
 
     unit = "texts"
@@ -83,9 +80,7 @@ class PreparedClassifier:
         return {"text": self.task.tokenizer}
 
     def card(self, progress: Progress, loss: float, found: Classified) -> str:
-        """Return the model card, and write the report that stands beside the package."""
-        if len(self.validation):
-            write_text(Run(self.folder).page, self.validation.page(found))
+        """Return the model card."""
         return classifier_card(self, progress, loss, found)
 
 
@@ -178,7 +173,7 @@ def prepare(
     validation = LabelledTexts(task, held.texts, held.rows, held.targets, train.tokens, train.answer_accuracy)
     weights = balanced(list(counts.values())) if train.class_weights == "balanced" else None
     return PreparedClassifier(
-        made.recipe, task, batches, validation, read.num_pairs, read.store, held.ledger, parent, folder, weights
+        made.recipe, task, batches, validation, read.num_pairs, read.store, held.ledger, parent, weights
     )  # fmt: skip
 
 

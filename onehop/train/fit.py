@@ -21,7 +21,7 @@ from onehop.tasks.manifest import read_manifest
 from onehop.tasks.package import new_package, save_package
 from onehop.train.averaging import Average, LastCheckpoints, MovingAverage, Newest, lent
 from onehop.train.flops import flops_per_cell
-from onehop.train.jobs import Found, Ready
+from onehop.train.jobs import Found, Paged, Ready
 from onehop.train.listener import Evaluation, Listener, Status
 from onehop.train.loop import Update, loop
 from onehop.train.memory import Memory, memory_errors, need
@@ -274,6 +274,8 @@ class Fit:
     def _save_package(self, loss: float, found: Found) -> None:
         texts = self.validation.texts(GOLDEN)
         card = self.prepared.card(self.progress, loss, found)
+        if isinstance(self.validation, Paged) and len(self.validation):
+            write_text(self.run.page, self.validation.page(found))
         record = {**self.record, "truncation": truncations(self.prepared)}
         save_package(new_package(self.task, texts, card, record), self.run.model)
 

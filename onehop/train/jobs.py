@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from onehop.config import Table
 from onehop.data import Batch, PairStore, TrainingBatches
@@ -58,6 +58,15 @@ class Validation(Protocol):
 
     def texts(self, count: int) -> list[str]:
         """Return that many texts for golden lines, evenly spread."""
+        ...
+
+
+@runtime_checkable
+class Paged(Protocol):
+    """Held-out examples of which there is a page to show."""
+
+    def page(self, found: Any) -> str:
+        """Return what the last `measure` found, as HTML; `found` is what that returned."""
         ...
 
 

@@ -26,8 +26,19 @@ class PlainConfig(Table):
 class PlainText(Table):
     """How text becomes rows."""
 
+    vocab_size: int | None = Field(
+        default=None, ge=100, description="From random weights: pieces of the vocabulary; default: by the text's size."
+    )
+    lowercase: bool = Field(default=True, description="From random weights: no capitals and no accents.")
+    coverage: float = Field(
+        default=0.9995, gt=0, le=1, description="From random weights: share of characters with a piece."
+    )
     max_length: int | None = Field(
         default=None, ge=8, description="Tokens of a row, which holds as many lines; default: 126, or the encoder's."
+    )
+    documents: Literal["joined", "apart"] = Field(
+        default="joined",
+        description="joined: a row goes on with the next document, behind a mark, and reads it whole; apart: it ends.",
     )
 
 
@@ -35,6 +46,24 @@ class MaskConfig(Table):
     """What is hidden."""
 
     share: float = Field(default=0.15, gt=0, le=0.9, description="Of the tokens that are to be found.")
+    unit: Literal["token", "word", "span"] = Field(
+        default="token", description="What is hidden as one: a token, all tokens of a word, or a span of words."
+    )
+    span_end: float = Field(
+        default=0.2, gt=0, lt=1, description="Spans: probability that a word is the last of one (Joshi 2020)."
+    )
+    span_words: int = Field(default=10, ge=1, description="Spans: most words of one.")
+    next_sentence: bool = Field(
+        default=False, description="Rows of two parts, of which it is to be told whether they follow each other."
+    )
+
+    @model_validator(mode="after")
+    def _for_spans(self) -> MaskConfig:
+        given = {"span_end", "span_words"} & self.model_fields_set
+        usual = {name: type(self).model_fields[name].default for name in given}
+        if self.unit != "span" and any(getattr(self, name) != value for name, value in usual.items()):
+            raise ValueError(f"{' and '.join(sorted(given))} need unit = 'span'")
+        return self
 
 
 class PretrainTrain(TrainConfig):
@@ -57,16 +86,18 @@ class PretrainTrain(TrainConfig):
 
 
 class PretrainRecipe(Table):
-    """A whole run of a masked language model. `train.init` names the encoder that it goes on with."""
+    """A whole run of a masked language model: from random weights, or from the encoder that `train.init` names."""
 
     task: Literal["mlm"] = "mlm"
     data: PlainConfig
     text: PlainText = PlainText()
-    model: dict[str, Any] = Field(default={}, description="Settings of the encoder that no weight depends on.")
+    model: dict[str, Any] = Field(
+        default={}, description="The encoder's settings; with `train.init`, those that no weight depends on."
+    )
     mask: MaskConfig = MaskConfig()
     train: PretrainTrain = PretrainTrain()
 
 
 def pretrain_faults(tables: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with `[model]`, which the encoder decides: nothing before that is known."""
+    """Return what is wrong with `[model]`: nothing before it is known whether the run begins with a checkpoint."""
     return []

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from onehop.metrics.regression import numbers
+from onehop.evaluate.regression import shown_numbers
+from onehop.evaluate.report_page import SHOWN, report_page, shortened
+from onehop.evaluate.scored import Grid, Shown
+from onehop.metrics.regression import bootstrap, numbers
 from onehop.tasks.regression import Regressor
 from onehop.train.card import longer
 from onehop.train.progress import Progress
@@ -85,8 +88,17 @@ class NumberedTexts:
         """Return correlations by the numbers that the last `loss` found."""
         if not len(self):
             return Regressed(0.0, 0.0, 0.0, 0.0)
-        found = numbers(self._values.tolist(), self.wanted.tolist())
+        self.result = found = numbers(self._values.tolist(), self.wanted.tolist())
         return Regressed(found.pearson, found.spearman, found.rmse, found.mean_rmse, len(self))
+
+    def page(self, found: Regressed) -> str:
+        """Return the report of what the last `measure` found, as HTML."""
+        values, wanted = self._values.tolist(), self.wanted.tolist()
+        shown = Shown([shown_numbers(self.result, bootstrap(values, wanted), len(self))])
+        far = sorted(range(len(self)), key=lambda n: -abs(values[n] - wanted[n]))[:SHOWN]
+        rows = [[shortened(self.sources[n]), f"{wanted[n]:.4g}", f"{values[n]:.4g}"] for n in far]
+        grid = Grid("Largest errors", ("text", "its number", "it got"), rows)
+        return report_page("Report of a regressor", shown, grid)
 
 
 def regressor_card(prepared: PreparedRegressor, progress: Progress, loss: float, found: Regressed) -> str:

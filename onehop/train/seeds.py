@@ -163,6 +163,6 @@ def _seeded(seed: int, run: Run) -> Seeded:
     figures = {name: value for name, value in kept.items() if name not in known and isinstance(value, float)}
     chosen = json.loads(run.record.read_text("utf-8"))["recipe"]["train"]["best"]
     figure = -figures["loss"] if chosen in ("loss", None) else figures.get(chosen, 0.0)
-    measured = kept.get("texts") != 0  # without validation nothing can be said
+    measured = all(kept.get(name) != 0 for name in ("texts", "sentences"))  # without validation nothing can be said
     constant = measured and any(abs(figures[name]) < NOTHING for name in CONSTANT if name in figures)
     return Seeded(seed, run.folder.name, figures, figure, constant)

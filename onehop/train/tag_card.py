@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import nan
@@ -10,7 +11,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from onehop.data.tagged import Sentence
-from onehop.metrics.tagging import tagging
+from onehop.evaluate.report_page import SHOWN, report_page, shortened
+from onehop.evaluate.scored import Grid, Shown
+from onehop.evaluate.tagging import shown_tags
+from onehop.metrics.tagging import bootstrap_tags, tagging
 from onehop.tasks.tagging import Tagger
 from onehop.tasks.wordwise import joined_words
 from onehop.train.card import longer
@@ -29,11 +33,13 @@ class TaggedFigures:
         accuracy: Share of the words that got their label.
         f1: Of spans; without a scheme, the mean of the labels' F1.
         sentences: How many they are.
+        mcc: Matthews' correlation of the words' labels, 0 where all get the same.
     """
 
     accuracy: float
     f1: float
     sentences: int = 0
+    mcc: float = 0.0
 
     @property
     def figures(self) -> dict[str, float | int]:
@@ -95,11 +101,31 @@ class TaggedSentences:
             return TaggedFigures(0.0, 0.0)
         settings = self.task.settings
         tags = self.task.predict([one.words for one in self.sentences], long="window", batch_tokens=self.batch_tokens)
-        found, wanted = [one.labels for one in tags], [one.labels for one in self.sentences]
-        result = tagging(found, wanted, settings.scheme, settings.labels)
+        self.found, wanted = [one.labels for one in tags], [one.labels for one in self.sentences]
+        self.result = result = tagging(self.found, wanted, settings.scheme, settings.labels)
         seen = [one.f1 for one in result.by_label if one.support or one.predicted]
         f1 = sum(seen) / len(seen) if settings.scheme == "none" else result.f1
-        return TaggedFigures(result.accuracy, f1, len(self))
+        return TaggedFigures(result.accuracy, f1, len(self), result.mcc)
+
+    def page(self, found: TaggedFigures) -> str:
+        """Return the report of what the last `measure` found, as HTML."""
+        scheme, wanted = self.task.settings.scheme, [one.labels for one in self.sentences]
+        intervals = bootstrap_tags(self.found, wanted, scheme)
+        title = f"{len(self):,} sentences of {sum(map(len, wanted)):,} words for validation"
+        shown = Shown(shown_tags(self.result, intervals, scheme, title))
+        return report_page("Report of a tagger", shown, self._mistakes())
+
+    def _mistakes(self) -> Grid:
+        """Return the pairs of labels that are most often taken for each other, each with a word and its sentence."""
+        counts: Counter[tuple[str, str]] = Counter()
+        first: dict[tuple[str, str], tuple[str, str]] = {}
+        for sentence, found in zip(self.sentences, self.found, strict=True):
+            for word, wanted, got in zip(sentence.words, sentence.labels, found, strict=True):
+                if wanted != got:
+                    counts[wanted, got or "none"] += 1
+                    first.setdefault((wanted, got or "none"), (word, shortened(" ".join(sentence.words))))
+        rows = [[*pair, f"{count:,}", *first[pair]] for pair, count in counts.most_common(SHOWN)]
+        return Grid("Most frequent mistakes", ("its label", "it got", "words", "such as", "in"), rows)
 
 
 def tagger_card(prepared: PreparedTagger, progress: Progress, loss: float, found: TaggedFigures) -> str:

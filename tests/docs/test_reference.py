@@ -17,8 +17,8 @@ from onehop.cli.main import app
 from onehop.cli.outputs import tags_line
 from onehop.config import Table
 from onehop.data.tagged import Sentence
-from onehop.evaluate import Labelled, evaluate_labels
-from onehop.evaluate.tagging import TaggedBy, evaluate_tags
+from onehop.evaluate import Given, evaluate_labels
+from onehop.evaluate.tagging import evaluate_tags
 from onehop.models.encoders import ENCODERS, encoder_family
 from onehop.models.registry import architecture
 from onehop.tasks import new_package, save_package
@@ -240,7 +240,7 @@ def test_every_key_that_json_prints_is_explained_and_no_other(verb: str, printed
 def test_every_key_of_a_classifiers_report_and_predictions_is_explained(tmp_path: Path):
     model = classifier()
     text, label = reviews(1)[0]
-    report = evaluate_labels(model, [text], [label], against=Labelled("other", ["bad"])).to_dict()
+    report = evaluate_labels(model, [text], [label], against=Given("other", ["bad"])).to_dict()
     of_report = rows(section(FILES, "Of a classifier"), "figure")
     named = [key for row in of_report for key in re.findall(r"`(\w+)`", row[0])]
     assert sorted(named) == sorted(report)
@@ -260,9 +260,7 @@ def test_every_key_of_a_classifiers_report_and_predictions_is_explained(tmp_path
 def test_every_key_of_a_taggers_report_and_predictions_is_explained(tmp_path: Path):
     model = tagger()
     words, labels = meetings(1)[0]
-    report = evaluate_tags(
-        model, [Sentence(tuple(words), tuple(labels), "")], against=TaggedBy("other", [tuple(labels)])
-    )
+    report = evaluate_tags(model, [Sentence(tuple(words), tuple(labels), "")], against=Given("other", [tuple(labels)]))
     of_report = rows(section(FILES, "Of a tagger"), "figure")
     assert sorted(key for row in of_report for key in re.findall(r"`(\w+)`", row[0])) == sorted(report.to_dict())
     inside = {key: row[1] for row in of_report for key in re.findall(r"`(\w+)`", row[0])}

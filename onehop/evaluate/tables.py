@@ -1,0 +1,37 @@
+"""Tables of texts, each with a label or a number, as a model that is scored on them reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from onehop.data.labelled import LabelColumns, open_labelled
+
+
+@dataclass(frozen=True)
+class LabelledTexts:
+    """Texts with what is wanted of each.
+
+    Args:
+        texts: Of one column, or of several in order.
+        wanted: As the table has it.
+    """
+
+    texts: list[str | Sequence[str]]
+    wanted: list[str]
+
+
+def read_table(data: str, columns: tuple[tuple[str, ...], str], task: Any, *, numbers: bool = False) -> LabelledTexts:
+    """Read a table.
+
+    Args:
+        data: The file.
+        columns: Names of the columns of texts and of that of the labels; empty for those that are found.
+        task: The model, whose own columns are looked for.
+        numbers: Whether labels are numbers.
+    """
+    texts_of = columns[0] or tuple(task.settings.columns)
+    rows = list(open_labelled(data, LabelColumns(texts_of, columns[1], numbers=numbers)).rows)
+    texts: list[str | Sequence[str]] = [fields[0] if len(fields) == 1 else tuple(fields) for fields, _ in rows]
+    return LabelledTexts(texts, [label.strip() for _, label in rows])
