@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from onehop.errors import ConfigError
+from onehop.nn.lora import merge
 from onehop.runtime.encoder import FastEncoder, unknown_encoder
 from onehop.runtime.library import Kernels, kernels
 from onehop.runtime.linear import PackedLinear, with_parts
@@ -62,7 +63,7 @@ def accelerate(
     """
     if precision not in PRECISIONS:
         raise ConfigError(f"unknown precision {precision!r}", f"Use {' or '.join(PRECISIONS)}.", "precision")
-    model = model.eval()
+    model = merge(model.eval())
     found = kernels(tell) if _on_processor(model) else "not on a processor"
     if isinstance(found, str):
         return model, Speed("float32", "torch", 0.0, f"no kernels: {found}")
@@ -88,6 +89,7 @@ def coverage(model: nn.Module) -> tuple[float, str]:
         >>> coverage(onehop.models.build("transformer", {"preset": "transformer-tiny"}, source_vocab=50))
         (1.0, '')
     """
+    model = merge(model)
     if not unknown(model):
         return 1.0, ""
     inside = {id(parameter) for part in _fast_parts(model) for parameter in part.parameters()}

@@ -14,6 +14,7 @@ from onehop.metrics.schemes import OUTSIDE, find_scheme
 from onehop.models.checkpoint import LAYOUTS, class_of, layout, lines
 from onehop.models.encoders import configure_encoder
 from onehop.models.keys import to_theirs
+from onehop.tasks.adapters import merged
 from onehop.tasks.answer_settings import AnswerSettings, ContextLimits
 from onehop.tasks.answering import Answerer
 from onehop.tasks.checkpoints import Checkpoint
@@ -165,6 +166,7 @@ def save_checkpoint(task: Any, folder: str | Path) -> str:
         ModelError: `transformers` has no such model.
         FileError: The folder cannot be written.
     """
+    task = merged(task)
     settings = task.settings
     if settings.architecture not in LAYOUTS or not isinstance(task, Classifier | Embedder | Tagger | Answerer):
         raise ModelError(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,7 +13,11 @@ from onehop.models.checkpoint import layout
 from onehop.models.encoders import ENCODERS, encoder_family
 from onehop.models.registry import names
 from onehop.tasks import (
+    Classifier,
+    ClassifySettings,
     DecodeConfig,
+    DocumentLimits,
+    HeadConfig,
     Package,
     Tagger,
     TagSettings,
@@ -23,6 +28,7 @@ from onehop.tasks import (
     load_package,
     new_package,
 )
+from onehop.tasks.adapters import Adapter, fingerprint, insert
 from onehop.tasks.answer_settings import AnswerSettings, ContextLimits
 from onehop.tasks.answering import Answerer
 from onehop.tasks.wordwise import joined_words
@@ -87,6 +93,27 @@ def _classifiers() -> Iterator[Small]:
     for family in ENCODERS:
         yield Small("classify", family, "fresh", lambda family=family: new_package(classifier(family), texts, ""))
     yield from _checkpoints("classify", "ForSequenceClassification")
+    yield Small("classify", "bert", "adapter", _adapter)
+
+
+def _adapter() -> Package:
+    """Return a classifier whose changes stand beside a checkpoint's encoder."""
+    folder = CHECKPOINTS / "BertModel"
+    begun = load_package(folder).task
+    settings = ClassifySettings(
+        architecture="bert", model=begun.settings.model, rows=begun.settings.rows, labels=["bad", "good"],
+        text=DocumentLimits(max_length=begun.settings.text.max_length, sentences=False), head=HeadConfig(pooling="cls"),
+    )  # fmt: skip
+    made = Classifier.build(settings, begun.tokenizer)
+    begin_headed(made, begun)
+    shape: Any = {"rank": 2, "alpha": 4.0, "targets": ["query", "up"]}
+    insert(made, Adapter(base=str(folder), sha256=fingerprint(begun.model), **shape))
+    with torch.no_grad():
+        for name, parameter in made.model.named_parameters():
+            if name.endswith("lora_b"):
+                parameter.normal_(std=0.1)
+        made.model.output.weight.mul_(20)
+    return new_package(made, WORDS, "")
 
 
 def _taggers() -> Iterator[Small]:
