@@ -10,6 +10,7 @@ import typer
 from onehop.cli.evaluate_answers import evaluate_answerer
 from onehop.cli.evaluate_labels import evaluate_classifier
 from onehop.cli.evaluate_numbers import evaluate_regressor
+from onehop.cli.evaluate_sets import evaluate_multilabeller
 from onehop.cli.evaluate_tags import evaluate_tagger
 from onehop.cli.options import (
     AllowDrift,
@@ -60,8 +61,8 @@ def evaluate(
     """Translate or classify, and score: with 95 % intervals, by length or label, and against another system.
 
     Translations by BLEU, chrF and TER; labels by accuracy and F1, beside what the most frequent label would reach;
-    labels of words also by the F1 of their spans; numbers by their correlations, beside the error of always the mean;
-    answers by exact match and F1.
+    sets of labels by F1 and exact matches; labels of words also by the F1 of their spans; numbers by their
+    correlations, beside the error of always the mean; answers by exact match and F1.
     """
     from onehop.cli.evaluate_translation import other_system, read_texts, show
     from onehop.cli.options import decoding, loaded, policy, task_of, use
@@ -99,6 +100,7 @@ def evaluate(
 
 OF_LABELS = {
     "classify": ("a classifier", evaluate_classifier),
+    "multilabel": ("a multi-label classifier", evaluate_multilabeller),
     "regress": ("a regressor", evaluate_regressor),
     "tag": ("a tagger", evaluate_tagger),
     "answer": ("a model that answers", evaluate_answerer),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onehop.cli.options import AllowDrift, AllowPickle, Device, Long, Precision, TextColumns, Threads
-from onehop.cli.outputs import answer_line, number_line, tags_line, vector_line
+from onehop.cli.outputs import answer_line, number_line, set_line, tags_line, vector_line
 from onehop.cli.streams import chunks, opened, written
 from onehop.errors import ConfigError
 
@@ -21,8 +21,14 @@ if TYPE_CHECKING:
 CHUNK = 2_000  # texts classified at once: enough to batch by length, few enough for constant memory
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 ENDINGS = {"tag": (".conll", ".conllu", ".bio", ".iob", ".iob2", ".jsonl"), "answer": (".json", ".jsonl")}
-WITHOUT_ATTENTION = {"embed": "embeds", "regress": "gives a number", "tag": "labels words", "answer": "answers"}
-LINES = {"embed": vector_line, "regress": number_line, "tag": tags_line, "answer": answer_line}
+WITHOUT_ATTENTION = {
+    "embed": "embeds",
+    "multilabel": "gives several labels",
+    "regress": "gives a number",
+    "tag": "labels words",
+    "answer": "answers",
+}
+LINES = {"embed": vector_line, "multilabel": set_line, "regress": number_line, "tag": tags_line, "answer": answer_line}
 Text = str | Sequence[str]
 Attention = Annotated[
     bool, typer.Option("--attention", help="Tell the weights of sentences and words; pooling attention only.")
@@ -49,9 +55,9 @@ def predict(
 ) -> None:
     """Classify texts: for each, a line of JSON with its label and the probability of every label.
 
-    Of a model without labels, such as a pretrained encoder, the line has the text's embedding; of a tagger, the label
-    of each word, and the spans that the labels mean; of a regressor, a number; of a model that answers, the answer and
-    its place.
+    Of a multi-label classifier, the line has all labels that the text has; of a model without labels, such as a
+    pretrained encoder, its embedding; of a tagger, the label of each word, and the spans that the labels mean; of a
+    regressor, a number; of a model that answers, the answer and its place.
 
     With --long drop, cut or window, standard input is classified while it is read.
     """
@@ -184,7 +190,7 @@ def _line(classifier: Classifier, text: Text, found: Prediction, long: Any, atte
 
 
 def _count(counts: dict[str, int], found: Any) -> None:
-    nothing = getattr(found, "label", getattr(found, "value", "")) is None
+    nothing = getattr(found, "label", getattr(found, "value", getattr(found, "labels", ""))) is None
     counts["abstained"] += (abstained := getattr(found, "abstained", False))
     counts["empty"] += nothing and not found.dropped and not abstained
     counts["dropped"] += found.dropped

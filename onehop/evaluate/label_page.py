@@ -50,14 +50,19 @@ def label_page(
     parts = [
         f"<h1>{escape(title)}</h1>",
         _figures(result, found, wanted, names),
-        _table(["", "value"], [[name, value] for name, value in facts.items()]) if facts else "",
+        html_table(["", "value"], [[name, value] for name, value in facts.items()]) if facts else "",
         "<h2>By label</h2>",
-        _table(["label", "texts", "found", "precision", "recall", "F1"], _labels(result)),
+        html_table(["label", "texts", "found", "precision", "recall", "F1"], _labels(result)),
         "<h2>Confusion</h2><p class=note>Rows: the label that texts have. Columns: the label they got.</p>",
         _confusion(result, names),
         "<h2>Surest mistakes</h2>",
         _mistakes(found, wanted, texts, scores),
     ]
+    return html_page(title, parts)
+
+
+def html_page(title: str, parts: Sequence[str]) -> str:
+    """Return a page that needs nothing beside it, of parts that are HTML."""
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
 
@@ -67,16 +72,16 @@ def _figures(result: Labelling, found: Sequence[str | None], wanted: Sequence[st
     rows = []
     for name, title in (("accuracy", "accuracy"), ("macro_f1", "macro F1")):
         between = intervals.get(name)
-        told = f"{_percent(between.low)} to {_percent(between.high)}" if between else ""
-        rows.append([title, _percent(getattr(result, name)), told])
+        told = f"{as_share(between.low)} to {as_share(between.high)}" if between else ""
+        rows.append([title, as_share(getattr(result, name)), told])
     rows.append(["Matthews' correlation", f"{result.mcc:.3f}", ""])
-    rows.append(["always the most frequent label", _percent(result.majority), ""])
-    return f"<p>{len(wanted):,} texts for validation.</p>" + _table(["", "value", "95 % interval"], rows)
+    rows.append(["always the most frequent label", as_share(result.majority), ""])
+    return f"<p>{len(wanted):,} texts for validation.</p>" + html_table(["", "value", "95 % interval"], rows)
 
 
 def _labels(result: Labelling) -> list[list[str]]:
     return [
-        [one.label, f"{one.support:,}", f"{one.predicted:,}", *map(_percent, (one.precision, one.recall, one.f1))]
+        [one.label, f"{one.support:,}", f"{one.predicted:,}", *map(as_share, (one.precision, one.recall, one.f1))]
         for one in result.classes
     ]
 
@@ -98,14 +103,16 @@ def _mistakes(found: Sequence[str | None], wanted: Sequence[str], texts: Sequenc
     if not wrong:
         return "<p>None.</p>"
     rows = [[texts[i].replace("\x1e", " | ")[:300], wanted[i], found[i] or "", f"{scores[i]:.3f}"] for i in wrong]
-    return _table(["text", "its label", "it got", "probability"], rows)
+    return html_table(["text", "its label", "it got", "probability"], rows)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def html_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return a table; what stands in its cells is text, not HTML."""
     top = "".join(f"<th>{escape(name)}</th>" for name in head)
     body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table><tr>{top}</tr>{body}</table>"
 
 
-def _percent(share: float) -> str:
+def as_share(share: float) -> str:
+    """Return a share as people read it."""
     return f"{100 * share:.1f} %"

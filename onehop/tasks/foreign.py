@@ -22,6 +22,7 @@ from onehop.tasks.classification import Classifier
 from onehop.tasks.classify_settings import ClassifySettings, DocumentLimits, HeadConfig
 from onehop.tasks.embedding import Embedder, EmbedSettings
 from onehop.tasks.framed import FRAME
+from onehop.tasks.multilabel import Multilabeller, MultilabelSettings
 from onehop.tasks.tag_settings import TagHead, TagSettings, WordLimits
 from onehop.tasks.tagging import Tagger
 from onehop.tasks.tensors import WHOLE
@@ -38,7 +39,8 @@ def task_of(checkpoint: Checkpoint) -> Any:
         ModelError: It is for what Onehop has no task for.
     """
     if checkpoint.use == "classify":
-        return _classifier(checkpoint)
+        several = checkpoint.config.get("problem_type") == "multi_label_classification"
+        return _multilabeller(checkpoint) if several else _classifier(checkpoint)
     if checkpoint.use in ("embed", "mlm"):
         return _embedder(checkpoint)
     if checkpoint.use in ("tag", "answer") and type(checkpoint.model.heads[checkpoint.use]) is nn.Linear:
@@ -69,32 +71,40 @@ def _embedder(checkpoint: Checkpoint) -> Embedder:
 
 
 def _classifier(checkpoint: Checkpoint) -> Classifier:
-    config = checkpoint.config
-    problem = config.get("problem_type")
-    if len(checkpoint.labels) < 2 or problem in ("regression", "multi_label_classification"):
+    problem = checkpoint.config.get("problem_type")
+    if len(checkpoint.labels) < 2 or problem == "regression":
         raise ModelError(
             f"a checkpoint for {problem or 'regression'}, which Onehop does not do yet",
             "Use one that chooses a label.",
             str(checkpoint.path),
         )  # fmt: skip
+    return _of_labels(checkpoint, Classifier, ClassifySettings)
+
+
+def _multilabeller(checkpoint: Checkpoint) -> Multilabeller:
+    return _of_labels(checkpoint, Multilabeller, MultilabelSettings)
+
+
+def _of_labels(checkpoint: Checkpoint, kind: Any, settings: Any) -> Any:
+    """Return a task of whole texts with a checkpoint's labels and weights."""
     name, transform = checkpoint.layout.sentence
-    settings = ClassifySettings(
+    values = settings(
         architecture=checkpoint.layout.architecture,
         model=dict(checkpoint.settings),
         rows=_rows(checkpoint),
         head=HeadConfig(
-            pooling=config.get("classifier_pooling", "cls"), transform=transform,  # type: ignore[arg-type]
+            pooling=checkpoint.config.get("classifier_pooling", "cls"), transform=transform,  # type: ignore[arg-type]
             dropout=_dropout(checkpoint),
         ),
         labels=list(checkpoint.labels),
         text=_limits(checkpoint),
     )  # fmt: skip
     with Undrawn():
-        classifier = Classifier.build(settings, checkpoint.tokenizer)
+        made = kind.build(values, checkpoint.tokenizer)
     theirs = dict(checkpoint.model.named_parameters())
-    put(classifier.model, {ours: theirs[_named(ours, name)] for ours, _ in classifier.model.named_parameters()})
-    classifier.model.eval()
-    return classifier
+    put(made.model, {ours: theirs[_named(ours, name)] for ours, _ in made.model.named_parameters()})
+    made.model.eval()
+    return made
 
 
 def _tagger(checkpoint: Checkpoint) -> Tagger:
@@ -168,7 +178,9 @@ def save_checkpoint(task: Any, folder: str | Path) -> str:
     """
     task = merged(task)
     settings = task.settings
-    if settings.architecture not in LAYOUTS or not isinstance(task, Classifier | Embedder | Tagger | Answerer):
+    if settings.architecture not in LAYOUTS or not isinstance(
+        task, Classifier | Multilabeller | Embedder | Tagger | Answerer
+    ):
         raise ModelError(
             f"a model of the architecture {settings.architecture!r}, which transformers does not have",
             f"Only {', '.join(dict.fromkeys(LAYOUTS))} can be written so.",
@@ -216,8 +228,10 @@ def _parts(task: Any) -> tuple[Any, list[str], dict[str, Tensor], dict[str, Any]
             f"a head of pooling={head.pooling!r} and transform={head.transform!r}, which transformers does not have",
             f"Train with head.pooling = 'cls' and head.transform = {transform!r} to write it so.",
         )
-    more = {**_label_names(task), "problem_type": "single_label_classification", "classifier_dropout": head.dropout}
-    if task.settings.temperature != 1:  # transformers has none: the last map takes it in
+    several = isinstance(task, Multilabeller)
+    problem = "multi_label_classification" if several else "single_label_classification"
+    more = {**_label_names(task), "problem_type": problem, "classifier_dropout": head.dropout}
+    if not several and task.settings.temperature != 1:  # transformers has none: the last map takes it in
         values |= {name: v / task.settings.temperature for name, v in values.items() if name.startswith("output.")}
     more |= {"classifier_pooling": head.pooling} if of.architecture == "modernbert" else {}
     return "classify", list(of.uses["classify"]), {_named(n, sentence): v for n, v in values.items()}, more

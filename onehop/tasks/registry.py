@@ -81,6 +81,7 @@ class Kind:
 TASKS = {
     "translation": "onehop.tasks.golden:KIND",
     "classify": "onehop.tasks.classify_golden:KIND",
+    "multilabel": "onehop.tasks.multilabel_golden:KIND",
     "tag": "onehop.tasks.tag_golden:KIND",
     "answer": "onehop.tasks.answer_golden:KIND",
     "regress": "onehop.tasks.regression:KIND",

@@ -145,6 +145,7 @@ class Job:
 JOBS = {
     "translation": "onehop.train.prepare:JOB",
     "classify": "onehop.train.classify:JOB",
+    "multilabel": "onehop.train.multilabel:JOB",
     "tag": "onehop.train.tag:JOB",
     "answer": "onehop.train.answer:JOB",
     "mlm": "onehop.train.pretrain:JOB",

@@ -119,7 +119,7 @@ class Chosen:
             if row is not None:
                 held.rows.append(row)
                 held.texts.append(pair.source)
-                held.targets.append(target[0])
+                held.targets.append(target)
         if summary := ledger.summary():
             tell(summary)
         return held
@@ -132,13 +132,13 @@ class Held:
     Args:
         texts: As they were read.
         rows: Their tokens.
-        targets: The one token that encodes the target of each.
+        targets: The tokens that encode the target of each; one, but of sets of labels.
         ledger: What the limit did.
     """
 
     texts: list[str]
     rows: list[list[int]]
-    targets: list[int]
+    targets: list[list[int]]
     ledger: Ledger
 
 

@@ -37,6 +37,7 @@ class Suite:
 SUITES = {
     "translation": "onehop.verify.run:TRANSLATION",
     "classify": "onehop.verify.classification:SUITE",
+    "multilabel": "onehop.verify.multilabel:SUITE",
     "tag": "onehop.verify.tagging:SUITE",
     "answer": "onehop.verify.answering:SUITE",
     "regress": "onehop.verify.regression:SUITE",

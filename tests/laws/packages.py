@@ -34,7 +34,7 @@ from onehop.tasks.answering import Answerer
 from onehop.tasks.wordwise import joined_words
 from onehop.text import train_bpe
 from onehop.train.pretrained import begin_headed
-from tests.fixtures.labelled import classifier, regressor, reviews
+from tests.fixtures.labelled import classifier, multilabeller, regressor, reviews
 from tests.fixtures.tagged import LABELS, meetings, tagger
 from tests.laws.cases import ENTRIES, Case, every_value
 
@@ -163,6 +163,13 @@ def _regressors() -> Iterator[Small]:
         yield Small("regress", family, "fresh", lambda family=family: new_package(regressor(family), texts, ""))
 
 
+def _multilabellers() -> Iterator[Small]:
+    texts = [text for text, _ in reviews(3)]
+    for family in ("recurrent", "hierarchical", "bert"):
+        make = lambda family=family: new_package(multilabeller(family), texts, "")  # noqa: E731
+        yield Small("multilabel", family, "fresh", make)
+
+
 def _embedders() -> Iterator[Small]:
     yield from _checkpoints("embed", "Model")
 
@@ -184,6 +191,7 @@ PACKAGES: Mapping[str, Callable[[], Iterator[Small]]] = {
     "classify": _classifiers,
     "tag": _taggers,
     "answer": _answerers,
+    "multilabel": _multilabellers,
     "regress": _regressors,
     "embed": _embedders,
 }

@@ -111,4 +111,6 @@ def _answer(task: str, found: Any) -> Any:
         return found.vector.tolist()
     if task == "regress":
         return found.value
+    if task == "multilabel":
+        return found.labels, found.scores
     return (found.answer, found.score) if task == "answer" else found.scores
