@@ -14,10 +14,11 @@ import typer
 
 import onehop.cli.quickstart
 from onehop.cli.main import app
-from onehop.cli.outputs import tags_line
+from onehop.cli.outputs import set_line, tags_line
 from onehop.config import Table
 from onehop.data.tagged import Sentence
 from onehop.evaluate import Labelled, evaluate_labels
+from onehop.evaluate.multilabel import SetsBy, evaluate_sets
 from onehop.evaluate.tagging import TaggedBy, evaluate_tags
 from onehop.models.encoders import ENCODERS, encoder_family
 from onehop.models.registry import architecture
@@ -28,11 +29,12 @@ from onehop.tasks.settings import DecodeConfig
 from onehop.tasks.tag_settings import TagHead
 from onehop.train.answer_recipe import AnswerText, QuestionsConfig
 from onehop.train.classify_recipe import ClassifyText, LabelledConfig
+from onehop.train.multilabel_recipe import MultilabelConfig
 from onehop.train.pretrain_recipe import MaskConfig, PlainConfig, PlainText
 from onehop.train.recipe import DataConfig, EvaluateConfig, TextConfig, TrainConfig
 from onehop.train.tag_recipe import TaggedConfig, TagText
 from tests.docs.pages import ROOT
-from tests.fixtures.labelled import classifier, reviews
+from tests.fixtures.labelled import classifier, multilabeller, reviews
 from tests.fixtures.tagged import meetings, tagger
 from tests.fixtures.tiny import onehop as command
 
@@ -47,11 +49,13 @@ TABLES = {
     "evaluate": EvaluateConfig,
 }
 OF_CLASSIFIERS = {"data": LabelledConfig, "text": ClassifyText, "head": HeadConfig}
+OF_SETS = {"data": MultilabelConfig}
 OF_TAGGERS = {"data": TaggedConfig, "text": TagText, "head": TagHead}
 OF_ANSWERS = {"data": QuestionsConfig, "text": AnswerText, "head": AnswerHead}
 OF_PRETRAINING = {"data": PlainConfig, "text": PlainText, "mask": MaskConfig}
 OTHERS = {
     **{("Classifiers", name): config for name, config in OF_CLASSIFIERS.items()},
+    **{("Multi-label", name): config for name, config in OF_SETS.items()},
     **{("Taggers", name): config for name, config in OF_TAGGERS.items()},
     **{("Answers", name): config for name, config in OF_ANSWERS.items()},
     **{("Pretraining", name): config for name, config in OF_PRETRAINING.items()},
@@ -255,6 +259,22 @@ def test_every_key_of_a_classifiers_report_and_predictions_is_explained(tmp_path
     assert sorted(line) == sorted(
         key for row in rows(section(FILES, "`onehop predict`"), "field") for key in re.findall(r"`(\w+)`", row[0])
     )
+
+
+def test_every_key_of_a_multi_label_report_and_predictions_is_explained():
+    model, text = multilabeller(), reviews(1)[0][0]
+    report = evaluate_sets(model, [text], ['["bad"]'], against=SetsBy("other", [("good",)])).to_dict()
+    of_report = rows(section(FILES, "Of a multi-label classifier"), "figure")
+    assert sorted(key for row in of_report for key in re.findall(r"`(\w+)`", row[0])) == sorted(report)
+    inside = {key: set(re.findall(r"`(\w+)`", row[1])) for row in of_report for key in re.findall(r"`(\w+)`", row[0])}
+    assert set(report["against"]) == inside["against"]
+    assert set(report["by_label"][0]) == inside["by_label"]
+    assert {"row", "label", "given", "score"} == inside["mistakes"]
+    line = json.loads(set_line(model.predict([text])[0]))
+    of_classifiers = {
+        key for row in rows(section(FILES, "`onehop predict`"), "field") for key in re.findall(r"`(\w+)`", row[0])
+    }
+    assert set(line) == of_classifiers - {"label", "abstained", "sentences"} | {"labels"}
 
 
 def test_every_key_of_a_taggers_report_and_predictions_is_explained(tmp_path: Path):
