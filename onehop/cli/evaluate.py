@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from onehop.cli.evaluate_answers import evaluate_answerer
+from onehop.cli.evaluate_choices import evaluate_chooser
 from onehop.cli.evaluate_labels import evaluate_classifier
 from onehop.cli.evaluate_numbers import evaluate_regressor
 from onehop.cli.evaluate_sets import evaluate_multilabeller
@@ -62,7 +63,8 @@ def evaluate(
 
     Translations by BLEU, chrF and TER; labels by accuracy and F1, beside what the most frequent label would reach;
     sets of labels by F1 and exact matches; labels of words also by the F1 of their spans; numbers by their
-    correlations, beside the error of always the mean; answers by exact match and F1.
+    correlations, beside the error of always the mean; answers by exact match and F1;
+    choices by accuracy, beside chance.
     """
     from onehop.cli.evaluate_translation import other_system, read_texts, show
     from onehop.cli.options import decoding, loaded, policy, task_of, use
@@ -103,6 +105,7 @@ OF_LABELS = {
     "multilabel": ("a multi-label classifier", evaluate_multilabeller),
     "regress": ("a regressor", evaluate_regressor),
     "tag": ("a tagger", evaluate_tagger),
+    "choose": ("a model that chooses", evaluate_chooser),
     "answer": ("a model that answers", evaluate_answerer),
 }
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onehop.tasks.answering import Found
+    from onehop.tasks.choosing import Chosen
     from onehop.tasks.embedding import Embedding
     from onehop.tasks.multilabel import LabelSet
     from onehop.tasks.regression import Estimate
@@ -69,4 +70,17 @@ def set_line(found: LabelSet, drift: str = "") -> str:
         "dropped": found.dropped, "cut": found.cut, "windows": found.windows,
         **({"drift": drift} if drift else {}),
     }  # fmt: skip
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def choice_line(found: Chosen, drift: str = "") -> str:
+    """Return the line of a choice: the place of the option, its text, and the probability of every option."""
+    row: dict[str, Any] = {
+        "choice": found.choice,
+        "option": found.option,
+        "scores": [round(score, 6) for score in found.scores],
+        "dropped": found.dropped,
+        "cut": found.cut,
+        **({"drift": drift} if drift else {}),
+    }
     return json.dumps(row, ensure_ascii=False) + "\n"

@@ -14,7 +14,8 @@ Files = list[str]
 Task = Annotated[
     str | None,
     typer.Option(
-        "--task", help="Learnt from --data: classify, multilabel, regress, tag, answer, mlm. Default: to translate."
+        "--task",
+        help="Learnt from --data: classify, multilabel, regress, tag, answer, choose, mlm. Default: to translate.",
     ),
 ]
 Data = Annotated[

@@ -18,6 +18,7 @@ from onehop.tasks.adapters import merged
 from onehop.tasks.answer_settings import AnswerSettings, ContextLimits
 from onehop.tasks.answering import Answerer
 from onehop.tasks.checkpoints import Checkpoint
+from onehop.tasks.choosing import Chooser, ChooseSettings
 from onehop.tasks.classification import Classifier
 from onehop.tasks.classify_settings import ClassifySettings, DocumentLimits, HeadConfig
 from onehop.tasks.embedding import Embedder, EmbedSettings
@@ -29,7 +30,7 @@ from onehop.tasks.tensors import WHOLE
 from onehop.tasks.weights import Undrawn, put
 from onehop.text.pretrained import PretrainedTokenizer
 
-CLASSIFIER = {"pooling.transform.": "heads.{}.", "output.": "heads.classify."}  # its names, and a checkpoint's
+CLASSIFIER = {"pooling.transform.": "heads.{sentence}.", "output.": "heads.{head}."}  # its names, and a checkpoint's
 
 
 def task_of(checkpoint: Checkpoint) -> Any:
@@ -45,6 +46,8 @@ def task_of(checkpoint: Checkpoint) -> Any:
         return _embedder(checkpoint)
     if checkpoint.use in ("tag", "answer") and type(checkpoint.model.heads[checkpoint.use]) is nn.Linear:
         return _tagger(checkpoint) if checkpoint.use == "tag" else _answerer(checkpoint)
+    if checkpoint.use == "choose":
+        return _chooser(checkpoint)
     raise ModelError(
         f"a checkpoint of the class {checkpoint.class_name}, which has no verb yet",
         "Its weights can be read: onehop.tasks.load_checkpoint. Verbs use classifiers, taggers, models that answer, "
@@ -85,8 +88,17 @@ def _multilabeller(checkpoint: Checkpoint) -> Multilabeller:
     return _of_labels(checkpoint, Multilabeller, MultilabelSettings)
 
 
+def _chooser(checkpoint: Checkpoint) -> Chooser:
+    return _of_texts(checkpoint, Chooser, ChooseSettings)
+
+
 def _of_labels(checkpoint: Checkpoint, kind: Any, settings: Any) -> Any:
     """Return a task of whole texts with a checkpoint's labels and weights."""
+    return _of_texts(checkpoint, kind, settings, labels=list(checkpoint.labels))
+
+
+def _of_texts(checkpoint: Checkpoint, kind: Any, settings: Any, **more: Any) -> Any:
+    """Return a task of whole texts with a checkpoint's weights, and settings that only it has."""
     name, transform = checkpoint.layout.sentence
     values = settings(
         architecture=checkpoint.layout.architecture,
@@ -96,13 +108,14 @@ def _of_labels(checkpoint: Checkpoint, kind: Any, settings: Any) -> Any:
             pooling=checkpoint.config.get("classifier_pooling", "cls"), transform=transform,  # type: ignore[arg-type]
             dropout=_dropout(checkpoint),
         ),
-        labels=list(checkpoint.labels),
         text=_limits(checkpoint),
+        **more,
     )  # fmt: skip
     with Undrawn():
         made = kind.build(values, checkpoint.tokenizer)
     theirs = dict(checkpoint.model.named_parameters())
-    put(made.model, {ours: theirs[_named(ours, name)] for ours, _ in made.model.named_parameters()})
+    head = checkpoint.use
+    put(made.model, {ours: theirs[_named(ours, name, head)] for ours, _ in made.model.named_parameters()})
     made.model.eval()
     return made
 
@@ -154,11 +167,11 @@ def _dropout(checkpoint: Checkpoint) -> float:
     return float(checkpoint.settings["dropout"] if own is None else own)
 
 
-def _named(ours: str, sentence: str) -> str:
+def _named(ours: str, sentence: str, head: str = "classify") -> str:
     """Return the name that a parameter of a classifier has in a checkpoint's model."""
     for begin, theirs in CLASSIFIER.items():
         if ours.startswith(begin):
-            return theirs.format(sentence) + ours.removeprefix(begin)
+            return theirs.format(sentence=sentence, head=head) + ours.removeprefix(begin)
     return ours
 
 
@@ -179,7 +192,7 @@ def save_checkpoint(task: Any, folder: str | Path) -> str:
     task = merged(task)
     settings = task.settings
     if settings.architecture not in LAYOUTS or not isinstance(
-        task, Classifier | Multilabeller | Embedder | Tagger | Answerer
+        task, Classifier | Multilabeller | Chooser | Embedder | Tagger | Answerer
     ):
         raise ModelError(
             f"a model of the architecture {settings.architecture!r}, which transformers does not have",
@@ -228,6 +241,12 @@ def _parts(task: Any) -> tuple[Any, list[str], dict[str, Tensor], dict[str, Any]
             f"a head of pooling={head.pooling!r} and transform={head.transform!r}, which transformers does not have",
             f"Train with head.pooling = 'cls' and head.transform = {transform!r} to write it so.",
         )
+    if isinstance(task, Chooser):
+        if "choose" not in of.uses:
+            problem = f"a model that chooses, of the architecture {of.architecture!r}, for which transformers has none"
+            raise ModelError(problem, "Begin with a checkpoint of another family to write it so.")
+        named = {_named(name, sentence, "choose"): value for name, value in values.items()}
+        return "choose", list(of.uses["choose"]), named, {"classifier_dropout": head.dropout}
     several = isinstance(task, Multilabeller)
     problem = "multi_label_classification" if several else "single_label_classification"
     more = {**_label_names(task), "problem_type": problem, "classifier_dropout": head.dropout}

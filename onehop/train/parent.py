@@ -21,7 +21,15 @@ from onehop.train.jobs import PACKAGED
 from onehop.train.recipe import AnyRecipe, Recipe
 
 FREE = ("dropout", "attention_dropout", "activation_dropout", "word_dropout")  # of the model: no weight depends on them
-HEADED = ("classify", "multilabel", "regress", "tag", "answer", "mlm")  # tasks that an encoder alone can begin
+HEADED = (
+    "classify",
+    "multilabel",
+    "regress",
+    "tag",
+    "answer",
+    "choose",
+    "mlm",
+)  # tasks that an encoder alone can begin
 FOREIGN = 0.01  # share of tokens that are single bytes, above which the vocabulary hardly knows the text
 
 

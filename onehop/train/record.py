@@ -71,7 +71,7 @@ def truncation(ledger: Ledger, pairs: int, corpora: Sequence[Ledger] = ()) -> di
 def truncations(prepared: Ready) -> dict[str, dict[str, Any]]:
     """Return what the length limit did to each split, to the training pairs as far as they were read."""
     ledger, valid = learnt(prepared), prepared.limited
-    corpora = prepared.batches.ledgers if ledger.policy != "window" else ()
+    corpora = prepared.batches.ledgers if ledger is prepared.batches.ledger else ()
     return {
         "train": truncation(ledger, prepared.num_pairs, corpora),
         "valid": truncation(valid, valid.lines),

@@ -40,6 +40,7 @@ SUITES = {
     "multilabel": "onehop.verify.multilabel:SUITE",
     "tag": "onehop.verify.tagging:SUITE",
     "answer": "onehop.verify.answering:SUITE",
+    "choose": "onehop.verify.choosing:SUITE",
     "regress": "onehop.verify.regression:SUITE",
     "embed": "onehop.verify.embedding:SUITE",
 }

@@ -14,20 +14,23 @@ import typer
 
 import onehop.cli.quickstart
 from onehop.cli.main import app
-from onehop.cli.outputs import set_line, tags_line
+from onehop.cli.outputs import choice_line, set_line, tags_line
 from onehop.config import Table
+from onehop.data.choices import Choice
 from onehop.data.tagged import Sentence
 from onehop.evaluate import Labelled, evaluate_labels
+from onehop.evaluate.choices import ChosenBy, evaluate_choices
 from onehop.evaluate.multilabel import SetsBy, evaluate_sets
 from onehop.evaluate.tagging import TaggedBy, evaluate_tags
 from onehop.models.encoders import ENCODERS, encoder_family
 from onehop.models.registry import architecture
-from onehop.tasks import new_package, save_package
+from onehop.tasks import load_package, new_package, save_package
 from onehop.tasks.answer_settings import AnswerHead
 from onehop.tasks.classify_settings import HeadConfig
 from onehop.tasks.settings import DecodeConfig
 from onehop.tasks.tag_settings import TagHead
 from onehop.train.answer_recipe import AnswerText, QuestionsConfig
+from onehop.train.choosing_recipe import ChoicesConfig, ChooseText
 from onehop.train.classify_recipe import ClassifyText, LabelledConfig
 from onehop.train.multilabel_recipe import MultilabelConfig
 from onehop.train.pretrain_recipe import MaskConfig, PlainConfig, PlainText
@@ -52,12 +55,14 @@ OF_CLASSIFIERS = {"data": LabelledConfig, "text": ClassifyText, "head": HeadConf
 OF_SETS = {"data": MultilabelConfig}
 OF_TAGGERS = {"data": TaggedConfig, "text": TagText, "head": TagHead}
 OF_ANSWERS = {"data": QuestionsConfig, "text": AnswerText, "head": AnswerHead}
+OF_CHOICES = {"data": ChoicesConfig, "text": ChooseText}
 OF_PRETRAINING = {"data": PlainConfig, "text": PlainText, "mask": MaskConfig}
 OTHERS = {
     **{("Classifiers", name): config for name, config in OF_CLASSIFIERS.items()},
     **{("Multi-label", name): config for name, config in OF_SETS.items()},
     **{("Taggers", name): config for name, config in OF_TAGGERS.items()},
     **{("Answers", name): config for name, config in OF_ANSWERS.items()},
+    **{("Choices", name): config for name, config in OF_CHOICES.items()},
     **{("Pretraining", name): config for name, config in OF_PRETRAINING.items()},
 }
 VERBS = {
@@ -275,6 +280,18 @@ def test_every_key_of_a_multi_label_report_and_predictions_is_explained():
         key for row in rows(section(FILES, "`onehop predict`"), "field") for key in re.findall(r"`(\w+)`", row[0])
     }
     assert set(line) == of_classifiers - {"label", "abstained", "sentences"} | {"labels"}
+
+
+def test_every_key_of_a_report_and_predictions_of_choices_is_explained():
+    model = load_package(ROOT / "tests" / "fixtures" / "checkpoints" / "BertForMultipleChoice").task
+    choice = Choice(("the cat",), ("sat", "ran"), "0")
+    report = evaluate_choices(model, [choice], against=ChosenBy("other", [1])).to_dict()
+    of_report = rows(section(FILES, "Of a model that chooses"), "figure")
+    assert sorted(key for row in of_report for key in re.findall(r"`(\w+)`", row[0])) == sorted(report)
+    inside = {key: set(re.findall(r"`(\w+)`", row[1])) for row in of_report for key in re.findall(r"`(\w+)`", row[0])}
+    assert set(report["against"]) == inside["against"]
+    text = section(FILES, "`onehop predict`").split("Of a model that chooses, the objects have")[1].split("\n\n")[0]
+    assert set(json.loads(choice_line(model.predict([choice])[0]))) == set(re.findall(r"`(\w+)`", text))
 
 
 def test_every_key_of_a_taggers_report_and_predictions_is_explained(tmp_path: Path):

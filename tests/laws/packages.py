@@ -31,6 +31,7 @@ from onehop.tasks import (
 from onehop.tasks.adapters import Adapter, fingerprint, insert
 from onehop.tasks.answer_settings import AnswerSettings, ContextLimits
 from onehop.tasks.answering import Answerer
+from onehop.tasks.choosing import Chooser, ChooseSettings
 from onehop.tasks.wordwise import joined_words
 from onehop.text import train_bpe
 from onehop.train.pretrained import begin_headed
@@ -157,6 +158,25 @@ def _answerer(folder: Path) -> Package:
     return new_package(made, [SEPARATOR.join(("the cat?", text)) for text in WORDS], "")
 
 
+def _choosers() -> Iterator[Small]:
+    yield from _checkpoints("choose", "Model", chooser)
+
+
+def chooser(folder: Path) -> Package:
+    """Return a model that chooses, and begins with a checkpoint's encoder."""
+    begun = load_package(folder).task
+    settings = ChooseSettings(
+        architecture=begun.settings.architecture, model=begun.settings.model, rows=begun.settings.rows,
+        head=HeadConfig(pooling="cls"), columns=["premise"],
+        text=DocumentLimits(max_length=begun.settings.text.max_length, sentences=False),
+    )  # fmt: skip
+    made = Chooser.build(settings, begun.tokenizer)
+    begin_headed(made, begun)
+    with torch.no_grad():
+        made.model.output.weight.mul_(20)
+    return new_package(made, [SEPARATOR.join(("the cat", *WORDS[:size])) for size in (2, 3)], "")
+
+
 def _regressors() -> Iterator[Small]:
     texts = [text for text, _ in reviews(3)]
     for family in ("recurrent", "bert"):
@@ -192,6 +212,7 @@ PACKAGES: Mapping[str, Callable[[], Iterator[Small]]] = {
     "tag": _taggers,
     "answer": _answerers,
     "multilabel": _multilabellers,
+    "choose": _choosers,
     "regress": _regressors,
     "embed": _embedders,
 }

@@ -30,6 +30,7 @@ TRAINED = {
     "classify": lambda: list(ENCODERS),
     "tag": lambda: WORDWISE,
     "answer": lambda: ["bert"],
+    "choose": lambda: ["bert"],
     "mlm": lambda: ["bert"],
     "multilabel": lambda: ["recurrent", "bert"],
     "regress": lambda: ["recurrent", "bert"],

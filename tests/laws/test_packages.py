@@ -5,6 +5,8 @@ from typing import Any, get_args
 
 import pytest
 
+from onehop.data.choices import Choice
+from onehop.data.labelled import SEPARATOR
 from onehop.models.encoders import ENCODERS, encoder_family
 from onehop.models.registry import names
 from onehop.tasks import Package, Precision, convert, load_package, save_package
@@ -101,6 +103,9 @@ def answers(package: Package) -> list[Any]:
     """Return what a model makes of its golden texts, by the verb of its task."""
     texts: list[Any] = [line["source"] for line in package.golden]
     task: Any = package.task
+    if task.task == "choose":
+        parts = [text.split(SEPARATOR) for text in texts]
+        return [found.scores for found in task.predict([Choice((one[0],), tuple(one[1:])) for one in parts])]
     if task.task == "translation":
         return [found.text for found in task.translate(texts)]
     return [_answer(task.task, found) for found in task.predict(texts)]
