@@ -25,7 +25,8 @@ from onehop.text import EOS
 
 SINGLE = 50  # inputs that are run one at a time
 READS = {  # by task: the method that turns rows of tokens into numbers, and does most of the work
-    "classify": "log_probs", "regress": "values", "tag": "emissions", "answer": "scores", "embed": "vectors",
+    "classify": "log_probs", "multilabel": "scores", "regress": "values",
+    "tag": "emissions", "answer": "scores", "choose": "scores", "embed": "vectors",
 }  # fmt: skip
 
 

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 SCORED = {
     "classify": "onehop.evaluate.classification:SCORED",
+    "multilabel": "onehop.evaluate.multilabel:SCORED",
     "regress": "onehop.evaluate.regression:SCORED",
     "tag": "onehop.evaluate.tagging:SCORED",
+    "choose": "onehop.evaluate.choices:SCORED",
     "answer": "onehop.evaluate.answers:SCORED",
 }
 

@@ -29,15 +29,23 @@ def export(
     pool: Annotated[
         str, typer.Option("--pool", help="How heads become one: mean; or, to compare, first or random.")
     ] = "mean",
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Of an adapter: add its changes to the weights of its base.")
+    ] = False,
+    base: Annotated[
+        str | None, typer.Option("--base", help="Of an adapter: where its base is. Default: where it was.")
+    ] = None,
     allow_drift: AllowDrift = False,
     allow_pickle: AllowPickle = False,
 ) -> None:
     """Write a model as a package of its own, smaller if its weights are rounded to float16 or int8.
 
+    An adapter (train.lora_rank) stays one, unless --merge makes it a model that needs no base.
+
     With --to hf, write an encoder, classifier, tagger or model that answers as a checkpoint of transformers instead.
     """
     from onehop.cli import console
-    from onehop.tasks import convert, group_heads, load_package, save_package
+    from onehop.tasks import convert, group_heads, load_package, merge_package, save_package
     from onehop.tasks.grouping import POOLS
 
     if precision not in (None, "float32", "float16", "int8"):
@@ -52,8 +60,10 @@ def export(
         raise ConfigError(f"a checkpoint of {precision}", "Leave it out: it is float32.", "--precision")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileError("is not empty", "Name a new folder for the package.", str(out))
-    package = load_package(model, allow_drift=allow_drift, allow_pickle=allow_pickle)
+    package = load_package(model, allow_drift=allow_drift, allow_pickle=allow_pickle, base=base)
     tell_drift(package.task.drift)
+    if merge:
+        package = merge_package(package)
     if to:
         from onehop.tasks.foreign import save_checkpoint
 

@@ -44,6 +44,7 @@ def info(
         "labels": manifest.get("labels"),
         "lengths": manifest.get("lengths"),
         "precision": package.precision,
+        "adapter": manifest.get("adapter"),
         "runtime": {"share": round(share, 4), "reason": reason},
         "format": manifest["format"],
         "versions": manifest["versions"],
@@ -83,6 +84,7 @@ def _show(values: dict[str, Any], names: list[str]) -> None:
         "vocabulary": " and ".join(f"{size:,}" for size in sorted(set(values["vocabularies"]))) + " pieces",
         "longest line": f"{config['text']['max_length']} tokens",
         **_of_task(config),
+        **_adapter(values["adapter"]),
         "data licence": config["license"] or "not stated",
         "made by": ", ".join(f"{name} {version}" for name, version in values["versions"].items()),
         "kernels run": f"{values['runtime']['share']:.0%} of the weights"
@@ -102,6 +104,14 @@ def _languages(config: dict[str, Any]) -> str:
     if "source_language" not in config:
         return ""
     return f" ({config['source_language'] or '?'} to {config['target_language'] or '?'})"
+
+
+def _adapter(entry: dict[str, Any] | None) -> dict[str, str]:
+    """Return the row that only an adapter has."""
+    if entry is None:
+        return {}
+    what = f"rank {entry['rank']}, alpha {entry['alpha']:g}, of {', '.join(entry['targets'])}"
+    return {"adapter": f"{what}; base {entry['base']} ({entry['sha256'][:12]})"}
 
 
 def _of_task(config: dict[str, Any]) -> dict[str, str]:

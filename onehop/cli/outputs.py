@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onehop.tasks.answering import Found
+    from onehop.tasks.choosing import Chosen
     from onehop.tasks.embedding import Embedding
+    from onehop.tasks.multilabel import LabelSet
     from onehop.tasks.regression import Estimate
     from onehop.tasks.tagging import Tags
 
@@ -58,3 +60,27 @@ def number_line(found: Estimate, drift: str = "") -> str:
 def _line(values: dict[str, Any], found: Any, drift: str) -> str:
     rest = {"dropped": found.dropped, "cut": found.cut, "windows": found.windows} | ({"drift": drift} if drift else {})
     return json.dumps(values | rest) + "\n"
+
+
+def set_line(found: LabelSet, drift: str = "") -> str:
+    """Return the line of a text with its labels, and the probability of every label."""
+    row: dict[str, Any] = {
+        "labels": None if found.labels is None else list(found.labels),
+        "scores": {label: round(score, 6) for label, score in found.scores.items()},
+        "dropped": found.dropped, "cut": found.cut, "windows": found.windows,
+        **({"drift": drift} if drift else {}),
+    }  # fmt: skip
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def choice_line(found: Chosen, drift: str = "") -> str:
+    """Return the line of a choice: the place of the option, its text, and the probability of every option."""
+    row: dict[str, Any] = {
+        "choice": found.choice,
+        "option": found.option,
+        "scores": [round(score, 6) for score in found.scores],
+        "dropped": found.dropped,
+        "cut": found.cut,
+        **({"drift": drift} if drift else {}),
+    }
+    return json.dumps(row, ensure_ascii=False) + "\n"

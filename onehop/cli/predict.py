@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onehop.cli.options import AllowDrift, AllowPickle, Device, Long, Precision, TextColumns, Threads
-from onehop.cli.outputs import answer_line, number_line, tags_line, vector_line
+from onehop.cli.outputs import answer_line, choice_line, number_line, set_line, tags_line, vector_line
 from onehop.cli.streams import chunks, opened, written
 from onehop.errors import ConfigError
 
@@ -20,9 +20,23 @@ if TYPE_CHECKING:
 
 CHUNK = 2_000  # texts classified at once: enough to batch by length, few enough for constant memory
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
-ENDINGS = {"tag": (".conll", ".conllu", ".bio", ".iob", ".iob2", ".jsonl"), "answer": (".json", ".jsonl")}
-WITHOUT_ATTENTION = {"embed": "embeds", "regress": "gives a number", "tag": "labels words", "answer": "answers"}
-LINES = {"embed": vector_line, "regress": number_line, "tag": tags_line, "answer": answer_line}
+ENDINGS = {
+    "tag": (".conll", ".conllu", ".bio", ".iob", ".iob2", ".jsonl"),
+    "answer": (".json", ".jsonl"),
+    "choose": (".csv", ".tsv", ".jsonl"),
+}
+WITHOUT_ATTENTION = {
+    "embed": "embeds",
+    "multilabel": "gives several labels",
+    "regress": "gives a number",
+    "tag": "labels words",
+    "answer": "answers",
+    "choose": "chooses",
+}
+LINES = {
+    "embed": vector_line, "multilabel": set_line, "regress": number_line, "tag": tags_line, "answer": answer_line,
+    "choose": choice_line,
+}  # fmt: skip
 Text = str | Sequence[str]
 Attention = Annotated[
     bool, typer.Option("--attention", help="Tell the weights of sentences and words; pooling attention only.")
@@ -49,9 +63,9 @@ def predict(
 ) -> None:
     """Classify texts: for each, a line of JSON with its label and the probability of every label.
 
-    Of a model without labels, such as a pretrained encoder, the line has the text's embedding; of a tagger, the label
-    of each word, and the spans that the labels mean; of a regressor, a number; of a model that answers, the answer and
-    its place.
+    Of a multi-label classifier, the line has all labels that the text has; of a model without labels, such as a
+    pretrained encoder, its embedding; of a tagger, the label of each word, and the spans that the labels mean; of a
+    regressor, a number; of a model that answers, the answer and its place; of one that chooses, the option.
 
     With --long drop, cut or window, standard input is classified while it is read.
     """
@@ -98,12 +112,15 @@ def _texts(classifier: Classifier, file: str, name: str, columns: list[str], twi
     def of_lines() -> Generator[Callable[[], Iterable[Text]]]:
         with opened(file, name, twice) as opener:
             lines = lambda: (line for part in chunks(opener, name, CHUNK) for line in part)  # noqa: E731
-            yield (lambda: _asked(lines(), name)) if classifier.task == "answer" else lines
+            read = {"answer": _asked, "choose": lambda lines, name: _offered(lines, name, columns or own)}
+            known = read.get(classifier.task)
+            yield (lambda: known(lines(), name)) if known else lines
 
     plain = Path(file).name.removesuffix(".gz").removesuffix(".zst")
-    own = classifier.task in ENDINGS
+    own: list[str] = list(getattr(classifier.settings, "columns", []))
+    special = classifier.task in ENDINGS
     endings = ENDINGS.get(classifier.task, TABLES)
-    table = file != "-" and (Path(plain).suffix in endings or (Path(file).is_dir() and not own))
+    table = file != "-" and (Path(plain).suffix in endings or (Path(file).is_dir() and not special))
     return of_table() if table else of_lines()
 
 
@@ -114,6 +131,14 @@ def _asked(lines: Iterable[str], name: str) -> Iterator[Text]:
     for number, line in enumerate(lines, 1):
         question = question_of(line, f"{name}:{number}")
         yield question.question, question.context
+
+
+def _offered(lines: Iterable[str], name: str, columns: Sequence[str]) -> Iterator[Any]:
+    """Yield the choice of each line of JSON."""
+    from onehop.data.choices import ChoiceColumns, choice_of
+
+    for number, line in enumerate(lines, 1):
+        yield choice_of(line, ChoiceColumns(tuple(columns), labelled=False), f"{name}:{number}")
 
 
 def _of_table(classifier: Classifier, file: str, columns: list[str]) -> Iterator[Text]:
@@ -133,6 +158,11 @@ def _of_table(classifier: Classifier, file: str, columns: list[str]) -> Iterator
             yield sentence.words
         return
     wanted = columns or getattr(classifier.settings, "columns", [])
+    if classifier.task == "choose":
+        from onehop.data.choices import ChoiceColumns, open_choices
+
+        yield from open_choices(file, ChoiceColumns(tuple(wanted), labelled=False)).rows  # type: ignore[misc]
+        return
     table = open_labelled(file, LabelColumns(tuple(wanted), labelled=False))
     for texts, _ in table.rows:
         yield texts[0] if len(texts) == 1 else texts
@@ -184,7 +214,7 @@ def _line(classifier: Classifier, text: Text, found: Prediction, long: Any, atte
 
 
 def _count(counts: dict[str, int], found: Any) -> None:
-    nothing = getattr(found, "label", getattr(found, "value", "")) is None
+    nothing = getattr(found, "label", getattr(found, "value", getattr(found, "labels", ""))) is None
     counts["abstained"] += (abstained := getattr(found, "abstained", False))
     counts["empty"] += nothing and not found.dropped and not abstained
     counts["dropped"] += found.dropped

@@ -13,7 +13,10 @@ from onehop.errors import ConfigError
 Files = list[str]
 Task = Annotated[
     str | None,
-    typer.Option("--task", help="Learnt from --data: classify, regress, tag, answer, mlm. Default: to translate."),
+    typer.Option(
+        "--task",
+        help="Learnt from --data: classify, multilabel, regress, tag, answer, choose, mlm. Default: to translate.",
+    ),
 ]
 Data = Annotated[
     Files | None,

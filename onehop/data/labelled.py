@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from onehop.data.arrow import arrow_columns
 from onehop.data.csv_tables import csv_rows
+from onehop.data.label_sets import label_set, written
 from onehop.data.pair import Pair
 from onehop.errors import DataError, nearest
 from onehop.files import read_lines
@@ -49,6 +50,8 @@ class LabelColumns:
         label: Name of the labels' column; empty: found.
         labelled: Whether there must be labels; without, only texts are looked for.
         numbers: Whether the labels are numbers, such as scores.
+        many: Whether a text has any number of labels; a row's label is then what `onehop.data.label_sets.written` says.
+        separator: What stands between several labels of a cell, if they are no JSON list.
 
     Example:
         >>> LabelColumns().find(["id", "sentiment", "review"])
@@ -59,6 +62,8 @@ class LabelColumns:
     label: str = ""
     labelled: bool = True
     numbers: bool = False
+    many: bool = False
+    separator: str = ""
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -157,6 +162,14 @@ def open_labelled(path: str | Path, columns: LabelColumns = FOUND) -> Labelled:
         >>> list(open_labelled(path).pairs())
         [Pair(source='Quiet, bright.', target='good')]
     """
+    table = _opened(path, columns)
+    if not (columns.many and columns.labelled):
+        return table
+    return replace(table, rows=((texts, written(label_set(label, columns.separator))) for texts, label in table.rows))
+
+
+def _opened(path: str | Path, columns: LabelColumns) -> Labelled:
+    """Open a table whose labels are as they stand in it."""
     name = str(path)
     ending = "folder" if Path(path).is_dir() else Path(name.removesuffix(".gz").removesuffix(".zst")).suffix
     if ending in (".csv", ".tsv"):
@@ -228,11 +241,11 @@ def _open_objects(path: str, columns: LabelColumns) -> Labelled:
     if not before or not before[-1][1]:
         raise DataError("a table without rows", "Write an object for each line.", path)
     texts, label = columns.choose(list(before[-1][1]), f"{path}:{before[-1][0]}")
-    return Labelled(path, texts, label, "", _of_objects(path, chain(before, rows), texts, label, columns.numbers))
+    return Labelled(path, texts, label, "", _of_objects(path, chain(before, rows), texts, label, columns))
 
 
 def _of_objects(
-    path: str, objects: Iterable[tuple[int, dict[str, Any]]], texts: Sequence[str], label: str, numbers: bool
+    path: str, objects: Iterable[tuple[int, dict[str, Any]]], texts: Sequence[str], label: str, columns: LabelColumns
 ) -> Iterator[tuple[Fields, str]]:
     for number, value in objects:
         if not value:
@@ -243,13 +256,27 @@ def _of_objects(
             if name not in value:
                 raise DataError(f"no key {name!r}", "Write every key in every object.", f"{path}:{number}")
             item = value[name]
-            number = numbers and name == label and isinstance(item, float)
+            if columns.many and name == label and isinstance(item, list):
+                item = _listed(item, f"{path}:{number}")
+            fits = columns.numbers and name == label and isinstance(item, float)
             wrong = isinstance(item, (dict, list, float)) or (name != label and not isinstance(item, str | None))
-            if wrong and not number:
+            if wrong and not fits:
                 kind = type(item).__name__
-                raise DataError(f"{name!r} is a {kind}, not a string", "Write it in quotes.", f"{path}:{number}")
+                remedy = "Write it in quotes."
+                if name == label and isinstance(item, list):
+                    remedy = "Where a text may have several labels, the task is multilabel: --task multilabel"
+                raise DataError(f"{name!r} is a {kind}, not a string", remedy, f"{path}:{number}")
             row.append("" if item is None else str(item))
         yield row[: len(texts)], row[-1] if label else ""
+
+
+def _listed(items: list[Any], where: str) -> str:
+    """Return a list of labels as a cell holds it."""
+    wrong = [item for item in items if not isinstance(item, str | int) or isinstance(item, bool)]
+    if wrong:
+        problem = f"a list of labels that holds a {type(wrong[0]).__name__}"
+        raise DataError(problem, "Write labels in quotes.", where)
+    return written([str(item).strip() for item in items])
 
 
 def objects(path: str) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from onehop.data.labelled import LabelColumns
 from onehop.errors import DataError
 from onehop.evaluate.scored import Given, Grid, Scored, Shown, against_note, given, length_notes
 from onehop.evaluate.tables import LabelledTexts, read_table
@@ -151,7 +152,7 @@ def read_estimates(path: str) -> Given[float]:
 
 
 def _read(data: str, columns: tuple[tuple[str, ...], str], regressor: Regressor) -> LabelledTexts:
-    return read_table(data, columns, regressor, numbers=True)
+    return read_table(data, columns, regressor, LabelColumns(numbers=True))
 
 
 def _run(regressor: Regressor, table: LabelledTexts, **how: Any) -> Given[float]:

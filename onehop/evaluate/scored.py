@@ -22,8 +22,9 @@ class Given(Generic[T]):
 
     Args:
         name: For the report.
-        each: A label, number, answer or list of labels for each example; None for none, which counts as wrong.
-        scores: The probability of that, where a task has one.
+        each: A label, number, answer, place of an option or list of labels for each example; None for none, which
+            counts as wrong.
+        scores: The probability of that, where a task has one; of a set of labels, those of all labels by name.
         dropped: Examples too long, left out as asked.
         cut: Examples too long, read only in part, as asked.
         windows: Examples too long, divided and read window by window, as asked.
@@ -34,7 +35,7 @@ class Given(Generic[T]):
 
     name: str
     each: list[T]
-    scores: list[float] | None = None
+    scores: list[Any] | None = None
     dropped: int | None = None
     cut: int | None = None
     windows: int | None = None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from onehop.data.labelled import LabelColumns, open_labelled
+from onehop.data.labelled import FOUND, LabelColumns, open_labelled
 
 
 @dataclass(frozen=True)
@@ -22,16 +22,16 @@ class LabelledTexts:
     wanted: list[str]
 
 
-def read_table(data: str, columns: tuple[tuple[str, ...], str], task: Any, *, numbers: bool = False) -> LabelledTexts:
+def read_table(data: str, columns: tuple[tuple[str, ...], str], task: Any, like: LabelColumns = FOUND) -> LabelledTexts:
     """Read a table.
 
     Args:
         data: The file.
         columns: Names of the columns of texts and of that of the labels; empty for those that are found.
         task: The model, whose own columns are looked for.
-        numbers: Whether labels are numbers.
+        like: What labels are, such as numbers.
     """
     texts_of = columns[0] or tuple(task.settings.columns)
-    rows = list(open_labelled(data, LabelColumns(texts_of, columns[1], numbers=numbers)).rows)
+    rows = list(open_labelled(data, replace(like, texts=texts_of, label=columns[1])).rows)
     texts: list[str | Sequence[str]] = [fields[0] if len(fields) == 1 else tuple(fields) for fields, _ in rows]
     return LabelledTexts(texts, [label.strip() for _, label in rows])

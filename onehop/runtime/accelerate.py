@@ -12,6 +12,7 @@ from onehop.errors import ConfigError
 from onehop.models.recurrent import Recurrent
 from onehop.models.transformer import Transformer
 from onehop.nn.attention.scores import HeadLinear, TanhSum
+from onehop.nn.lora import merge
 from onehop.nn.recurrent import Recurrence
 from onehop.runtime.encoder import FastEncoder, unknown_encoder
 from onehop.runtime.library import Kernels, kernels
@@ -70,7 +71,7 @@ def accelerate(
     """
     if precision not in PRECISIONS:
         raise ConfigError(f"unknown precision {precision!r}", f"Use {' or '.join(PRECISIONS)}.", "precision")
-    model = model.eval()
+    model = merge(model.eval())
     found = kernels(tell) if _on_processor(model) else "not on a processor"
     if isinstance(found, str):
         return model, Speed("float32", "torch", 0.0, f"no kernels: {found}")
@@ -100,6 +101,7 @@ def coverage(model: nn.Module) -> tuple[float, str]:
         >>> coverage(onehop.models.build("transformer", {"preset": "transformer-tiny"}, source_vocab=50))
         (1.0, '')
     """
+    model = merge(model)
     if not unknown(model):
         return 1.0, ""
     inside = {id(parameter) for part in _fast_parts(model) for parameter in part.parameters()}

@@ -14,20 +14,23 @@ from onehop.metrics.schemes import OUTSIDE, find_scheme
 from onehop.models.checkpoint import LAYOUTS, class_of, layout, lines
 from onehop.models.encoders import configure_encoder
 from onehop.models.keys import to_theirs
+from onehop.tasks.adapters import merged
 from onehop.tasks.answer_settings import AnswerSettings, ContextLimits
 from onehop.tasks.answering import Answerer
 from onehop.tasks.checkpoints import Checkpoint
+from onehop.tasks.choosing import Chooser, ChooseSettings
 from onehop.tasks.classification import Classifier
 from onehop.tasks.classify_settings import ClassifySettings, DocumentLimits, HeadConfig
 from onehop.tasks.embedding import Embedder, EmbedSettings
 from onehop.tasks.framed import FRAME
+from onehop.tasks.multilabel import Multilabeller, MultilabelSettings
 from onehop.tasks.tag_settings import TagHead, TagSettings, WordLimits
 from onehop.tasks.tagging import Tagger
 from onehop.tasks.tensors import WHOLE
 from onehop.tasks.weights import Undrawn, put
 from onehop.text.pretrained import PretrainedTokenizer
 
-CLASSIFIER = {"pooling.transform.": "heads.{}.", "output.": "heads.classify."}  # its names, and a checkpoint's
+CLASSIFIER = {"pooling.transform.": "heads.{sentence}.", "output.": "heads.{head}."}  # its names, and a checkpoint's
 
 
 def task_of(checkpoint: Checkpoint) -> Any:
@@ -37,11 +40,14 @@ def task_of(checkpoint: Checkpoint) -> Any:
         ModelError: It is for what Onehop has no task for.
     """
     if checkpoint.use == "classify":
-        return _classifier(checkpoint)
+        several = checkpoint.config.get("problem_type") == "multi_label_classification"
+        return _multilabeller(checkpoint) if several else _classifier(checkpoint)
     if checkpoint.use in ("embed", "mlm"):
         return _embedder(checkpoint)
     if checkpoint.use in ("tag", "answer") and type(checkpoint.model.heads[checkpoint.use]) is nn.Linear:
         return _tagger(checkpoint) if checkpoint.use == "tag" else _answerer(checkpoint)
+    if checkpoint.use == "choose":
+        return _chooser(checkpoint)
     raise ModelError(
         f"a checkpoint of the class {checkpoint.class_name}, which has no verb yet",
         "Its weights can be read: onehop.tasks.load_checkpoint. Verbs use classifiers, taggers, models that answer, "
@@ -68,32 +74,50 @@ def _embedder(checkpoint: Checkpoint) -> Embedder:
 
 
 def _classifier(checkpoint: Checkpoint) -> Classifier:
-    config = checkpoint.config
-    problem = config.get("problem_type")
-    if len(checkpoint.labels) < 2 or problem in ("regression", "multi_label_classification"):
+    problem = checkpoint.config.get("problem_type")
+    if len(checkpoint.labels) < 2 or problem == "regression":
         raise ModelError(
             f"a checkpoint for {problem or 'regression'}, which Onehop does not do yet",
             "Use one that chooses a label.",
             str(checkpoint.path),
         )  # fmt: skip
+    return _of_labels(checkpoint, Classifier, ClassifySettings)
+
+
+def _multilabeller(checkpoint: Checkpoint) -> Multilabeller:
+    return _of_labels(checkpoint, Multilabeller, MultilabelSettings)
+
+
+def _chooser(checkpoint: Checkpoint) -> Chooser:
+    return _of_texts(checkpoint, Chooser, ChooseSettings)
+
+
+def _of_labels(checkpoint: Checkpoint, kind: Any, settings: Any) -> Any:
+    """Return a task of whole texts with a checkpoint's labels and weights."""
+    return _of_texts(checkpoint, kind, settings, labels=list(checkpoint.labels))
+
+
+def _of_texts(checkpoint: Checkpoint, kind: Any, settings: Any, **more: Any) -> Any:
+    """Return a task of whole texts with a checkpoint's weights, and settings that only it has."""
     name, transform = checkpoint.layout.sentence
-    settings = ClassifySettings(
+    values = settings(
         architecture=checkpoint.layout.architecture,
         model=dict(checkpoint.settings),
         rows=_rows(checkpoint),
         head=HeadConfig(
-            pooling=config.get("classifier_pooling", "cls"), transform=transform,  # type: ignore[arg-type]
+            pooling=checkpoint.config.get("classifier_pooling", "cls"), transform=transform,  # type: ignore[arg-type]
             dropout=_dropout(checkpoint),
         ),
-        labels=list(checkpoint.labels),
         text=_limits(checkpoint),
+        **more,
     )  # fmt: skip
     with Undrawn():
-        classifier = Classifier.build(settings, checkpoint.tokenizer)
+        made = kind.build(values, checkpoint.tokenizer)
     theirs = dict(checkpoint.model.named_parameters())
-    put(classifier.model, {ours: theirs[_named(ours, name)] for ours, _ in classifier.model.named_parameters()})
-    classifier.model.eval()
-    return classifier
+    head = checkpoint.use
+    put(made.model, {ours: theirs[_named(ours, name, head)] for ours, _ in made.model.named_parameters()})
+    made.model.eval()
+    return made
 
 
 def _tagger(checkpoint: Checkpoint) -> Tagger:
@@ -143,11 +167,11 @@ def _dropout(checkpoint: Checkpoint) -> float:
     return float(checkpoint.settings["dropout"] if own is None else own)
 
 
-def _named(ours: str, sentence: str) -> str:
+def _named(ours: str, sentence: str, head: str = "classify") -> str:
     """Return the name that a parameter of a classifier has in a checkpoint's model."""
     for begin, theirs in CLASSIFIER.items():
         if ours.startswith(begin):
-            return theirs.format(sentence) + ours.removeprefix(begin)
+            return theirs.format(sentence=sentence, head=head) + ours.removeprefix(begin)
     return ours
 
 
@@ -165,8 +189,11 @@ def save_checkpoint(task: Any, folder: str | Path) -> str:
         ModelError: `transformers` has no such model.
         FileError: The folder cannot be written.
     """
+    task = merged(task)
     settings = task.settings
-    if settings.architecture not in LAYOUTS or not isinstance(task, Classifier | Embedder | Tagger | Answerer):
+    if settings.architecture not in LAYOUTS or not isinstance(
+        task, Classifier | Multilabeller | Chooser | Embedder | Tagger | Answerer
+    ):
         raise ModelError(
             f"a model of the architecture {settings.architecture!r}, which transformers does not have",
             f"Only {', '.join(dict.fromkeys(LAYOUTS))} can be written so.",
@@ -214,8 +241,16 @@ def _parts(task: Any) -> tuple[Any, list[str], dict[str, Tensor], dict[str, Any]
             f"a head of pooling={head.pooling!r} and transform={head.transform!r}, which transformers does not have",
             f"Train with head.pooling = 'cls' and head.transform = {transform!r} to write it so.",
         )
-    more = {**_label_names(task), "problem_type": "single_label_classification", "classifier_dropout": head.dropout}
-    if task.settings.temperature != 1:  # transformers has none: the last map takes it in
+    if isinstance(task, Chooser):
+        if "choose" not in of.uses:
+            problem = f"a model that chooses, of the architecture {of.architecture!r}, for which transformers has none"
+            raise ModelError(problem, "Begin with a checkpoint of another family to write it so.")
+        named = {_named(name, sentence, "choose"): value for name, value in values.items()}
+        return "choose", list(of.uses["choose"]), named, {"classifier_dropout": head.dropout}
+    several = isinstance(task, Multilabeller)
+    problem = "multi_label_classification" if several else "single_label_classification"
+    more = {**_label_names(task), "problem_type": problem, "classifier_dropout": head.dropout}
+    if not several and task.settings.temperature != 1:  # transformers has none: the last map takes it in
         values |= {name: v / task.settings.temperature for name, v in values.items() if name.startswith("output.")}
     more |= {"classifier_pooling": head.pooling} if of.architecture == "modernbert" else {}
     return "classify", list(of.uses["classify"]), {_named(n, sentence): v for n, v in values.items()}, more

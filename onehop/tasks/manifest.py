@@ -40,6 +40,7 @@ class Manifest(BaseModel):
     fingerprints: dict[str, dict[str, str]] | None = None
     drift: str | None = None
     record: dict[str, Any] | None = None
+    adapter: dict[str, Any] | None = None
 
 
 def to_manifest(body: Mapping[str, Any]) -> str:

@@ -7,6 +7,8 @@
     golden.jsonl        a few inputs with greedy outputs and the log-probability of each token
     MODEL_CARD.md       for people; not hashed
 
+Of an adapter (`onehop.tasks.adapters`), the weights are those that it adds to another model, which `onehop.json` names.
+
 There is no time stamp anywhere: save, load, save gives the same bytes.
 """
 
@@ -26,6 +28,19 @@ from safetensors.torch import save
 from onehop.config import validate
 from onehop.errors import ModelError
 from onehop.files import new_folder, sha256
+from onehop.tasks.adapters import (
+    Adapter,
+    adapter_of,
+    insert,
+    is_kept,
+    kept,
+    load_base,
+    located,
+    merged,
+    put_base,
+    size_of,
+    written,
+)
 from onehop.tasks.checkpoints import CONFIG, is_checkpoint, load_checkpoint
 from onehop.tasks.folders import find
 from onehop.tasks.foreign import task_of
@@ -110,9 +125,23 @@ def convert(package: Package, precision: Precision) -> Package:
     """
     task = copy.copy(package.task)
     task.model, task.drift = copy.deepcopy(package.task.model), ""
-    put(task.model, unpack(pack(weights(package.task.model), precision)))
+    put(task.model, {**weights(task.model), **unpack(pack(kept(package.task), precision))})
     lines = kind(task.task).golden(task, [line["source"] for line in package.golden])
     return Package(task, tuple(lines), package.card, versions(), precision, record=package.record, drift=package.drift)
+
+
+def merge_package(package: Package) -> Package:
+    """Return the package of an adapter as one that needs no base: its changes are added to the encoder's weights.
+
+    Raises:
+        ModelError: It is no adapter.
+    """
+    if adapter_of(package.task) is None:
+        raise ModelError("no adapter: there is nothing to merge", "Leave --merge out.", str(package.path or ""))
+    task = merged(package.task)
+    task.drift = ""
+    lines = kind(task.task).golden(task, [line["source"] for line in package.golden])
+    return Package(task, tuple(lines), package.card, versions(), record=package.record, drift=package.drift)
 
 
 def versions() -> dict[str, str]:
@@ -141,7 +170,7 @@ def save_package(package: Package, folder: str | Path) -> None:
         for name, data in files.items():
             (new / name).write_bytes(data)
         hashed = {name: hashlib.sha256(data).hexdigest() for name, data in files.items() if name != CARD}
-        (new / MANIFEST).write_bytes(_manifest(package, hashed).encode())
+        (new / MANIFEST).write_bytes(_manifest(package, hashed, Path(folder)).encode())
 
 
 def _files(package: Package) -> dict[str, bytes]:
@@ -149,14 +178,14 @@ def _files(package: Package) -> dict[str, bytes]:
         name: one.to_json().encode() for name, one in kind(package.task.task).tokenizers(package.task).items()
     }
     return {
-        WEIGHTS: save(pack(weights(package.task.model), package.precision)),
+        WEIGHTS: save(pack(kept(package.task), package.precision)),
         GOLDEN: to_lines(package.golden),
         CARD: package.card.encode("utf-8", "surrogateescape"),
         **tokenizers,
     }
 
 
-def _manifest(package: Package, hashed: Mapping[str, str]) -> str:
+def _manifest(package: Package, hashed: Mapping[str, str], folder: Path) -> str:
     task, of_task = package.task, kind(package.task.task)
     fingerprints = {name: one.fingerprint() for name, one in of_task.tokenizers(task).items()}
     body: dict[str, Any] = {
@@ -172,6 +201,8 @@ def _manifest(package: Package, hashed: Mapping[str, str]) -> str:
         "drift": package.drift or None,
     }
     body |= {"record": package.record} if package.record is not None else {}
+    adapter = adapter_of(task)
+    body |= {"adapter": written(adapter, folder)} if adapter else {}
     if package.manifest and package.manifest["format"] == FIRST and not package.drift:
         body = {name: value for name, value in body.items() if name not in NEW} | {"format": FIRST}
     return to_manifest(body)
@@ -187,6 +218,7 @@ def load_package(
     allow_drift: bool = False,
     allow_pickle: bool = False,
     device: str = "cpu",
+    base: str | Path | None = None,
 ) -> Package:
     """Load a package, the package of a run, a bundled one by its name, one of the hub by its id, or a checkpoint.
 
@@ -202,6 +234,7 @@ def load_package(
         allow_drift: Accept a model that does otherwise than when it was made; the package's `drift` tells what.
         allow_pickle: Read the weights of a foreign checkpoint from a pickle, where there is no other file of them.
         device: Where to put the weights, as torch names it.
+        base: Of an adapter: where the model is that it changes; default: where it was, seen from the package.
 
     Raises:
         ModelError: Not a model, of another task, damaged, drifted, or made by a newer Onehop; says which file and what
@@ -216,7 +249,7 @@ def load_package(
         return _foreign(folder, task, allow_pickle, device)
     manifest = read_manifest(folder, task)
     of_task = kind(manifest["task"])
-    loaded = _loaded(of_task, folder, manifest)
+    loaded = _loaded(of_task, folder, manifest, base)
     _agree(of_task, loaded, manifest, folder / MANIFEST)
     loaded.to(device)
     lines = read_golden(folder / GOLDEN, lambda value: of_task.is_golden(loaded, value))
@@ -256,14 +289,31 @@ def _foreign(folder: Path, task: str | None, allow_pickle: bool, device: str) ->
     return Package(made, (), card, versions(), "float32", folder, manifest)
 
 
-def _loaded(of_task: Kind, folder: Path, manifest: Mapping[str, Any]) -> Any:
-    settings = validate(of_task.settings, manifest["settings"], str(folder / MANIFEST), "settings.")
+def _loaded(of_task: Kind, folder: Path, manifest: Mapping[str, Any], base: str | Path | None) -> Any:
+    where = str(folder / MANIFEST)
+    settings = validate(of_task.settings, manifest["settings"], where, "settings.")
     names = [JOINT] if JOINT in manifest["files"] else [SOURCE, TARGET]
     tokenizers = {name: _tokenizer(folder / name) for name in names}
-    check_shapes(lambda: of_task.build(settings, tokenizers).model, folder / WEIGHTS, manifest["precision"])
+    entry, begun = manifest.get("adapter"), None
+    adapter = None if entry is None else located(validate(Adapter, entry, where, "adapter."), folder, base)
+    if adapter:
+        begun = load_base(adapter, lambda model: load_package(model).task, str(folder))
+    elif base is not None:
+        raise ModelError("no adapter: its weights are its own", "Leave --base out.", str(folder))
+
+    def build() -> Any:
+        task = of_task.build(settings, tokenizers)
+        if adapter:
+            insert(task, adapter)
+        return task
+
+    held = is_kept if adapter else lambda name: True
+    check_shapes(lambda: build().model, folder / WEIGHTS, manifest["precision"], held, size_of(begun))
     with Undrawn():
-        loaded = of_task.build(settings, tokenizers)
-    load_weights(loaded.model, folder / WEIGHTS)
+        loaded = build()
+    load_weights(loaded.model, folder / WEIGHTS, held)
+    if begun is not None:
+        put_base(loaded, begun, str(folder))
     loaded.model.eval()
     return loaded
 

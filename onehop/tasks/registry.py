@@ -81,8 +81,10 @@ class Kind:
 TASKS = {
     "translation": "onehop.tasks.golden:KIND",
     "classify": "onehop.tasks.classify_golden:KIND",
+    "multilabel": "onehop.tasks.multilabel_golden:KIND",
     "tag": "onehop.tasks.tag_golden:KIND",
     "answer": "onehop.tasks.answer_golden:KIND",
+    "choose": "onehop.tasks.choose_golden:KIND",
     "regress": "onehop.tasks.regression:KIND",
     "embed": "onehop.tasks.embed_golden:KIND",
 }

@@ -93,21 +93,29 @@ class Undrawn(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def check_shapes(build: Callable[[], nn.Module], path: Path, precision: Precision) -> None:
+def check_shapes(
+    build: Callable[[], nn.Module],
+    path: Path,
+    precision: Precision,
+    held: Callable[[str], bool] = lambda name: True,
+    others: int = 0,
+) -> None:
     """Check that a file holds the weights of the model that `build` makes, before any memory is taken for either.
 
     Args:
         build: Makes the model; here on torch's device without memory.
         path: The file, of which the header alone is read.
         precision: In which its weights are stored.
+        held: Whether the file holds a parameter, by its name.
+        others: Parameters that it does not hold.
 
     Raises:
         ModelError: The file is damaged, or its tensors are not those of the model.
     """
     stored = read_header(path)
     try:
-        with few_parameters(2 * len(stored) + 16), Undrawn(), torch.device("meta"):
-            wanted = dict(build().named_parameters())
+        with few_parameters(2 * (len(stored) + others) + 16), Undrawn(), torch.device("meta"):
+            wanted = {name: value for name, value in build().named_parameters() if held(name)}
     except (OnehopError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError) as error:
         reason = error.problem if isinstance(error, OnehopError) else str(error).split("\n")[0][:200]
         raise ModelError(
@@ -137,10 +145,15 @@ def few_parameters(most: int) -> Generator[None]:
         hook.remove()
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
+def load_weights(model: nn.Module, path: Path, held: Callable[[str], bool] = lambda name: True) -> None:
     """Fill a model from a package's file, which `check_shapes` found to be that of the model.
 
     Each tensor is read into its parameter's own memory: the file is never held beside the model.
+
+    Args:
+        model: Filled in place.
+        path: The file.
+        held: Whether the file holds a parameter, by its name; the others stay as they are.
 
     Raises:
         ModelError: The file cannot be read.
@@ -148,7 +161,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     stored = read_header(path)
     try:
         with open(path, "rb", buffering=0) as stream, torch.no_grad():
-            for name, parameter in model.named_parameters():
+            for name, parameter in ((n, p) for n, p in model.named_parameters() if held(n)):
                 whole = stored[name].dtype == NAMES[torch.int8]
                 scale = _read(stream, stored[name + SCALE]) if whole else None
                 _read(stream, stored[name], parameter, scale)

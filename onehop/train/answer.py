@@ -17,7 +17,6 @@ from onehop.data.questions import Question, read_questions
 from onehop.errors import ConfigError, DataError
 from onehop.tasks.answer_settings import AnswerHead, AnswerSettings, ContextLimits
 from onehop.tasks.answering import Answerer
-from onehop.tasks.weights import put, weights
 from onehop.text import Ledger, Tokenizer
 from onehop.train.answer_card import Answered, HeldOutQuestions, answerer_card
 from onehop.train.answer_recipe import AnswerRecipe, answer_faults
@@ -25,10 +24,9 @@ from onehop.train.choose import Tell, precision
 from onehop.train.jobs import Job
 from onehop.train.objective import Forgetful, Objective
 from onehop.train.parent import Parent, notices
-from onehop.train.pretrained import begin_headed, is_pretrained
+from onehop.train.pretrained import begin, begin_headed, is_pretrained
 from onehop.train.progress import Progress
 from onehop.train.texts import choose
-from onehop.train.tune import redraw
 
 FREE = ("dropout", "attention_dropout")  # of the model: no weight depends on them
 TOGETHER = 1_000  # questions tokenised at once
@@ -277,11 +275,7 @@ def new_model(recipe: AnswerRecipe, unanswerable: bool, parent: Parent) -> Answe
     )  # fmt: skip
     torch.manual_seed(recipe.train.seed)
     task = Answerer.build(settings, parent.task.tokenizer)
-    if is_pretrained(parent):
-        begin_headed(task, parent.task)
-        redraw(task.model, recipe.train.fresh_layers)
-    else:
-        put(task.model, weights(parent.task.model))
+    begin(task, parent, recipe.train, begin_headed)
     return task
 
 

@@ -130,12 +130,13 @@ class LastCheckpoints:
 
 def mean_weights(model: nn.Module, checkpoints: Sequence[Path]) -> dict[str, Tensor]:
     """Return the mean of a model's weights and those of checkpoints, summed in float64."""
-    total = {name: p.detach().double() for name, p in model.named_parameters()}
+    held = {name: p.detach() for name, p in model.named_parameters() if not p.requires_grad}
+    total = {name: p.detach().double() for name, p in model.named_parameters() if p.requires_grad}
     for folder in checkpoints:
         with damage(folder):
             for name, tensor in load_file(folder / WEIGHTS).items():
                 total[name] += tensor.to(total[name].device)
-    return {name: tensor.div_(len(checkpoints) + 1).float() for name, tensor in total.items()}
+    return held | {name: tensor.div_(len(checkpoints) + 1).float() for name, tensor in total.items()}
 
 
 @contextmanager

@@ -170,7 +170,9 @@ def prepare(
     batches = made.batches(read, task.documents, ids)
     held = made.held_out(read, task.documents, ids, tell)
     train = made.recipe.train
-    validation = LabelledTexts(task, held.texts, held.rows, held.targets, train.tokens, train.answer_accuracy)
+    validation = LabelledTexts(
+        task, held.texts, held.rows, [label for label, in held.targets], train.tokens, train.answer_accuracy
+    )  # fmt: skip
     weights = balanced(list(counts.values())) if train.class_weights == "balanced" else None
     return PreparedClassifier(
         made.recipe, task, batches, validation, read.num_pairs, read.store, held.ledger, parent, weights

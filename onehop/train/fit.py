@@ -61,7 +61,7 @@ class Fit:
         train = self.recipe.train
         betas = (train.betas[0], train.betas[1])
         tune = train if isinstance(train, TuneConfig) else None
-        if tune and tune.frozen:
+        if tune and (tune.frozen or tune.lora_rank):
             freeze(self.model)
         self.optimizer = adamw(
             self.model, weight_decay=train.weight_decay, betas=betas, epsilon=train.epsilon,

@@ -110,7 +110,7 @@ class Ready(Protocol):
 
     @property
     def unit(self) -> str:
-        """What `Batch.num_targets` counts: `tokens`, `texts`, `words` or `rows`."""
+        """What `Batch.num_targets` counts: `tokens`, `texts`, `words`, `rows` or `choices`."""
         ...
 
     def objective(self, device: str) -> Objective:
@@ -154,8 +154,10 @@ class Job:
 JOBS = {
     "translation": "onehop.train.prepare:JOB",
     "classify": "onehop.train.classify:JOB",
+    "multilabel": "onehop.train.multilabel:JOB",
     "tag": "onehop.train.tag:JOB",
     "answer": "onehop.train.answer:JOB",
+    "choose": "onehop.train.choosing:JOB",
     "mlm": "onehop.train.pretrain:JOB",
     "regress": "onehop.train.regress:JOB",
 }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from onehop.data import PairStore, Split, sample
 from onehop.data.check.labels import judge_labelled
+from onehop.data.label_sets import read
 from onehop.errors import DataError
 from onehop.train.choose import Tell
 from onehop.train.classify_recipe import ClassifyRecipe
@@ -83,6 +85,69 @@ def find_labels(
         _check(store, tell)
     _warn(found, labels, split, names, tell)
     return {label: found.get(label, 0) for label in labels}
+
+
+def find_label_sets(recipe: Any, store: PairStore, split: Split, parent: Parent | None, tell: Tell) -> list[str]:
+    """Return the labels that training texts have, of which each has any number; tell what looks wrong.
+
+    Args:
+        recipe: Of a multi-label classifier.
+        store: The texts, with their labels as `onehop.data.label_sets.written` has them.
+        split: Which are for validation.
+        parent: The model that is continued.
+        tell: Hears how often each label is, and what looks wrong.
+
+    Raises:
+        DataError: No text has a label, or there are more labels than texts; or a text has one that the model, or
+            training, does not know.
+    """
+    names, where = recipe.data.names, ", ".join(recipe.data.train)
+    held, found, sizes = set(split.held.tolist()), dict[str, int](), list[int]()
+    for index in range(store.num_blocks):
+        for number, value in zip(store.numbers(index), store.columns(index)[1], strict=True):
+            if number not in held:
+                labels = {names.get(label, label) for label in read(value)}
+                sizes.append(len(labels))
+                for label in labels:
+                    found[label] = found.get(label, 0) + 1
+    if unused := [value for value, name in names.items() if name not in found]:
+        raise DataError(f"no label {', '.join(unused)}", "Mend data.label_names.", where)
+    if not found:
+        raise DataError("no text has a label: there is nothing to learn", "Name the column: data.label_column", where)
+    if len(found) > max(50, len(sizes)):
+        problem = f"{len(found):,} labels of {len(sizes):,} texts: these are values, not classes"
+        raise DataError(problem, "Name the column of labels: data.label_column; or data.label_separator", where)
+    labels = list(parent.task.labels) if parent and parent.task.labels else sorted(found, key=_order)
+    for number, pair in enumerate(split.validation, 1):
+        for label in read(pair.target):
+            if names.get(label, label) not in labels:
+                file, known = (
+                    ", ".join(recipe.data.valid) or where,
+                    f"The training texts have {', '.join(labels[:20])}.",
+                )
+                raise DataError(f"text {number} for validation has the label {label!r}", known, file)
+    if unknown := [label for label in found if label not in labels]:
+        problem = f"the labels {', '.join(unknown)}, which the model that train.init names does not know"
+        raise DataError(problem, f"It knows {', '.join(labels)}. Begin anew without train.init.", where)
+    _tell_sets(found, sizes, labels, tell)
+    seen = {names.get(label, label) for pair in split.validation for label in read(pair.target)} or set(labels)
+    if absent := sorted(set(labels) - seen):
+        tell(f"data: warning: no text for validation has the label {', '.join(map(repr, absent[:10]))}")
+    return labels
+
+
+def _tell_sets(found: Mapping[str, int], sizes: Sequence[int], labels: Sequence[str], tell: Tell) -> None:
+    """Tell how many labels texts have, and which of them are rare or nearly always there."""
+    shown = ", ".join(f"{label} {found.get(label, 0):,}" for label in labels[:10]) + (", …" if len(labels) > 10 else "")
+    none = 100 * sizes.count(0) / len(sizes)
+    tell(f"data: {len(labels)} labels ({shown}); {sum(sizes) / len(sizes):.2f} a text, none for {none:.1f} %")
+    if set(sizes) == {1} and len(found) > 1:
+        tell("data: warning: every text has one label: --task classify learns labels that exclude each other")
+    if rare := [label for label in labels if 0 < found.get(label, 0) < RARE]:
+        tell(f"data: warning: fewer than {RARE} training texts have the label {', '.join(map(repr, rare[:10]))}")
+    if usual := [label for label in labels if found.get(label, 0) > NEARLY * len(sizes)]:
+        share = f"more than {100 * NEARLY:.0f} % of the texts"
+        tell(f"data: warning: {share} have the label {', '.join(map(repr, usual[:10]))}")
 
 
 def _warn(found: Mapping[str, int], labels: list[str], split: Split, names: Mapping[str, str], tell: Tell) -> None:

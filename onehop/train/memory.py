@@ -73,11 +73,13 @@ def need(
         max_length: Most tokens of a line.
         sample_batch: Makes a batch of so many rows of so many tokens.
     """
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    sizes = {learns: sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad is learns)
+             for learns in (True, False)}  # fmt: skip
     words = max(1, min(WORDS, max_length))
     few, more = (_left(model, loss_sum, sample_batch(rows, words)) for rows in (ROWS, 2 * ROWS))
     rows = max(1, train.tokens // (words + 1))
-    return Need((4 if train.ema else 3) * weights, (more - few) * rows // ROWS)
+    average = sum(sizes.values()) if train.ema else 0
+    return Need(3 * sizes[True] + average, (more - few) * rows // ROWS)
 
 
 def _left(model: nn.Module, loss_sum: Loss, batch: Batch) -> int:

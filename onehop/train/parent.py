@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from onehop.data import Pair
-from onehop.errors import ConfigError
+from onehop.errors import ConfigError, ModelError
 from onehop.files import Run, sha256
 from onehop.models.registry import configure
 from onehop.tasks import Translator, load_package
@@ -20,7 +21,15 @@ from onehop.train.jobs import PACKAGED
 from onehop.train.recipe import AnyRecipe, Recipe
 
 FREE = ("dropout", "attention_dropout", "activation_dropout", "word_dropout")  # of the model: no weight depends on them
-HEADED = ("classify", "regress", "tag", "answer", "mlm")  # tasks that an encoder alone can begin
+HEADED = (
+    "classify",
+    "multilabel",
+    "regress",
+    "tag",
+    "answer",
+    "choose",
+    "mlm",
+)  # tasks that an encoder alone can begin
 FOREIGN = 0.01  # share of tokens that are single bytes, above which the vocabulary hardly knows the text
 
 
@@ -50,13 +59,24 @@ def parent_of(recipe: AnyRecipe, run: Run, record: Mapping[str, Any] | None) -> 
     """
     if recipe.train.init is None:
         return None
-    if record and run.saved():
-        return Parent(load_package(run.model, task=PACKAGED.get(recipe.task, recipe.task)).task, record["init"])
+    resumes = record is not None and bool(run.saved())
+    if resumes and (run.model / MANIFEST).is_file():
+        begun = load_package(run.model, task=PACKAGED.get(recipe.task, recipe.task)).task
+        return Parent(begun, (record or {})["init"])
     folder = find(recipe.train.init)
     begun = load_package(folder).task
     if not (recipe.task in HEADED and begun.task == "embed"):  # which learn a head for an encoder
         check_task(begun.task, recipe.task, str(folder))
-    return Parent(begun, sha256(folder / MANIFEST if (folder / MANIFEST).is_file() else folder))
+    found = hash_of(folder)
+    if record and resumes and found != record["init"]:  # the weights that are held stand nowhere else
+        remedy = "Put back the model that the run began with, or begin anew with --overwrite."
+        raise ModelError(f"not the model that this run began with: {folder} changed", remedy, str(run.folder))
+    return Parent(begun, found)
+
+
+def hash_of(folder: Path) -> str:
+    """Return the SHA-256 of a model: of its `onehop.json`, or of all files of a checkpoint."""
+    return sha256(folder / MANIFEST if (folder / MANIFEST).is_file() else folder)
 
 
 def inherit(recipe: Recipe, parent: Parent) -> Recipe:

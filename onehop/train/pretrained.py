@@ -1,17 +1,24 @@
-"""A run that begins with a pretrained encoder: what is learnt anew, and how fast (Devlin et al. 2018, section 4.1)."""
+"""A run that begins with another model: what is learnt anew, and how fast (Devlin et al. 2018, section 4.1)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from onehop.errors import ConfigError
 from onehop.models.body import initialise
 from onehop.models.checkpoint import layout
+from onehop.tasks.adapters import Adapter, adapter_of, fingerprint, insert, merged
 from onehop.tasks.classify_settings import HeadConfig
 from onehop.tasks.embedding import Embedder, EmbedSettings
+from onehop.tasks.folders import find
 from onehop.tasks.weights import put, weights
 from onehop.train.parent import Parent
-from onehop.train.recipe import TrainConfig
+from onehop.train.recipe import TrainConfig, TuneConfig
+from onehop.train.tune import redraw
 
+LORA_RATE = 1e-3  # peak, where only changes of low rank and the head learn
 USUAL: dict[str, Any] = {
     "learning_rate": 1e-4, "layer_decay": 0.9, "schedule": "linear", "betas": [0.9, 0.999], "epsilon": 1e-8,
 }  # fmt: skip
@@ -19,7 +26,10 @@ USUAL: dict[str, Any] = {
 
 def usual(train: TrainConfig) -> dict[str, Any]:
     """Return the settings of fine-tuning that a recipe leaves open: a small rate that falls to zero."""
-    return {key: value for key, value in USUAL.items() if key not in train.model_fields_set}
+    chosen = USUAL
+    if isinstance(train, TuneConfig) and train.lora_rank:
+        chosen = {**{key: value for key, value in USUAL.items() if key != "layer_decay"}, "learning_rate": LORA_RATE}
+    return {key: value for key, value in chosen.items() if key not in train.model_fields_set}
 
 
 def family_head(head: HeadConfig, theirs: EmbedSettings) -> HeadConfig:
@@ -55,3 +65,53 @@ def begin_with(task: Any, parent: Embedder) -> None:
     for ours, theirs in begins.items():
         values |= {name: own[theirs + name.removeprefix(ours)] for name in values if name.startswith(ours)}
     put(task.model, values)
+
+
+# ------------------------------------------------------------------------------------------------ adapters
+
+
+def begin(task: Any, parent: Parent | None, train: TuneConfig, of_encoder: Callable[[Any, Embedder], None]) -> None:
+    """Give a task the weights it begins with, if it does not begin anew, and the changes beside them that it learns.
+
+    A parent that is an adapter goes on where the recipe asks for the same one; where it asks for none, its changes are
+    added to its weights, and all of them learn.
+
+    Args:
+        task: Of fresh weights.
+        parent: The model that is continued, or the encoder that is begun with.
+        train: Says what learns.
+        of_encoder: `begin_with` or `begin_headed`.
+
+    Raises:
+        ConfigError: The recipe asks for an adapter beside another, or of an encoder that has no such maps.
+    """
+    if parent is None:
+        return
+    if is_pretrained(parent):
+        of_encoder(task, parent.task)
+        redraw(task.model, train.fresh_layers)
+    else:
+        put(task.model, weights(merged(parent.task).model))
+    if adapter := _adapter(parent, train):
+        insert(task, adapter, train.lora_dropout)
+        if adapter_of(parent.task):
+            put(task.model, weights(parent.task.model))
+
+
+def _adapter(parent: Parent, train: TuneConfig) -> Adapter | None:
+    """Return the adapter that a recipe asks for, of the parent or of the parent's own base."""
+    if not train.lora_rank:
+        return None
+    theirs, init = adapter_of(parent.task), train.init or ""
+    shape: dict[str, Any] = {"rank": train.lora_rank, "alpha": train.lora_alpha, "targets": list(train.lora_targets)}
+    if theirs is None:
+        base = str(find(init)) if Path(init).exists() else init
+        return Adapter(base=base, sha256=fingerprint(parent.task.model), **shape)
+    if not theirs.like(theirs.model_copy(update=shape)):
+        told = f"lora_rank = {theirs.rank}, lora_alpha = {theirs.alpha:g}, lora_targets = {theirs.targets}"
+        raise ConfigError(
+            f"the model that train.init names is an adapter of another shape ({told})",
+            "Give the same to go on with it; or begin from one model: onehop export MODEL OUT --merge",
+            "train.lora_rank",
+        )
+    return theirs

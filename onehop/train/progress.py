@@ -79,11 +79,11 @@ def save_checkpoint(
     progress: Progress,
     average: Mapping[str, Tensor],
 ) -> None:
-    """Write a checkpoint beside its place and rename it there."""
+    """Write a checkpoint beside its place and rename it there; weights that are held are those the run began with."""
     beside = {AVERAGE + name: tensor for name, tensor in average.items()}
     # not `save_file`, whose errors are no OSError and do not tell a full disk
     files = {
-        WEIGHTS: save({name: p.detach().contiguous() for name, p in model.named_parameters()}),
+        WEIGHTS: save({name: p.detach().contiguous() for name, p in model.named_parameters() if p.requires_grad}),
         OPTIMIZER: save({**optimizer_tensors(model, optimizer), **beside, **_random_state()}),
     }
     body = {**asdict(progress), "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}}
@@ -118,7 +118,8 @@ def load_checkpoint(
         weights, rest = load_file(folder / WEIGHTS), load_file(folder / OPTIMIZER)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
-                parameter.copy_(weights[name])
+                if parameter.requires_grad:
+                    parameter.copy_(weights[name])
         torch.set_rng_state(rest.pop("random/cpu"))
         if "random/cuda" in rest:
             torch.cuda.set_rng_state(rest.pop("random/cuda"))

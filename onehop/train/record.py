@@ -16,11 +16,11 @@ from onehop.errors import ConfigError, DataError, ModelError
 from onehop.files import Run, sha256
 from onehop.tasks.folders import find
 from onehop.tasks.manifest import read_manifest
-from onehop.tasks.names import MANIFEST
 from onehop.tasks.package import versions
 from onehop.text import Ledger
 from onehop.train.card import learnt
 from onehop.train.jobs import Ready
+from onehop.train.parent import hash_of
 from onehop.train.recipe import AnyRecipe, found_from, make_recipe, relative_to
 
 
@@ -71,7 +71,7 @@ def truncation(ledger: Ledger, pairs: int, corpora: Sequence[Ledger] = ()) -> di
 def truncations(prepared: Ready) -> dict[str, dict[str, Any]]:
     """Return what the length limit did to each split, to the training pairs as far as they were read."""
     ledger, valid = learnt(prepared), prepared.limited
-    corpora = prepared.batches.ledgers if ledger.policy != "window" else ()
+    corpora = prepared.batches.ledgers if ledger is prepared.batches.ledger else ()
     return {
         "train": truncation(ledger, prepared.num_pairs, corpora),
         "valid": truncation(valid, valid.lines),
@@ -169,7 +169,7 @@ def _same_files(tables: Mapping[str, Any], names: Sequence[str], hashes: Mapping
 
 
 def _same_parent(init: str | None, digest: str | None, model: str) -> None:
-    if init is not None and sha256(find(init) / MANIFEST) != digest:
+    if init is not None and hash_of(find(init)) != digest:
         remedy = "Put back the model it continued, or name another: --init MODEL."
         raise ModelError(f"not the model that it continued: {init} changed", remedy, model)
 

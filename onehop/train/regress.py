@@ -144,7 +144,7 @@ def prepare(
     task = made.weigh(Regressor.build(settings, made.tokenizer))
     batches = made.batches(read, task.documents, Numbers())
     held = made.held_out(read, task.documents, Numbers(), tell)
-    wanted = numbers_of(torch.tensor(held.targets, dtype=torch.int64))
+    wanted = numbers_of(torch.tensor([token for (token,) in held.targets], dtype=torch.int64))
     validation = NumberedTexts(task, held.texts, held.rows, wanted, made.recipe.train.tokens)
     return PreparedRegressor(
         made.recipe, task, batches, validation, read.num_pairs, read.store, held.ledger, parent

@@ -17,6 +17,8 @@ from typing import Any
 
 from onehop.errors import ConfigError
 from onehop.files import Run, new_folder, to_json, write_text
+from onehop.tasks import load_package, save_package
+from onehop.tasks.manifest import read_manifest
 from onehop.train.listener import Listener, Silent
 from onehop.train.run import train
 
@@ -149,10 +151,18 @@ def train_seeds(
             tell(f"seed {attempt}: degenerate, every text gets the same")
     best = max(runs, key=lambda run: (not run.degenerate, run.best))
     found = Seeds(runs, best.seed)
-    with new_folder(Run(out).model) as new:
-        shutil.copytree(Run(Path(out) / best.folder).model, new, dirs_exist_ok=True)
+    _keep(Run(Path(out) / best.folder).model, Run(out).model)
     write_text(Path(out) / SUMMARY, to_json(found.to_dict()))
     return found
+
+
+def _keep(package: Path, out: Path) -> None:
+    """Copy a package; an adapter, which names its base by a path from where it lies, is written anew."""
+    if read_manifest(package).get("adapter"):
+        save_package(load_package(package), out)
+        return
+    with new_folder(out) as new:
+        shutil.copytree(package, new, dirs_exist_ok=True)
 
 
 def _seeded(seed: int, run: Run) -> Seeded:
@@ -163,6 +173,8 @@ def _seeded(seed: int, run: Run) -> Seeded:
     figures = {name: value for name, value in kept.items() if name not in known and isinstance(value, float)}
     chosen = json.loads(run.record.read_text("utf-8"))["recipe"]["train"]["best"]
     figure = -figures["loss"] if chosen in ("loss", None) else figures.get(chosen, 0.0)
-    measured = all(kept.get(name) != 0 for name in ("texts", "sentences"))  # without validation nothing can be said
+    measured = all(
+        kept.get(name) != 0 for name in ("texts", "sentences", "choices")
+    )  # without validation nothing can be said
     constant = measured and any(abs(figures[name]) < NOTHING for name in CONSTANT if name in figures)
     return Seeded(seed, run.folder.name, figures, figure, constant)

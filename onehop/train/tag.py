@@ -20,7 +20,6 @@ from onehop.nn.loss import linear_cross_entropy
 from onehop.nn.masks import places
 from onehop.tasks.tag_settings import TagHead, TagSettings, WordLimits
 from onehop.tasks.tagging import Tagger
-from onehop.tasks.weights import put, weights
 from onehop.tasks.wordwise import WordDocuments, as_words, joined_words
 from onehop.text import Ledger, Tokenizer, default_max_length, limit_words
 from onehop.text.words import find_splitting
@@ -29,13 +28,12 @@ from onehop.train.classify_recipe import ARCHITECTURE
 from onehop.train.jobs import Job
 from onehop.train.objective import Forgetful, Objective
 from onehop.train.parent import Parent, notices
-from onehop.train.pretrained import begin_headed, is_pretrained
+from onehop.train.pretrained import begin, begin_headed, is_pretrained
 from onehop.train.progress import Progress
 from onehop.train.tag_card import TaggedFigures, TaggedSentences, tagger_card
 from onehop.train.tag_data import TagIds, divided, find_labels, parts, read_data
 from onehop.train.tag_recipe import TagRecipe, tag_faults
 from onehop.train.texts import SAMPLE, choose, vocabulary
-from onehop.train.tune import redraw
 
 FREE = ("dropout", "attention_dropout", "word_dropout")  # of the model: no weight depends on them
 
@@ -235,11 +233,7 @@ def new_model(recipe: TagRecipe, labels: list[str], tokenizer: Any, parent: Pare
     )
     torch.manual_seed(recipe.train.seed)
     task = Tagger.build(settings, tokenizer)
-    if parent and is_pretrained(parent):
-        begin_headed(task, parent.task)
-        redraw(task.model, recipe.train.fresh_layers)
-    elif parent:
-        put(task.model, weights(parent.task.model))
+    begin(task, parent, recipe.train, begin_headed)
     return task
 
 

@@ -21,13 +21,12 @@ from onehop.models.encoders import configure_encoder, encoder_family
 from onehop.tasks.classify_settings import DocumentLimits
 from onehop.tasks.documents import Documents
 from onehop.tasks.framed import FramedDocuments, documents_of
-from onehop.tasks.weights import put, weights
 from onehop.text import Ledger, Tokenizer, default_max_length, limit, train_tokenizer
 from onehop.train.choose import Tell, precision
 from onehop.train.classify_recipe import ARCHITECTURE
 from onehop.train.parent import Parent, notices
-from onehop.train.pretrained import begin_with, family_head, is_pretrained, usual
-from onehop.train.tune import layer_scales, redraw
+from onehop.train.pretrained import begin, begin_with, family_head, is_pretrained, usual
+from onehop.train.tune import layer_scales
 
 SAMPLE = 100_000  # texts that vocabulary and lengths are chosen on
 TEXTS = 32  # of a batch
@@ -92,11 +91,7 @@ class Chosen:
 
     def weigh(self, task: Any) -> Any:
         """Give a task the weights it begins with, if it does not begin anew; return it."""
-        if self.parent and is_pretrained(self.parent):
-            begin_with(task, self.parent.task)
-            redraw(task.model, self.recipe.train.fresh_layers)
-        elif self.parent:
-            put(task.model, weights(self.parent.task.model))
+        begin(task, self.parent, self.recipe.train, begin_with)
         if self.recipe.train.layer_decay:
             layer_scales(task.model, self.recipe.train.layer_decay)  # refused before anything is written
         return task
@@ -124,7 +119,7 @@ class Chosen:
             if row is not None:
                 held.rows.append(row)
                 held.texts.append(pair.source)
-                held.targets.append(target[0])
+                held.targets.append(target)
         if summary := ledger.summary():
             tell(summary)
         return held
@@ -137,13 +132,13 @@ class Held:
     Args:
         texts: As they were read.
         rows: Their tokens.
-        targets: The one token that encodes the target of each.
+        targets: The tokens that encode the target of each; one, but of sets of labels.
         ledger: What the limit did.
     """
 
     texts: list[str]
     rows: list[list[int]]
-    targets: list[int]
+    targets: list[list[int]]
     ledger: Ledger
 
 
@@ -263,7 +258,7 @@ def choose(
 ) -> Any:
     """Fill in what the recipe leaves open of training."""
     train, name = recipe.train, recipe.model["architecture"]
-    for key in ("frozen", "fresh_layers"):
+    for key in ("frozen", "fresh_layers", "lora_rank"):
         if getattr(train, key) and not train.init:
             raise ConfigError("a model that begins anew has nothing to keep", "Name train.init.", f"train.{key}")
     batch = train.batch_tokens or min(16_384, max(256, round(TEXTS * mean)))

@@ -9,6 +9,7 @@ from torch import nn
 
 from onehop.errors import ConfigError
 from onehop.models.body import initialise
+from onehop.nn.lora import OWN
 
 BLOCK = re.compile(r"encoder\.blocks\.(\d+)\.")
 
@@ -57,5 +58,6 @@ def redraw(model: Any, layers: int) -> None:
 
 
 def freeze(model: Any) -> None:
-    """Let nothing of an encoder learn: only what reads its states does."""
-    model.encoder.requires_grad_(requires_grad=False)
+    """Let nothing of an encoder learn but the changes beside it, if it has any: only what reads its states does."""
+    for name, parameter in model.encoder.named_parameters():
+        parameter.requires_grad_(requires_grad=name.rpartition(".")[2] in OWN)

@@ -9,6 +9,7 @@ from typing import Any
 
 from onehop.errors import ConfigError, ModelError
 from onehop.tasks import Package, Precision, convert
+from onehop.tasks.adapters import adapter_of, merged
 from onehop.tasks.registry import check_task, kind
 from onehop.verify.numeric import batched, cached, packed, searched
 from onehop.verify.report import Check, Report
@@ -16,6 +17,7 @@ from onehop.verify.stored import ROUNDED, golden_lines, round_trip, rounding
 from onehop.verify.subject import Lines, Subject, fixed_lines, read_pairs
 from onehop.verify.suites import Suite, suite
 
+MERGED = 1e-4  # what rounding in float32 may do to a score
 CHECKS = (batched, cached, packed, searched)  # of a translation
 
 
@@ -48,6 +50,8 @@ def verify(
     subject = of_task.subject(package.task, lines)
     checks = [_done(of_task.golden, package), *(_done(check, subject) for check in of_task.checks)]
     checks.append(round_trip(package))
+    if adapter_of(package.task):
+        checks.append(_done(lambda subject: merged_apart(of_task, subject, package.task), subject))
     checks.append(_done(lambda subject: _precision(of_task, subject, package, precision, full), subject))
     path = str(package.path or "")
     return Report(
@@ -79,6 +83,13 @@ def _fit(package: Package, precision: Precision | None, full: Any) -> None:
         ours, theirs = ([t.to_json() for t in files(task).values()] for task in (package.task, full))
         if ours != theirs:
             raise ConfigError("is of another vocabulary", "Name the model it was made of.", "--against")
+
+
+def merged_apart(of_task: Suite, subject: Any, task: Any) -> Check:
+    """Merged = apart: an adapter's changes beside its base's weights, and added to them."""
+    found = of_task.rounding(subject, merged(task), "float32")
+    largest = next(value for name, value in found.values.items() if name.startswith("largest"))
+    return Check("merged = apart", "largest difference of scores", MERGED, largest)
 
 
 def _precision(of_task: Suite, subject: Any, package: Package, precision: Precision | None, full: Any) -> Check:

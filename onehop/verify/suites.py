@@ -37,8 +37,10 @@ class Suite:
 SUITES = {
     "translation": "onehop.verify.run:TRANSLATION",
     "classify": "onehop.verify.classification:SUITE",
+    "multilabel": "onehop.verify.multilabel:SUITE",
     "tag": "onehop.verify.tagging:SUITE",
     "answer": "onehop.verify.answering:SUITE",
+    "choose": "onehop.verify.choosing:SUITE",
     "regress": "onehop.verify.regression:SUITE",
     "embed": "onehop.verify.embedding:SUITE",
 }

@@ -14,25 +14,30 @@ import typer
 
 import onehop.cli.quickstart
 from onehop.cli.main import app
-from onehop.cli.outputs import tags_line
+from onehop.cli.outputs import choice_line, set_line, tags_line
 from onehop.config import Table
+from onehop.data.choices import Choice
 from onehop.data.tagged import Sentence
 from onehop.evaluate import Given, evaluate_labels
+from onehop.evaluate.choices import evaluate_choices
+from onehop.evaluate.multilabel import evaluate_sets
 from onehop.evaluate.tagging import evaluate_tags
 from onehop.models.encoders import ENCODERS, encoder_family
 from onehop.models.registry import architecture
-from onehop.tasks import new_package, save_package
+from onehop.tasks import load_package, new_package, save_package
 from onehop.tasks.answer_settings import AnswerHead
 from onehop.tasks.classify_settings import HeadConfig
 from onehop.tasks.settings import DecodeConfig
 from onehop.tasks.tag_settings import TagHead
 from onehop.train.answer_recipe import AnswerText, QuestionsConfig
+from onehop.train.choosing_recipe import ChoicesConfig, ChooseText
 from onehop.train.classify_recipe import ClassifyText, LabelledConfig
+from onehop.train.multilabel_recipe import MultilabelConfig
 from onehop.train.pretrain_recipe import MaskConfig, PlainConfig, PlainText
 from onehop.train.recipe import DataConfig, EvaluateConfig, TextConfig, TrainConfig
 from onehop.train.tag_recipe import TaggedConfig, TagText
 from tests.docs.pages import ROOT
-from tests.fixtures.labelled import classifier, reviews
+from tests.fixtures.labelled import classifier, multilabeller, reviews
 from tests.fixtures.tagged import meetings, tagger
 from tests.fixtures.tiny import onehop as command
 
@@ -47,13 +52,17 @@ TABLES = {
     "evaluate": EvaluateConfig,
 }
 OF_CLASSIFIERS = {"data": LabelledConfig, "text": ClassifyText, "head": HeadConfig}
+OF_SETS = {"data": MultilabelConfig}
 OF_TAGGERS = {"data": TaggedConfig, "text": TagText, "head": TagHead}
 OF_ANSWERS = {"data": QuestionsConfig, "text": AnswerText, "head": AnswerHead}
+OF_CHOICES = {"data": ChoicesConfig, "text": ChooseText}
 OF_PRETRAINING = {"data": PlainConfig, "text": PlainText, "mask": MaskConfig}
 OTHERS = {
     **{("Classifiers", name): config for name, config in OF_CLASSIFIERS.items()},
+    **{("Multi-label", name): config for name, config in OF_SETS.items()},
     **{("Taggers", name): config for name, config in OF_TAGGERS.items()},
     **{("Answers", name): config for name, config in OF_ANSWERS.items()},
+    **{("Choices", name): config for name, config in OF_CHOICES.items()},
     **{("Pretraining", name): config for name, config in OF_PRETRAINING.items()},
 }
 VERBS = {
@@ -255,6 +264,34 @@ def test_every_key_of_a_classifiers_report_and_predictions_is_explained(tmp_path
     assert sorted(line) == sorted(
         key for row in rows(section(FILES, "`onehop predict`"), "field") for key in re.findall(r"`(\w+)`", row[0])
     )
+
+
+def test_every_key_of_a_multi_label_report_and_predictions_is_explained():
+    model, text = multilabeller(), reviews(1)[0][0]
+    report = evaluate_sets(model, [text], ['["bad"]'], against=Given("other", [("good",)])).to_dict()
+    of_report = rows(section(FILES, "Of a multi-label classifier"), "figure")
+    assert sorted(key for row in of_report for key in re.findall(r"`(\w+)`", row[0])) == sorted(report)
+    inside = {key: set(re.findall(r"`(\w+)`", row[1])) for row in of_report for key in re.findall(r"`(\w+)`", row[0])}
+    assert set(report["against"]) == inside["against"]
+    assert set(report["by_label"][0]) == inside["by_label"]
+    assert {"row", "label", "given", "score"} == inside["mistakes"]
+    line = json.loads(set_line(model.predict([text])[0]))
+    of_classifiers = {
+        key for row in rows(section(FILES, "`onehop predict`"), "field") for key in re.findall(r"`(\w+)`", row[0])
+    }
+    assert set(line) == of_classifiers - {"label", "abstained", "sentences"} | {"labels"}
+
+
+def test_every_key_of_a_report_and_predictions_of_choices_is_explained():
+    model = load_package(ROOT / "tests" / "fixtures" / "checkpoints" / "BertForMultipleChoice").task
+    choice = Choice(("the cat",), ("sat", "ran"), "0")
+    report = evaluate_choices(model, [choice], against=Given("other", [1])).to_dict()
+    of_report = rows(section(FILES, "Of a model that chooses"), "figure")
+    assert sorted(key for row in of_report for key in re.findall(r"`(\w+)`", row[0])) == sorted(report)
+    inside = {key: set(re.findall(r"`(\w+)`", row[1])) for row in of_report for key in re.findall(r"`(\w+)`", row[0])}
+    assert set(report["against"]) == inside["against"]
+    text = section(FILES, "`onehop predict`").split("Of a model that chooses, the objects have")[1].split("\n\n")[0]
+    assert set(json.loads(choice_line(model.predict([choice])[0]))) == set(re.findall(r"`(\w+)`", text))
 
 
 def test_every_key_of_a_taggers_report_and_predictions_is_explained(tmp_path: Path):

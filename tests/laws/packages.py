@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,7 +13,11 @@ from onehop.models.checkpoint import layout
 from onehop.models.encoders import ENCODERS, encoder_family
 from onehop.models.registry import names
 from onehop.tasks import (
+    Classifier,
+    ClassifySettings,
     DecodeConfig,
+    DocumentLimits,
+    HeadConfig,
     Package,
     Tagger,
     TagSettings,
@@ -23,12 +28,14 @@ from onehop.tasks import (
     load_package,
     new_package,
 )
+from onehop.tasks.adapters import Adapter, fingerprint, insert
 from onehop.tasks.answer_settings import AnswerSettings, ContextLimits
 from onehop.tasks.answering import Answerer
+from onehop.tasks.choosing import Chooser, ChooseSettings
 from onehop.tasks.wordwise import joined_words
 from onehop.text import train_bpe
 from onehop.train.pretrained import begin_headed
-from tests.fixtures.labelled import classifier, regressor, reviews
+from tests.fixtures.labelled import classifier, multilabeller, regressor, reviews
 from tests.fixtures.tagged import LABELS, meetings, tagger
 from tests.laws.cases import ENTRIES, Case, every_value
 
@@ -87,6 +94,27 @@ def _classifiers() -> Iterator[Small]:
     for family in ENCODERS:
         yield Small("classify", family, "fresh", lambda family=family: new_package(classifier(family), texts, ""))
     yield from _checkpoints("classify", "ForSequenceClassification")
+    yield Small("classify", "bert", "adapter", _adapter)
+
+
+def _adapter() -> Package:
+    """Return a classifier whose changes stand beside a checkpoint's encoder."""
+    folder = CHECKPOINTS / "BertModel"
+    begun = load_package(folder).task
+    settings = ClassifySettings(
+        architecture="bert", model=begun.settings.model, rows=begun.settings.rows, labels=["bad", "good"],
+        text=DocumentLimits(max_length=begun.settings.text.max_length, sentences=False), head=HeadConfig(pooling="cls"),
+    )  # fmt: skip
+    made = Classifier.build(settings, begun.tokenizer)
+    begin_headed(made, begun)
+    shape: Any = {"rank": 2, "alpha": 4.0, "targets": ["query", "up"]}
+    insert(made, Adapter(base=str(folder), sha256=fingerprint(begun.model), **shape))
+    with torch.no_grad():
+        for name, parameter in made.model.named_parameters():
+            if name.endswith("lora_b"):
+                parameter.normal_(std=0.1)
+        made.model.output.weight.mul_(20)
+    return new_package(made, WORDS, "")
 
 
 def _taggers() -> Iterator[Small]:
@@ -130,10 +158,36 @@ def _answerer(folder: Path) -> Package:
     return new_package(made, [SEPARATOR.join(("the cat?", text)) for text in WORDS], "")
 
 
+def _choosers() -> Iterator[Small]:
+    yield from _checkpoints("choose", "Model", chooser)
+
+
+def chooser(folder: Path) -> Package:
+    """Return a model that chooses, and begins with a checkpoint's encoder."""
+    begun = load_package(folder).task
+    settings = ChooseSettings(
+        architecture=begun.settings.architecture, model=begun.settings.model, rows=begun.settings.rows,
+        head=HeadConfig(pooling="cls"), columns=["premise"],
+        text=DocumentLimits(max_length=begun.settings.text.max_length, sentences=False),
+    )  # fmt: skip
+    made = Chooser.build(settings, begun.tokenizer)
+    begin_headed(made, begun)
+    with torch.no_grad():
+        made.model.output.weight.mul_(20)
+    return new_package(made, [SEPARATOR.join(("the cat", *WORDS[:size])) for size in (2, 3)], "")
+
+
 def _regressors() -> Iterator[Small]:
     texts = [text for text, _ in reviews(3)]
     for family in ("recurrent", "bert"):
         yield Small("regress", family, "fresh", lambda family=family: new_package(regressor(family), texts, ""))
+
+
+def _multilabellers() -> Iterator[Small]:
+    texts = [text for text, _ in reviews(3)]
+    for family in ("recurrent", "hierarchical", "bert"):
+        make = lambda family=family: new_package(multilabeller(family), texts, "")  # noqa: E731
+        yield Small("multilabel", family, "fresh", make)
 
 
 def _embedders() -> Iterator[Small]:
@@ -157,6 +211,8 @@ PACKAGES: Mapping[str, Callable[[], Iterator[Small]]] = {
     "classify": _classifiers,
     "tag": _taggers,
     "answer": _answerers,
+    "multilabel": _multilabellers,
+    "choose": _choosers,
     "regress": _regressors,
     "embed": _embedders,
 }

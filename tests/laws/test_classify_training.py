@@ -13,12 +13,14 @@ from onehop.nn import cross_entropy
 from onehop.train.classify import loss_sum
 from onehop.train.labels import LabelIds
 from onehop.train.loop import loop
+from onehop.train.multilabel import LabelSetIds
+from onehop.train.multilabel import loss_sum as sets_loss
 from onehop.train.optimizer import adamw
 from onehop.train.recompute import recompute
 from onehop.train.regress import Numbers
 from onehop.train.regress import loss_sum as regress_loss
 from onehop.train.texts import counted
-from tests.fixtures.labelled import classifier, regressor, reviews
+from tests.fixtures.labelled import classifier, multilabeller, regressor, reviews
 from tests.laws.cases import entries
 from tests.laws.close import assert_same, gradients
 from tests.laws.packages import WORDWISE
@@ -28,7 +30,9 @@ TRAINED = {
     "classify": lambda: list(ENCODERS),
     "tag": lambda: WORDWISE,
     "answer": lambda: ["bert"],
+    "choose": lambda: ["bert"],
     "mlm": lambda: ["bert"],
+    "multilabel": lambda: ["recurrent", "bert"],
     "regress": lambda: ["recurrent", "bert"],
 }  # the families that training is tested over
 FAMILIES = TRAINED["classify"]()
@@ -145,3 +149,32 @@ def test_numbers_are_learnt_alike_from_small_batches_and_big_ones(family: str):
         return gradients(made.model, torch.stack([regress_loss(made, made.model, one) for one in batches]).sum())
 
     assert_same(grad([slice(0, 3), slice(3, 12)]), grad([slice(0, 12)]), 1e-5)
+
+
+@pytest.mark.parametrize("family", TRAINED["multilabel"]())
+def test_sets_of_labels_are_learnt_alike_alone_in_batches_and_packed(family: str):
+    made = multilabeller(family)
+    made.model.double().eval()
+    sets = ['["bad"]', "[]", '["bad", "neither"]', '["bad", "good", "neither"]']
+    rows = [Pair(text, sets[number % 4]) for number, (text, _) in enumerate(ROWS)]
+    ids = LabelSetIds(made.labels, {})
+    texts = made.documents.encode_batch([row.source for row in rows])
+    targets = ids.encode_batch([row.target for row in rows])
+
+    def grad(batches: list[Batch]) -> dict[str, torch.Tensor]:
+        return gradients(made.model, torch.stack([sets_loss(made, made.model, one, 0.1) for one in batches]).sum())
+
+    alone = [counted(next(evaluation_batches([one], [two], 1 << 40))) for one, two in zip(texts, targets, strict=True)]
+    together = grad([counted(next(evaluation_batches(texts, targets, 1 << 40)))])
+    assert_same(grad(alone), together, 1e-5)
+    store = PairStore()
+    store.add(rows, "sets")
+    packing: Any = {"packing": True, "finish": counted}
+    batches = TrainingBatches(
+        store, made.documents, ids, batch_tokens=1_000, max_length=40, long_policy="error", seed=1, **packing
+    )
+    packed = next(batches)
+    batches.close()
+    assert packed.source_segments is not None
+    assert packed.num_targets == len(rows)
+    assert_same(grad([packed]), together, 1e-5)

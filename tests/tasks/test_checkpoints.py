@@ -263,7 +263,7 @@ def test_damaged_files_are_refused(tmp_path: Path):
 
 
 def test_a_class_without_a_verb_says_so():
-    fails(FOLDER / "BertForMultipleChoice", "BertForMultipleChoice", "no verb yet")
+    fails(FOLDER / "ModernBertForTokenClassification", "ModernBertForTokenClassification", "no verb yet")
 
 
 def test_the_command_embeds_classifies_and_writes_a_checkpoint(tmp_path: Path):

@@ -3,14 +3,21 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from onehop.evaluate.choices import scored_places
+from onehop.metrics.multilabel import crossed, score_sets
 from onehop.metrics.tagging import tagging
 from onehop.train.seeds import CONSTANT
 from onehop.train.tag_card import TaggedFigures
 from tests.fixtures.asked import paragraphs, write_squad
 from tests.fixtures.tagged import meetings, write_conll
 from tests.fixtures.tiny import onehop as command
+from tests.train.test_choosing import rows as choices
+from tests.train.test_choosing import write as write_choices
+from tests.train.test_multilabel import rows as sets
+from tests.train.test_multilabel import write as write_sets
 from tests.train.test_regress import write_pairs
 
 CHECKPOINT = Path(__file__).parents[1] / "fixtures" / "checkpoints" / "BertModel"
@@ -19,11 +26,15 @@ DATA = {
     "tag": lambda folder: write_conll(folder / "a.conll", meetings(60)),
     "answer": lambda folder: write_squad(folder / "a.json", paragraphs(40)),
     "regress": lambda folder: write_pairs(folder / "a.csv", 60),
+    "multilabel": lambda folder: write_sets(folder / "a.jsonl", sets(120)),
+    "choose": lambda folder: write_choices(folder / "a.jsonl", choices(120)),
 }
 SAYS = {
     "tag": ("accuracy of words", "95 % interval", "Most frequent mistakes", "by label"),
     "answer": ("exact match", "95 % interval", "Surest mistakes", "unanswerable"),
     "regress": ("Spearman", "95 % interval", "Largest errors", "RMSE of always the mean"),
+    "multilabel": ("micro F1", "95 % interval", "Surest mistakes", "threshold"),
+    "choose": ("by chance", "95 % interval", "Surest mistakes", "right option"),
 }
 
 
@@ -51,3 +62,14 @@ def test_seeds_know_a_tagger_that_gives_all_words_one_label_by_a_figure_that_is_
     assert done.status == 0, done.err
     spread = json.loads((tmp_path / "runs/seeds.json").read_text())["all"]
     assert {"accuracy", "f1", "mcc"} <= set(spread)
+
+
+def test_seeds_know_one_set_for_all_texts_and_one_place_for_all_choices_by_a_figure_that_is_zero():
+    wanted = np.array([[True, False], [True, True], [False, False]] * 50)
+    noise = np.random.default_rng(0).uniform(-1e-5, 1e-5, wanted.shape)
+    for values, constant in ((np.array([0.7, 0.3]) + noise, True), (wanted * 0.5 + 0.2 + noise, False)):
+        mcc = score_sets(crossed(values, wanted), wanted, ["a", "b"]).mcc
+        assert (abs(mcc) < 1e-6) == constant
+    assert "mcc" in CONSTANT
+    assert scored_places([1, 1, 1, 1], [0, 1, 1, 2])[0].mcc == 0
+    assert scored_places([1, 1, 1, 0], [0, 1, 1, 0])[0].mcc > 0.5

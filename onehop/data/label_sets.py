@@ -1,0 +1,67 @@
+"""Several labels of a text, or none: how a table writes them, and the one form in which Onehop carries them.
+
+A JSON list (`["loud", "dark"]`), in `.jsonl` as a list and elsewhere as a cell of that form; or labels with a separator
+between, `loud|dark`. An empty list or cell means that the text has none of the labels: a set like any other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+SEPARATORS = ("|", ";", ",")  # in this order, where none is named
+
+
+def label_set(cell: str, separator: str = "") -> list[str]:
+    """Return the labels of a cell, each once, in the order in which they stand there.
+
+    Args:
+        cell: As the table has it.
+        separator: Between labels; empty: a cell that is no JSON list is one label.
+
+    Example:
+        >>> label_set('["loud", "dark"]'), label_set("loud | dark|", "|"), label_set(" "), label_set("loud | dark")
+        (['loud', 'dark'], ['loud', 'dark'], [], ['loud | dark'])
+    """
+    found = _json_list(cell)
+    if found is None:
+        found = cell.split(separator) if separator else [cell]
+    return list(dict.fromkeys(filter(None, (label.strip() for label in found))))
+
+
+def written(labels: Sequence[str]) -> str:
+    """Return labels in the form in which they are carried: a JSON list in the order of the alphabet.
+
+    Example:
+        >>> written(["loud", "dark"]), written([])
+        ('["dark", "loud"]', '[]')
+    """
+    return json.dumps(sorted(labels), ensure_ascii=False)
+
+
+def read(text: str) -> list[str]:
+    """Return what `written` wrote."""
+    return json.loads(text)
+
+
+def find_separator(cells: Iterable[str]) -> str:
+    """Return the first of `|`, `;` and `,` that some cell has in it; empty where none does, or all are JSON lists.
+
+    Example:
+        >>> find_separator(["loud", "loud;dark, wet"]), find_separator(['["loud", "dark"]'])
+        (';', '')
+    """
+    plain = [cell for cell in cells if _json_list(cell) is None]
+    return next((mark for mark in SEPARATORS if any(mark in cell for cell in plain)), "")
+
+
+def _json_list(cell: str) -> list[str] | None:
+    """Return the strings of a JSON list; None where a cell is none."""
+    if not cell.lstrip().startswith("["):
+        return None
+    try:
+        found = json.loads(cell)
+    except (ValueError, RecursionError):
+        return None
+    is_list = isinstance(found, list) and all(isinstance(item, str | int) for item in found)
+    return [str(item) for item in found] if is_list else None
