@@ -47,7 +47,7 @@ def test_seeds_know_a_tagger_that_gives_all_words_one_label_by_a_figure_that_is_
         assert any(abs(figures[name]) < 1e-6 for name in CONSTANT if name in figures) == constant
     data = write_conll(tmp_path / "a.conll", meetings(60))
     tiny = ["--set=train.max_updates=2", "--set=model.dim=8", "--set=model.hidden_dim=8"]
-    done = command("train", "--task", "tag", "--data", data, "--out", tmp_path / "runs", "--seeds", 2, *tiny)
+    done = command("train", "--task", "tag", "--data", data, "--out", tmp_path / "runs", "--seeds", "2", *tiny)
     assert done.status == 0, done.err
     spread = json.loads((tmp_path / "runs/seeds.json").read_text())["all"]
     assert {"accuracy", "f1", "mcc"} <= set(spread)
