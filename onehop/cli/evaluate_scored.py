@@ -64,14 +64,14 @@ def evaluate_scored(task: str, model: str, asked: Asked) -> None:
     examples = scored.read(asked.data, asked.columns, loaded)
     rival = None
     if asked.against and Path(asked.against).is_file():
-        rival = scored.theirs(asked.against)
+        rival = scored.theirs(asked.against, loaded)
     elif asked.against:
         other = _loaded(scored, asked.against, asked)
         rival = scored.run(other, examples, name=asked.against, long=asked.long, where=asked.data)
     report = scored.judge(loaded, examples, long=asked.long, where=asked.data, against=rival)
     if asked.output:
         with new_text(asked.output) as out:
-            out.writelines(map(scored.line, report.system.each))
+            out.writelines(scored.line(one, loaded) for one in report.system.each)
     if asked.as_json:
         console.print_json(report.to_dict())
     else:

@@ -161,4 +161,7 @@ def _read(data: str, columns: tuple[tuple[str, ...], str], answerer: Answerer) -
     return list(read_questions(data))
 
 
-SCORED = Scored("answer", "questions with answers", _read, answer, evaluate_answers, read_answers, to_line)
+SCORED = Scored(
+    "answer", "questions with answers", _read, answer, evaluate_answers,
+    lambda path, model: read_answers(path), lambda text, model: to_line(text),
+)  # fmt: skip

@@ -275,8 +275,7 @@ def _judge(classifier: Classifier, table: LabelledTexts, **how: Any) -> Classify
     return evaluate_labels(classifier, table.texts, table.wanted, **how)
 
 
-def _line(label: str | None) -> str:
-    return f"{label or ''}\n"
-
-
-SCORED = Scored("classify", "texts with labels", read_table, _run, _judge, read_predictions, _line)
+SCORED = Scored(
+    "classify", "texts with labels", read_table, _run, _judge,
+    lambda path, model: read_predictions(path), lambda label, model: f"{label or ''}\n",
+)  # fmt: skip

@@ -163,8 +163,7 @@ def _judge(regressor: Regressor, table: LabelledTexts, **how: Any) -> RegressRep
     return evaluate_numbers(regressor, table.texts, table.wanted, **how)
 
 
-def _line(value: float) -> str:
-    return f"{value:.7g}\n"
-
-
-SCORED = Scored("regress", "texts with numbers", _read, _run, _judge, read_estimates, _line)
+SCORED = Scored(
+    "regress", "texts with numbers", _read, _run, _judge,
+    lambda path, model: read_estimates(path), lambda value, model: f"{value:.7g}\n",
+)  # fmt: skip

@@ -175,8 +175,8 @@ class Scored:
         run: From a model and examples, with `name`, `long` and `where`, to what it gives.
         judge: From a model and examples, with `long`, `where` and `against`, to a report with `system`, `to_dict` and
             `shown`.
-        theirs: From a file to what another system gave.
-        line: What was given for an example, as `theirs` reads it.
+        theirs: From a file and the model to what another system gave.
+        line: From what was given for an example and the model to how `theirs` reads it.
     """
 
     task: str
@@ -184,5 +184,5 @@ class Scored:
     read: Callable[[str, tuple[tuple[str, ...], str], Any], Any]
     run: Callable[..., Given[Any]]
     judge: Callable[..., Any]
-    theirs: Callable[[str], Given[Any]]
-    line: Callable[[Any], str]
+    theirs: Callable[[str, Any], Given[Any]]
+    line: Callable[[Any, Any], str]

@@ -220,4 +220,7 @@ def _run(tagger: Tagger, sentences: Sequence[Sentence], **how: Any) -> Given[Lab
     return tag(tagger, [one.words for one in sentences], **how)
 
 
-SCORED = Scored("tag", "sentences with labels", _read, _run, evaluate_tags, read_tags, to_line)
+SCORED = Scored(
+    "tag", "sentences with labels", _read, _run, evaluate_tags,
+    lambda path, model: read_tags(path), lambda labels, model: to_line(labels),
+)  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from onehop.errors import ConfigError
+from onehop.errors import ConfigError, DataError
 from onehop.files import read_lines
 from onehop.models.body import initialise
 from onehop.models.encoders import configure_encoder
@@ -33,14 +33,17 @@ PRESETS = (
 HEADS = {False: ["mlm"], True: ["pooler", "mlm", "nsp"]}  # by whether the next sentence is asked for
 
 
-def vocabulary(recipe: PretrainRecipe, tell: Tell) -> PretrainedTokenizer:
-    """Learn the vocabulary of a model that begins from random weights, from its training text.
+def vocabulary(recipe: PretrainRecipe, tell: Tell) -> tuple[PretrainRecipe, PretrainedTokenizer]:
+    """Learn the vocabulary of a model that begins from random weights, from its training text; the recipe has its size.
 
     Raises:
         ConfigError: The text gives fewer pieces than were asked for.
+        DataError: There is no text.
     """
     text = recipe.text
     lines, characters = _some_lines(recipe.data.train)
+    if not characters:
+        raise DataError("no text", "Check that this is the file you meant.", ", ".join(recipe.data.train))
     planned = next(size for most, size in VOCAB_SIZES if characters <= most)
     wanted = text.vocab_size or planned
     tokenizer = learn_bert(lines, wanted, lowercase=text.lowercase, coverage=text.coverage)
@@ -51,8 +54,10 @@ def vocabulary(recipe: PretrainRecipe, tell: Tell) -> PretrainedTokenizer:
             "text.vocab_size",
         )
     kind = "lower-cased" if text.lowercase else "with capitals"
-    tell(f"text: a vocabulary of {tokenizer.vocab_size:,} pieces, {kind}, learnt from {len(lines):,} lines")
-    return tokenizer
+    fewer = f"; the text gives no more, {wanted:,} were planned" if tokenizer.vocab_size < wanted else ""
+    tell(f"text: a vocabulary of {tokenizer.vocab_size:,} pieces, {kind}, learnt from {len(lines):,} lines{fewer}")
+    size = None if fewer else wanted  # what cannot be reached is no size to ask for again
+    return recipe.model_copy(update={"text": text.model_copy(update={"vocab_size": size})}), tokenizer
 
 
 def _some_lines(files: Sequence[str]) -> tuple[list[str], int]:
@@ -60,7 +65,7 @@ def _some_lines(files: Sequence[str]) -> tuple[list[str], int]:
     count, characters = 0, 0
     for line in _lines(files):
         count += 1
-        characters += len(line)
+        characters += len(line.strip())
     step = ceil(count / LINES) or 1
     return [line for number, line in enumerate(_lines(files)) if number % step == 0], characters
 

@@ -98,17 +98,16 @@ class PreparedMlm:
     def card(self, progress: Progress, loss: float, found: Guessed) -> str:
         """Return the model card."""
         settings, how = self.task.settings, "trained on" if self.parent else "trained from random weights"
-        unit = {"token": "tokens", "word": "tokens, in whole words", "span": "tokens, in spans of words"}
+        unit = {"token": "", "word": ", in whole words", "span": ", in spans of words"}[self.recipe.mask.unit]
         lines = [
             "# An encoder that finds hidden words",
             "",
             f"A {settings.architecture} encoder, {how} with Onehop on {self.num_pairs:,} rows of text; "
-            f"{100 * self.recipe.mask.share:.0f} % of their {unit[self.recipe.mask.unit]} were hidden, anew in each "
-            "epoch.",
+            f"{100 * self.recipe.mask.share:.0f} % of their tokens were hidden{unit}, anew in each epoch.",
             "",
             f"- updates: {progress.update:,} of the run, {progress.targets:,} hidden tokens",
             f"- validation, {found.rows:,} rows: loss {loss:.3f} nats, {found.told}",
-            f"- continues the model with the SHA-256 {self.parent.sha256}" if self.parent else "",
+            *([f"- continues the model with the SHA-256 {self.parent.sha256}"] if self.parent else []),
             "",
             f"Licence of the text: {self.recipe.data.license or 'not stated'}.",
             "",
@@ -146,7 +145,7 @@ def prepare(
         DataError: There is no text.
     """
     recipe = recipe.model_copy(update={"train": precision(recipe.train, device, tell)})
-    tokenizer = parent.task.tokenizer if parent else vocabulary(recipe, tell)
+    recipe, tokenizer = (recipe, parent.task.tokenizer) if parent else vocabulary(recipe, tell)
     if tokenizer.mask is None:
         raise ConfigError("its vocabulary has no token that hides another", "Name another.", "train.init")
     text = _Text.read(recipe, tokenizer, folder, tell)
@@ -165,7 +164,8 @@ def prepare(
     normal = Normal(Landmarks.of(text.training_rows, valid, tokenizer.vocab_size), None if parent else like(
         sum(one.numel() for one in task.model.parameters()), curves()
     ))  # fmt: skip
-    tell(normal.landmarks.told)
+    if valid:
+        tell(normal.landmarks.told)
     validation = HiddenWords(task, valid, [tokenizer.decode(row) for row in text.rows], normal, learnt)
     limited = Ledger("valid", text.length, "error", lines=len(text.rows))
     return PreparedMlm(

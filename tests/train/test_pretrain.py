@@ -226,6 +226,19 @@ def test_what_cannot_be_begun_is_one_message(setting: str, message: str, scratch
     refused(command(*given, "--set", setting), message)
 
 
+def test_no_text_is_one_message_and_a_line_of_text_is_enough_to_begin(tmp_path: Path):
+    start = ["train", "--task", "mlm", "--out", tmp_path / "x", *TINY, "--set=train.max_updates=1"]
+    (tmp_path / "empty.txt").write_text("\n \n")
+    (tmp_path / "one.txt").write_text("One line.\n")
+    refused(command(*start, "--data", tmp_path / "empty.txt"), "no text", "empty.txt")
+    done = command(*start, "--data", tmp_path / "one.txt")
+    assert done.status == 0, done.err
+    told = " ".join(done.err.split())
+    assert "too little text to hold any out" in told
+    assert "normal:" not in told
+    assert "4,000 were planned" in told
+
+
 def test_a_vocabulary_of_its_own_is_refused_where_a_checkpoint_has_one(run: Path, tmp_path: Path):
     given = ["train", "--task", "mlm", "--data", run.parent / "a.txt", "--out", tmp_path / "x"]
     given += ["--init", CHECKPOINTS / "BertModel", "--set", "text.vocab_size=300"]

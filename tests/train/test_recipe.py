@@ -9,6 +9,7 @@ from onehop.errors import ConfigError, FileError
 from onehop.train import Recipe, load_recipe, make_recipe
 from onehop.train.answer_recipe import AnswerRecipe
 from onehop.train.classify_recipe import ClassifyRecipe
+from onehop.train.pretrain_recipe import PretrainRecipe
 from onehop.train.recipe import to_toml
 from onehop.train.regress_recipe import RegressRecipe
 from onehop.train.tag_recipe import TagRecipe
@@ -92,7 +93,7 @@ def test_every_bundled_recipe_reads(monkeypatch):
     found = [*root.glob("recipes/**/*.toml"), *root.glob("onehop/bundled/**/*.toml")]
     kinds = {
         "translation": Recipe, "classify": ClassifyRecipe, "regress": RegressRecipe, "tag": TagRecipe,
-        "answer": AnswerRecipe,
+        "answer": AnswerRecipe, "mlm": PretrainRecipe,
     }  # fmt: skip
     assert all(type(recipe) is kinds[recipe.task] for recipe in map(load_recipe, found))
     assert make_recipe(tables("p.tsv")).train.max_updates == 2
