@@ -252,8 +252,8 @@ def mistakes(
 ) -> list[SetMistake]:
     """Return the labels that were given or withheld wrongly, the surest first."""
     wrong = [
-        SetMistake(int(row) + 1, labels[place], bool(found[row, place]), scores[row].get(labels[place], 0.0))
-        for row, place in zip(*np.nonzero(found != wanted), strict=True)
+        SetMistake(row + 1, labels[place], bool(found[row, place]), scores[row].get(labels[place], 0.0))
+        for row, place in np.argwhere(found != wanted).tolist()
         if len(scores)
     ]
     return sorted(wrong, key=lambda one: -one.score if one.given else one.score - 1)[:most]
