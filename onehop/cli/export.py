@@ -45,8 +45,9 @@ def export(
     With --to hf, write an encoder, classifier, tagger or model that answers as a checkpoint of transformers instead.
     """
     from onehop.cli import console
-    from onehop.tasks import convert, group_heads, load_package, merge_package, save_package
+    from onehop.tasks import convert, group_heads, load_package, save_package
     from onehop.tasks.grouping import POOLS
+    from onehop.tasks.package import merge_package
 
     if precision not in (None, "float32", "float16", "int8"):
         raise ConfigError(f"unknown value {precision!r}", "Use float32, float16 or int8.", "--precision")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -46,7 +47,8 @@ class LowRank(nn.Module):
         if rank > min(linear.in_features, linear.out_features):
             sizes = f"{linear.in_features} to {linear.out_features}"
             raise ConfigError(f"a rank of {rank} for a map from {sizes}", "Give a lower one.", "train.lora_rank")
-        self.weight, self.bias = linear.weight, linear.bias
+        self.weight: Tensor = linear.weight
+        self.bias: Tensor | None = linear.bias
         self.lora_a = nn.Parameter(linear.weight.new_empty(rank, linear.in_features))
         self.lora_b = nn.Parameter(linear.weight.new_zeros(linear.out_features, rank))
         nn.init.normal_(self.lora_a, std=linear.in_features**-0.5)
@@ -60,13 +62,12 @@ class LowRank(nn.Module):
     @torch.no_grad()
     def merged(self) -> nn.Linear:
         """Return one map that does the same; the sum is made in float64 and rounded once."""
-        weight = self.weight
-        plain = nn.utils.skip_init(
-            nn.Linear, weight.size(1), weight.size(0), bias=self.bias is not None, device=weight.device,
-            dtype=weight.dtype,
-        )  # fmt: skip
+        weight, has_bias = self.weight, self.bias is not None
+        plain: Any = nn.utils.skip_init(
+            nn.Linear, weight.size(1), weight.size(0), bias=has_bias, device=weight.device, dtype=weight.dtype
+        )
         plain.weight.copy_(weight.double() + self.scale * (self.lora_b.double() @ self.lora_a.double()))
-        if self.bias is not None:
+        if has_bias:
             plain.bias.copy_(self.bias)
         return plain
 

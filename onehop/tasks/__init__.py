@@ -10,7 +10,7 @@ from onehop.tasks.classify_settings import ClassifySettings, DocumentLimits, Hea
 from onehop.tasks.ensemble import load_ensemble
 from onehop.tasks.folders import bundled
 from onehop.tasks.grouping import group_heads
-from onehop.tasks.package import Package, convert, load_package, merge_package, new_package, save_package
+from onehop.tasks.package import Package, convert, load_package, new_package, save_package
 from onehop.tasks.registry import TASKS, Kind, Task
 from onehop.tasks.settings import DecodeConfig, Precision, TextLimits, TranslationSettings
 from onehop.tasks.tag_settings import TagHead, TagSettings, WordLimits
@@ -53,7 +53,6 @@ __all__ = [
     "load_ensemble",
     "load_package",
     "load_translator",
-    "merge_package",
     "new_package",
     "save_package",
 ]

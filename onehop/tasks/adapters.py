@@ -147,8 +147,6 @@ def load_base(adapter: Adapter, load: Callable[[str], Any], where: str) -> Any:
     except ModelError as error:
         problem = f"an adapter, whose base {adapter.base!r} cannot be loaded: {error.problem}"
         raise ModelError(problem, again, where) from error
-    if adapter_of(base):
-        raise ModelError(f"an adapter of {adapter.base!r}, which is an adapter itself", again, where)
     found = fingerprint(base.model)
     if found != adapter.sha256:
         problem = (

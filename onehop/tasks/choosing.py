@@ -17,7 +17,7 @@ from torch import Tensor
 
 from onehop.data.choices import Choice
 from onehop.data.labelled import SEPARATOR
-from onehop.errors import ConfigError, DataError, LengthError
+from onehop.errors import ConfigError, DataError, LengthError, ModelError
 from onehop.nn import Source
 from onehop.runtime import Speed, accelerate
 from onehop.tasks.classify_settings import TextSettings
@@ -124,6 +124,9 @@ class Chooser:
         model: Encoder, pooling and head; see `onehop.models.pooled.Pooled`.
         tokenizer: Of a pretrained model.
         settings: What its package remembers.
+
+    Raises:
+        ModelError: Sentences are to be told apart, for which a pretrained tokenizer has no mark.
     """
 
     task = "choose"
@@ -133,6 +136,8 @@ class Chooser:
     made_of: Chooser | None = None  # what a fast one was made of
 
     def __init__(self, model: Any, tokenizer: PretrainedTokenizer, settings: ChooseSettings) -> None:
+        if settings.text.sentences:
+            raise ModelError("a pretrained model reads no marks between sentences", "Leave text.sentences out.")
         self.model, self.tokenizer, self.settings = model, tokenizer, settings
         self.documents = ChoiceDocuments(tokenizer, max(1, len(settings.columns)))
 

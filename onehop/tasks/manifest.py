@@ -85,6 +85,16 @@ def task_of(folder: Path) -> str:
     return _parse(read_whole(folder / MANIFEST), folder / MANIFEST)["task"]
 
 
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder is the package of an adapter, without looking at its other files.
+
+    Raises:
+        ModelError: Its `onehop.json` is damaged.
+    """
+    path = folder / MANIFEST
+    return path.is_file() and _parse(read_whole(path), path).get("adapter") is not None
+
+
 def _parse(text: bytes, path: Path) -> dict[str, Any]:
     """Return the object, if it has its keys, its one form, and the hash that it tells."""
     try:

@@ -45,7 +45,7 @@ from onehop.tasks.checkpoints import CONFIG, is_checkpoint, load_checkpoint
 from onehop.tasks.folders import find
 from onehop.tasks.foreign import task_of
 from onehop.tasks.lines import read_golden, to_lines
-from onehop.tasks.manifest import AGAIN, FIRST, FORMAT, NEW, read_manifest, read_whole, to_manifest
+from onehop.tasks.manifest import AGAIN, FIRST, FORMAT, NEW, is_adapter, read_manifest, read_whole, to_manifest
 from onehop.tasks.names import CARD, GOLDEN, JOINT, MANIFEST, SOURCE, TARGET, WEIGHTS
 from onehop.tasks.registry import Kind, Task, check_task, kind
 from onehop.tasks.replay import circumstances, find_drift, is_remembered, remember
@@ -297,7 +297,7 @@ def _loaded(of_task: Kind, folder: Path, manifest: Mapping[str, Any], base: str 
     entry, begun = manifest.get("adapter"), None
     adapter = None if entry is None else located(validate(Adapter, entry, where, "adapter."), folder, base)
     if adapter:
-        begun = load_base(adapter, lambda model: load_package(model).task, str(folder))
+        begun = load_base(adapter, _whole, str(folder))
     elif base is not None:
         raise ModelError("no adapter: its weights are its own", "Leave --base out.", str(folder))
 
@@ -316,6 +316,14 @@ def _loaded(of_task: Kind, folder: Path, manifest: Mapping[str, Any], base: str 
         put_base(loaded, begun, str(folder))
     loaded.model.eval()
     return loaded
+
+
+def _whole(model: str) -> Any:
+    """Return the task of a model with weights of its own, as the base of an adapter must be."""
+    folder = find(model)
+    if is_adapter(folder):  # perhaps of itself
+        raise ModelError("it is an adapter itself", "Name a model that is none.", str(folder))
+    return load_package(folder).task
 
 
 def _tokenizer(path: Path) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from onehop.data import PairStore, Split, sample
 from onehop.data.check.labels import judge_labelled
-from onehop.data.label_sets import read
+from onehop.data.label_sets import SEPARATORS, read
 from onehop.errors import DataError
 from onehop.train.choose import Tell
 from onehop.train.classify_recipe import ClassifyRecipe
@@ -154,6 +154,8 @@ def _warn(found: Mapping[str, int], labels: list[str], split: Split, names: Mapp
     """Tell of labels that are rare, nearly always the same, or missing in validation."""
     usual = max(found, key=lambda label: found[label])
     share = 100 * found[usual] / sum(found.values())
+    if several := next(filter(None, (_of_parts(labels, mark) for mark in SEPARATORS)), ""):
+        tell(f"data: warning: {several!r} looks like several labels: --task multilabel learns them one by one")
     rare = [label for label in labels if 0 < found.get(label, 0) < RARE]
     if rare:
         tell(f"data: warning: fewer than {RARE} training texts have the label {', '.join(map(repr, rare[:10]))}")
@@ -163,6 +165,13 @@ def _warn(found: Mapping[str, int], labels: list[str], split: Split, names: Mapp
     seen = {names.get(pair.target, pair.target) for pair in split.validation} or set(labels)
     if absent := sorted(set(labels) - seen):
         tell(f"data: warning: no text for validation has the label {', '.join(map(repr, absent[:10]))}")
+
+
+def _of_parts(labels: Sequence[str], mark: str) -> str:
+    """Return a label that is made of others with a mark between; empty where there are fewer than two such labels."""
+    known = set(labels)
+    found = [label for label in labels if mark in label and {part.strip() for part in label.split(mark)} <= known]
+    return found[0] if len(found) > 1 else ""
 
 
 def _check(store: PairStore, tell: Tell) -> None:

@@ -23,6 +23,7 @@ from onehop.data.label_sets import find_separator, read
 from onehop.data.labelled import open_labelled
 from onehop.errors import DataError
 from onehop.files import Run, write_text
+from onehop.metrics.multilabel import FEWEST
 from onehop.nn.masks import places
 from onehop.tasks.multilabel import Multilabeller, MultilabelSettings
 from onehop.text import Ledger, Tokenizer
@@ -187,6 +188,8 @@ def prepare(
     wanted = np.zeros((len(held.rows), len(labels)), np.bool_)
     for row, target in enumerate(held.targets):
         wanted[row, target[1:]] = True
+    if len(held.rows) < FEWEST:
+        tell(f"thresholds: one half for every label: fewer than {FEWEST} texts for validation")
     validation = LabelledSets(task, held.texts, held.rows, wanted, made.recipe.train.tokens)
     return PreparedMultilabeller(
         made.recipe, task, batches, validation, read_in.num_pairs, read_in.store, held.ledger, parent, folder

@@ -18,7 +18,7 @@ from typing import Any
 from onehop.errors import ConfigError
 from onehop.files import Run, new_folder, to_json, write_text
 from onehop.tasks import load_package, save_package
-from onehop.tasks.manifest import read_manifest
+from onehop.tasks.manifest import is_adapter
 from onehop.train.listener import Listener, Silent
 from onehop.train.run import train
 
@@ -158,7 +158,7 @@ def train_seeds(
 
 def _keep(package: Path, out: Path) -> None:
     """Copy a package; an adapter, which names its base by a path from where it lies, is written anew."""
-    if read_manifest(package).get("adapter"):
+    if is_adapter(package):
         save_package(load_package(package), out)
         return
     with new_folder(out) as new:

@@ -17,7 +17,10 @@ from tests.laws.packages import every_package
 from tests.tasks.test_mutations import positions, refused
 
 FILES = [MANIFEST, WEIGHTS, GOLDEN, JOINT]
-KINDS = ["classify-hierarchical-fresh", "classify-bert-BertForSequenceClassification", "embed-bert-BertModel"]
+KINDS = [
+    "classify-hierarchical-fresh", "classify-bert-BertForSequenceClassification", "embed-bert-BertModel",
+    "multilabel-bert-fresh", "choose-bert-BertModel",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -110,17 +113,20 @@ def _order(manifest: dict, order: list[str], places: tuple[str, ...]) -> None:
 
 def test_another_name_of_a_label_is_found(model: Path):
     if json.loads((model / MANIFEST).read_text("utf-8"))["labels"] is None:
-        edit_golden(model, lambda lines: lines[0]["embedding"].append(0.5))
+        edit_golden(model, lambda lines: lines[0].get("embedding", lines[0].get("log_probs")).append("0.5"))
         refused(model, f"{GOLDEN}:1: damaged: not a golden line")
         return
     edit_manifest(model, lambda manifest: _order(manifest, ["x", "y", "z"], ("labels", "settings")))
-    refused(model, f"{GOLDEN}:1: damaged: not a golden line")
+    by_name = "thresholds" in json.loads((model / MANIFEST).read_text("utf-8"))["settings"]
+    told = "thresholds must be of labels that there are" if by_name else f"{GOLDEN}:1: damaged: not a golden line"
+    with pytest.raises(OnehopError, match=told):
+        load_package(model)
 
 
 def test_a_golden_line_in_a_list_as_older_packages_have_it_loads(model: Path):
     def in_a_list(lines: list[dict]) -> None:
         for line in lines:
-            if "log_probs" in line:
+            if "label" in line:
                 line["log_probs"] = list(line["log_probs"].values())
 
     edit_golden(model, in_a_list)

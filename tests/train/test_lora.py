@@ -11,9 +11,10 @@ from safetensors.torch import load_file
 
 from onehop.errors import ConfigError, ModelError, OnehopError
 from onehop.files import Run
-from onehop.tasks import load_package, merge_package, save_package
+from onehop.tasks import load_package, save_package
 from onehop.tasks.adapters import adapter_of
 from onehop.tasks.foreign import save_checkpoint
+from onehop.tasks.package import merge_package
 from onehop.train import make_recipe, train
 from onehop.verify import verify
 from tests.fixtures.labelled import reviews, write_reviews
@@ -104,7 +105,7 @@ def test_another_base_or_none_is_refused(run: Path, tmp_path: Path):
     shutil.copytree(run / "model", tmp_path / "deep" / "er" / "alone")
     with pytest.raises(ModelError, match=r"an adapter, whose base '.*BertModel' cannot be loaded: no such model"):
         load_package(tmp_path / "deep" / "er" / "alone")
-    with pytest.raises(ModelError, match="which is an adapter itself"):
+    with pytest.raises(ModelError, match="cannot be loaded: it is an adapter itself"):
         load_package(run, base=run)
     save_package(load_package(BASE), tmp_path / "ours")  # the same encoder in another form
     assert torch.equal(scores(load_package(run, base=tmp_path / "ours").task), scores(load_package(run).task))

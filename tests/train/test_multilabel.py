@@ -185,3 +185,8 @@ def test_people_are_told_of_the_separator_and_of_labels_that_exclude_each_other(
     two = command("train", "--task", "multilabel", "--data", tmp_path / "u.csv", "--out", tmp_path / "two", *short)
     assert "labels are divided at ';' (data.label_separator)" in two.err
     assert "more than 90 % of the texts have the label 'b'" in two.err
+    assert "thresholds: one half for every label" in two.err
+    rows = "".join(f"the cat {n},{('a', 'b', 'a;b', 'b; a')[n % 4]}\n" for n in range(40))
+    (tmp_path / "v.csv").write_text("text,label\n" + rows)
+    three = command("train", "--task", "classify", "--data", tmp_path / "v.csv", "--out", tmp_path / "three", *short)
+    assert "'a;b' looks like several labels: --task multilabel" in three.err
