@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from onehop.data.choices import Choice, ChoiceColumns, open_choices
-from onehop.data.labelled import objects
 from onehop.errors import DataError
 from onehop.evaluate.scored import (
     Given,
@@ -25,6 +25,7 @@ from onehop.evaluate.scored import (
     length_notes,
     rounded,
 )
+from onehop.files import read_lines
 from onehop.metrics import Interval
 from onehop.metrics.classification import Compared, Labelling, bootstrap, labelling, mcnemar
 from onehop.tasks.choosing import Chooser
@@ -186,31 +187,39 @@ def evaluate_choices(
     return ChoiceReport(result, intervals, chance, system, sorted(wrong, key=lambda one: -one.score)[:SHOWN], rival)
 
 
-def read_chosen(path: str) -> Given[Place]:
-    """Return the choices of a file that `onehop predict` wrote, or `evaluate --output`.
+def read_chosen(path: str, first_number: int = 0) -> Given[Place]:
+    """Read what another system chose: lines of `onehop predict`, or the number of an option a line.
+
+    Args:
+        path: The file.
+        first_number: Number of the first option, where lines are numbers.
 
     Raises:
-        DataError: A line has no place of an option.
+        DataError: A line is neither.
 
     Example:
         >>> import tempfile, pathlib
-        >>> file = pathlib.Path(tempfile.mkdtemp()) / "theirs.jsonl"
-        >>> _ = file.write_text('{"choice": 1}' + chr(10) + '{"choice": null}' + chr(10))
-        >>> read_chosen(str(file)).each
-        [1, None]
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "theirs.txt"
+        >>> _ = file.write_text("2" + chr(10) + '{"choice": 0}' + chr(10))
+        >>> read_chosen(str(file), first_number=1).each
+        [1, 0]
     """
     places: list[Place] = []
-    for number, value in objects(path):
-        place = value.get("choice", "")
-        if isinstance(place, bool) or not isinstance(place, int | None):
-            remedy = 'Write an object for each choice: {"choice": 0} where the first option was chosen.'
-            raise DataError("no choice", remedy, f"{path}:{number}")
-        places.append(place)
+    for number, line in enumerate(read_lines(path), 1):
+        try:
+            value = json.loads(line)
+            place = value["choice"] if isinstance(value, dict) else None if value is None else value - first_number
+            if not isinstance(place, int | None):
+                raise TypeError
+            places.append(place)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            remedy = "Give lines of `onehop predict`, or the number of an option for each choice."
+            raise DataError("not a choice", remedy, f"{path}:{number}") from error
     return Given(path, places)
 
 
-def _line(place: Place) -> str:
-    return f'{{"choice": {"null" if place is None else place}}}\n'
+def _line(place: Place, chooser: Chooser) -> str:
+    return "null\n" if place is None else f"{place + chooser.settings.first_number}\n"
 
 
 def _read(data: str, columns: tuple[tuple[str, ...], str], chooser: Chooser) -> list[Choice]:
@@ -218,4 +227,7 @@ def _read(data: str, columns: tuple[tuple[str, ...], str], chooser: Chooser) -> 
     return list(open_choices(data, ChoiceColumns(contexts, (), columns[1])).rows)
 
 
-SCORED = Scored("choose", "choices with their right options", _read, choose, evaluate_choices, read_chosen, _line)
+SCORED = Scored(
+    "choose", "choices with their right options", _read, choose, evaluate_choices,
+    lambda path, chooser: read_chosen(path, chooser.settings.first_number), _line,
+)  # fmt: skip

@@ -281,8 +281,7 @@ def _judge(task: Multilabeller, table: LabelledTexts, **how: Any) -> SetsReport:
     return evaluate_sets(task, table.texts, table.wanted, **how)
 
 
-def _line(labels: Labels) -> str:
-    return f"{written(labels)}\n"
-
-
-SCORED = Scored("multilabel", "texts with labels", _read, _run, _judge, read_sets, _line)
+SCORED = Scored(
+    "multilabel", "texts with labels", _read, _run, _judge,
+    lambda path, model: read_sets(path), lambda labels, model: f"{written(labels)}\n",
+)  # fmt: skip

@@ -97,9 +97,9 @@ def test_it_predicts_evaluates_and_verifies_from_the_command_line(run: Path):
     assert command("verify", run).status == 0
     assert command("verify", run, "--data", table).status == 0
     assert "by chance" in (run / "model" / "MODEL_CARD.md").read_text()
-    (run.parent / "numbers.txt").write_text("1\n" * 40)
-    bad = command("evaluate", run, "--data", table, "--against", run.parent / "numbers.txt")
-    refused(bad, "numbers.txt:1")
+    (run.parent / "letters.txt").write_text("A\n" * 40)
+    bad = command("evaluate", run, "--data", table, "--against", run.parent / "letters.txt")
+    refused(bad, "not a choice", "letters.txt:1")
 
 
 def test_it_computes_what_transformers_computes_and_goes_there_and_back(run: Path, tmp_path: Path):
@@ -199,4 +199,8 @@ def test_numbers_from_one_are_told_and_kept(tmp_path: Path):
     )  # fmt: skip
     assert "the first numbered 1" in done.err
     assert load_package(tmp_path / "run").task.settings.first_number == 1
+    out, own = tmp_path / "out.txt", ("evaluate", tmp_path / "run", "--data", table)
+    assert command(*own, "-o", out).status == 0
+    assert set(out.read_text().split()) <= {"1", "2", "3"}
+    assert json.loads(command(*own, "--against", out, "--json").out)["against"]["accuracy_difference"] == 0
     assert [one.index(1) for one in open_choices(table).rows] == [row["label"] for row in rows(60)]
