@@ -60,7 +60,7 @@ def _show(report: AnswerReport) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from onehop.cli.evaluate_labels import as_percent, as_range
+    from onehop.cli.evaluate_labels import as_percent, as_range, tell_long
 
     out, result = Console(markup=False), report.result
     seconds = f" in {report.system.seconds:.1f} s" if report.system.seconds is not None else ""
@@ -77,7 +77,4 @@ def _show(report: AnswerReport) -> None:
         system, other, difference, chance = report.rival
         line = f"against {system.name} (F1 {as_percent(other.f1)}): {100 * difference:+.1f}, p = {chance:.3f}"
         out.print(line, soft_wrap=True)
-    counts = {"left out": report.system.dropped, "cut": report.system.cut, "read in windows": report.system.windows}
-    for what, count in counts.items():
-        if count:
-            out.print(f"{count:,} contexts too long and {what}")
+    tell_long(out, report.system, "contexts")

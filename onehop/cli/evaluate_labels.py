@@ -117,10 +117,13 @@ def _show(report: ClassifyReport) -> None:
         right = round(report.result.accuracy * len(report.system.labels))
         share = _percent(right / answered) if answered else "none"
         out.print(f"{report.system.abstained:,} texts got no label, by the threshold; of the others {share} are right")
-    counts = {"left out": report.system.dropped, "cut": report.system.cut, "read in windows": report.system.windows}
-    for what, count in counts.items():
-        if count:
-            out.print(f"{count:,} texts too long and {what}")
+    tell_long(out, report.system, "texts")
+
+
+def tell_long(out: Any, system: Any, what: str) -> None:
+    """Print what became of the examples of a system, called `what`, that were longer than the model's limit."""
+    for line in system.fates.told(what) if system.fates else ():
+        out.print(line, soft_wrap=True)
 
 
 def _taken_for(report: ClassifyReport, place: int) -> str:

@@ -72,6 +72,8 @@ def _show(report: RegressReport) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from onehop.cli.evaluate_labels import tell_long
+
     out, result, system = Console(markup=False), report.result, report.system
     seconds = f" in {system.seconds:.1f} s" if system.seconds is not None else ""
     table = Table(title=f"{len(system.values):,} texts{seconds}", title_justify="left")
@@ -91,6 +93,4 @@ def _show(report: RegressReport) -> None:
             f"p = {compared.p_value:.3f}",
             soft_wrap=True,
         )
-    for what, count in {"cut": system.cut, "read in windows": system.windows}.items():
-        if count:
-            out.print(f"{count:,} texts too long and {what}")
+    tell_long(out, system, "texts")

@@ -60,7 +60,7 @@ def _show(report: TagReport) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from onehop.cli.evaluate_labels import as_percent, as_range
+    from onehop.cli.evaluate_labels import as_percent, as_range, tell_long
 
     out, result = Console(markup=False), report.result
     seconds = f" in {report.system.seconds:.1f} s" if report.system.seconds is not None else ""
@@ -88,12 +88,6 @@ def _show(report: TagReport) -> None:
         theirs = as_percent(getattr(other, compared.figure))
         line = f"against {system.name} ({theirs}): {100 * compared.difference:+.1f}, p = {compared.p_value:.3f}"
         out.print(line, soft_wrap=True)
-    counts = {
-        "too long and left out": report.system.dropped,
-        "too long and cut": report.system.cut,
-        "too long and read in windows": report.system.windows,
-        f"with labels that do not fit {report.scheme.upper()}": report.mended,
-    }
-    for which, count in counts.items():
-        if count:
-            out.print(f"{count:,} sentences {which}")
+    tell_long(out, report.system, "sentences")
+    if report.mended:
+        out.print(f"{report.mended:,} sentences with labels that do not fit {report.scheme.upper()}")

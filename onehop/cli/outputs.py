@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from onehop.tasks.answering import Found
     from onehop.tasks.embedding import Embedding
+    from onehop.tasks.fates import Fate
     from onehop.tasks.regression import Estimate
     from onehop.tasks.tagging import Tags
+
+
+def fate(found: Fate) -> dict[str, Any]:
+    """Return what every line says of a text that was too long."""
+    return {"dropped": found.dropped, "cut": found.cut, "windows": found.windows, "lost": found.lost}
 
 
 def tags_line(found: Tags, drift: str = "") -> str:
@@ -25,7 +31,7 @@ def tags_line(found: Tags, drift: str = "") -> str:
         "labels": list(found.labels),
         "scores": [round(score, 6) for score in found.scores],
         "spans": spans,
-        "dropped": found.dropped, "cut": found.cut, "windows": found.windows,
+        **fate(found),
         **({"drift": drift} if drift else {}),
     }  # fmt: skip
     return json.dumps(row, ensure_ascii=False) + "\n"
@@ -38,7 +44,7 @@ def answer_line(found: Found, drift: str = "") -> str:
         "start": found.start,
         "end": found.end,
         "score": round(found.score, 6),
-        "dropped": found.dropped, "cut": found.cut, "windows": found.windows,
+        **fate(found),
         **({"drift": drift} if drift else {}),
     }  # fmt: skip
     return json.dumps(row, ensure_ascii=False) + "\n"
@@ -56,5 +62,4 @@ def number_line(found: Estimate, drift: str = "") -> str:
 
 
 def _line(values: dict[str, Any], found: Any, drift: str) -> str:
-    rest = {"dropped": found.dropped, "cut": found.cut, "windows": found.windows} | ({"drift": drift} if drift else {})
-    return json.dumps(values | rest) + "\n"
+    return json.dumps({**values, **fate(found), **({"drift": drift} if drift else {})}) + "\n"

@@ -7,6 +7,7 @@ keeps depends on the text alone. A line whose drawn pieces are too many keeps it
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Protocol, cast, runtime_checkable
 
@@ -15,7 +16,8 @@ import numpy.typing as npt
 
 from onehop.data.ragged import Ints, Ragged
 from onehop.data.store import PairStore
-from onehop.text.limit import Ledger, limit_pair
+from onehop.text.ledger import LabelCounts, Ledger
+from onehop.text.limit import limit, limit_pair
 
 Words = npt.NDArray[np.uint64]
 CACHE_BYTES = 256 << 20
@@ -37,6 +39,18 @@ class SampleEncoder(BatchEncoder, Protocol):
     def sample_batch(self, texts: Sequence[str], keys: Sequence[int], p: float) -> list[list[int]]:
         """Return tokens of each text, drawn by its key alone: each merge is left out with probability `p`."""
         ...
+
+
+@runtime_checkable
+class LabelEncoder(BatchEncoder, Protocol):
+    """What encodes each target as one token, which is no text, so that the length limit leaves it alone.
+
+    Attributes:
+        labels: Their names, in the order of the tokens; what the limit does is then counted by label, too. Empty where
+            targets have none, such as numbers.
+    """
+
+    labels: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -81,6 +95,8 @@ class TokenBlocks:
     ) -> None:
         self.store, self.ledger = store, ledger
         self._encoders = source_tokenizer, target_tokenizer
+        self._labelled = isinstance(target_tokenizer, LabelEncoder)
+        self._labels = target_tokenizer.labels if isinstance(target_tokenizer, LabelEncoder) else ()
         self._held, self._tags = held, tags
         self._cache: dict[int, TokenBlock] = {}
         self._room = CACHE_BYTES
@@ -165,11 +181,30 @@ class TokenBlocks:
         # here.
         ledger.lines += int(np.count_nonzero(~long))
         ledger.longest = max(ledger.longest, int(lengths.max(initial=0)))
+        self._enter_short(targets, long, ledger)
         dropped: set[int] = set()
         for row in np.flatnonzero(long).tolist():
-            pair = limit_pair(sources[row], targets[row], ledger, *self.store.where(numbers[row]))
+            pair = self._kept(sources[row], targets[row], ledger, self.store.where(numbers[row]))
             if pair is None:
                 dropped.add(row)
             else:
                 sources[row], targets[row] = pair
         return [row for row in range(len(numbers)) if row not in dropped]
+
+    def _kept(
+        self, source: list[int], target: list[int], ledger: Ledger, where: tuple[str, str]
+    ) -> tuple[list[int], list[int]] | None:
+        """Return what is kept of a pair that is too long, or None."""
+        if not self._labelled:
+            return limit_pair(source, target, ledger, *where)
+        with ledger.of(self._labels[target[0]]) if self._labels else nullcontext():
+            kept = limit(source, ledger, where[0])
+        return None if kept is None else (kept, target)
+
+    def _enter_short(self, targets: list[list[int]], long: npt.NDArray[np.bool_], ledger: Ledger) -> None:
+        """Count the rows that are not too long under their labels, if they have some."""
+        if self._labels:
+            counts = np.bincount([target[0] for target in targets], ~long, len(self._labels))
+            for label, count in zip(self._labels, counts.astype(int).tolist(), strict=True):
+                if count:
+                    ledger.by_label[label] = LabelCounts(lines=count, affected=0, tokens=0)

@@ -13,6 +13,7 @@ from onehop.data.questions import Question
 from onehop.errors import DataError
 from onehop.metrics.answers import Answering, answering, compare_answers
 from onehop.tasks.answering import Answerer
+from onehop.tasks.fates import Fates, by_own, fates_of, to_dict
 from onehop.tasks.settings import Long
 
 
@@ -23,27 +24,21 @@ class AnsweredBy:
     Args:
         name: For the report.
         answers: To each question; empty for none.
-        dropped: Questions too long with their contexts, left out as asked.
-        cut: Contexts read only in part, as asked.
-        windows: Contexts read in windows, as asked.
+        fates: What became of those that were longer than the model's limit.
         seconds: Of answering.
         drift: What the model does otherwise than when it was made, where that was allowed.
     """
 
     name: str
     answers: list[str]
-    dropped: int | None = None
-    cut: int | None = None
-    windows: int | None = None
+    fates: Fates | None = None
     seconds: float | None = None
     drift: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return counts as JSON values."""
         return {
-            "dropped": self.dropped,
-            "cut": self.cut,
-            "windows": self.windows,
+            **to_dict(self.fates),
             "seconds": None if self.seconds is None else round(self.seconds, 2),
             "drift": self.drift,
         }
@@ -111,9 +106,7 @@ def answer(
     return AnsweredBy(
         name,
         [one.answer for one in found],
-        sum(one.dropped for one in found),
-        sum(one.cut > 0 for one in found),
-        sum(one.windows > 0 for one in found),
+        fates_of(found, by_own(found, ["no answer" if one.answers == () else "answer" for one in questions])),
         time.monotonic() - started,
         answerer.drift or None,
     )

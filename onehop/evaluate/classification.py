@@ -13,6 +13,7 @@ from onehop.files import read_lines
 from onehop.metrics import Interval
 from onehop.metrics.classification import Compared, Labelling, bootstrap, labelling, mcnemar
 from onehop.tasks import Classifier
+from onehop.tasks.fates import Fates, by_own, fates_of, to_dict
 from onehop.tasks.settings import Long
 
 SHOWN = 10  # of the mistakes that the model was surest of
@@ -26,9 +27,7 @@ class Labelled:
         name: For the report.
         labels: The label of each text; None where it got none, which counts as wrong.
         scores: The probability of that label.
-        dropped: Texts too long, left out as asked.
-        cut: Texts too long, read only in part, as asked.
-        windows: Texts too long, divided and read window by window, as asked.
+        fates: What became of those that were longer than the model's limit.
         seconds: Of classifying.
         drift: What the model does otherwise than when it was made, where that was allowed.
         abstained: Texts that got no label because none was likely enough.
@@ -37,9 +36,7 @@ class Labelled:
     name: str
     labels: list[str | None]
     scores: list[float] | None = None
-    dropped: int | None = None
-    cut: int | None = None
-    windows: int | None = None
+    fates: Fates | None = None
     seconds: float | None = None
     drift: str | None = None
     abstained: int | None = None
@@ -47,9 +44,7 @@ class Labelled:
     def to_dict(self) -> dict[str, Any]:
         """Return counts as JSON values."""
         return {
-            "dropped": self.dropped,
-            "cut": self.cut,
-            "windows": self.windows,
+            **to_dict(self.fates),
             "abstained": self.abstained,
             "seconds": None if self.seconds is None else round(self.seconds, 2),
             "drift": self.drift,
@@ -141,6 +136,7 @@ def classify(
     name: str = "model",
     long: Long = "error",
     where: str = "data",
+    wanted: Sequence[str] = (),
 ) -> Labelled:
     """Classify the texts, and count what became of them.
 
@@ -150,6 +146,7 @@ def classify(
         name: Of the system, for the report.
         long: What to do with texts longer than the model's limit; one that is dropped counts as wrong.
         where: Name of the file, for messages.
+        wanted: Their own labels, if these are known: what was too long is counted under them, too.
 
     Example:
         >>> len(classify(onehop.load_classifier("runs/reviews"), ["The room was lovely."]).labels)
@@ -161,9 +158,7 @@ def classify(
         name,
         [one.label for one in found],
         [one.scores[one.label] if one.label is not None else 0.0 for one in found],
-        sum(one.dropped for one in found),
-        sum(one.cut > 0 for one in found),
-        sum(one.windows > 0 for one in found),
+        fates_of(found, by_own(found, wanted)),
         time.monotonic() - started,
         classifier.drift or None,
         sum(one.abstained for one in found),
@@ -199,7 +194,7 @@ def evaluate_labels(
         (True, 0.5)
     """
     wanted = checked(classifier, texts, wanted, where)
-    system = classify(classifier, texts, long=long, where=where)
+    system = classify(classifier, texts, long=long, where=where, wanted=wanted)
     labels = classifier.labels
     rival = None
     if against is not None:

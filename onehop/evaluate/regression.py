@@ -12,6 +12,7 @@ from onehop.errors import DataError
 from onehop.files import read_lines
 from onehop.metrics import Interval
 from onehop.metrics.regression import Compared, Numbers, bootstrap, compare, numbers, rounded
+from onehop.tasks.fates import Fates, fates_of, to_dict
 from onehop.tasks.regression import Regressor, number
 from onehop.tasks.settings import Long
 
@@ -23,16 +24,14 @@ class Numbered:
     Args:
         name: For the report.
         values: The number of each text.
-        cut: Texts too long, read only in part, as asked.
-        windows: Texts too long, divided and read window by window, as asked.
+        fates: What became of those that were longer than the model's limit.
         seconds: Of reading them.
         drift: What the model does otherwise than when it was made, where that was allowed.
     """
 
     name: str
     values: list[float]
-    cut: int | None = None
-    windows: int | None = None
+    fates: Fates | None = None
     seconds: float | None = None
     drift: str | None = None
 
@@ -62,7 +61,7 @@ class RegressReport:
                 values[f"{name}_interval"] = [rounded(found.low), rounded(found.high)]
         system = self.system
         seconds = None if system.seconds is None else round(system.seconds, 2)
-        values |= {"texts": len(system.values), "cut": system.cut, "windows": system.windows}
+        values |= {"texts": len(system.values), **to_dict(system.fates)}
         values |= {"seconds": seconds, "drift": system.drift}
         if self.rival:
             other, figures, compared = self.rival
@@ -90,8 +89,7 @@ def estimate(
     started = time.monotonic()
     found = regressor.predict(texts, long=long, where=where)
     values = [one.value if one.value is not None else float("nan") for one in found]
-    cut, windows = sum(one.cut > 0 for one in found), sum(one.windows > 0 for one in found)
-    return Numbered(name, values, cut, windows, time.monotonic() - started, regressor.drift or None)
+    return Numbered(name, values, fates_of(found), time.monotonic() - started, regressor.drift or None)
 
 
 def evaluate_numbers(

@@ -14,6 +14,7 @@ from onehop.errors import DataError
 from onehop.metrics import Interval
 from onehop.metrics.schemes import is_legal, mended
 from onehop.metrics.tagging import ComparedTags, Tagging, bootstrap_tags, compare_tags, tagging
+from onehop.tasks.fates import Fates, by_word, fates_of, to_dict
 from onehop.tasks.settings import Long
 from onehop.tasks.tagging import Tagger
 
@@ -27,27 +28,21 @@ class TaggedBy:
     Args:
         name: For the report.
         labels: Of each word of each sentence; None where it got none, which counts as wrong.
-        dropped: Sentences too long, left out as asked.
-        cut: Sentences too long, read only in part, as asked.
-        windows: Sentences too long, divided and read window by window, as asked.
+        fates: What became of those that were longer than the model's limit.
         seconds: Of labelling.
         drift: What the model does otherwise than when it was made, where that was allowed.
     """
 
     name: str
     labels: list[Labels]
-    dropped: int | None = None
-    cut: int | None = None
-    windows: int | None = None
+    fates: Fates | None = None
     seconds: float | None = None
     drift: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return counts as JSON values."""
         return {
-            "dropped": self.dropped,
-            "cut": self.cut,
-            "windows": self.windows,
+            **to_dict(self.fates),
             "seconds": None if self.seconds is None else round(self.seconds, 2),
             "drift": self.drift,
         }
@@ -126,6 +121,7 @@ def tag(
     name: str = "model",
     long: Long = "error",
     where: str = "data",
+    wanted: Sequence[Sequence[str]] = (),
 ) -> TaggedBy:
     """Label the words of sentences, and count what became of them.
 
@@ -135,15 +131,14 @@ def tag(
         name: Of the system, for the report.
         long: What to do with sentences longer than the model's limit; words that are not read count as wrong.
         where: Name of the file, for messages.
+        wanted: The words' own labels, if these are known: what was too long is counted under them, too.
     """
     started = time.monotonic()
     found = tagger.predict(sentences, long=long, where=where)
     return TaggedBy(
         name,
         [one.labels for one in found],
-        sum(one.dropped for one in found),
-        sum(one.cut > 0 for one in found),
-        sum(one.windows > 0 for one in found),
+        fates_of(found, [by_word(labels, one.unread) for one, labels in zip(found, wanted, strict=False)]),
         time.monotonic() - started,
         tagger.drift or None,
     )
@@ -174,7 +169,7 @@ def evaluate_tags(
     scheme, labels = tagger.settings.scheme, tagger.labels
     wanted = [tuple(tagger.check_label(label, one.where) for label in mended(one.labels, scheme)) for one in sentences]
     changed = sum(not is_legal(one.labels, scheme) for one in sentences)
-    system = tag(tagger, [one.words for one in sentences], long=long, where=where)
+    system = tag(tagger, [one.words for one in sentences], long=long, where=where, wanted=wanted)
     rival = None
     if against is not None:
         _same_words(against, wanted)
