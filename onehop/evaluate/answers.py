@@ -106,7 +106,7 @@ def answer(
     return AnsweredBy(
         name,
         [one.answer for one in found],
-        fates_of(found, by_own(found, ["no answer" if one.answers == () else "answer" for one in questions])),
+        fates_of(found, by_own(found, ["answered" if one.answers else "unanswerable" for one in questions])),
         time.monotonic() - started,
         answerer.drift or None,
     )

@@ -236,7 +236,7 @@ def _rows(task: Answerer, questions: Sequence[Question], ledger: Ledger, where: 
                 first, last = (end - window.first + 1 for end in ends) if ends else (0, 0)
                 rows.append((window.row, (first, last) if 0 < first <= last <= size else (0, 0)))
             found = any(own != (0, 0) for _, own in rows)
-            label = ("answer" if found else "answer not read") if ends else "no answer"
+            label = ("answered" if found else "answer not read") if ends else "unanswerable"
             ledger.enter({label: ledger.tokens - before[1]}, ledger.affected > before[0])
             yield rows
 

@@ -19,7 +19,7 @@ from tests.fixtures.tiny import onehop as command
 from tests.train.test_resume import Heard
 
 CHECKPOINT = Path(__file__).parents[1] / "fixtures" / "checkpoints" / "BertModel"
-SHORT = {"max_updates": 12, "evaluate_every": 12, "batch_tokens": 200}
+SHORT = {"max_updates": 2, "evaluate_every": 2, "batch_tokens": 200}
 SMALL = {"dim": 16, "hidden_dim": 16, "dropout": 0.0}
 
 
@@ -33,9 +33,7 @@ def table(labels: list[str], lost: list[int | None]) -> dict[str, dict[str, int]
     affected = Counter(label for label, own in zip(labels, lost, strict=True) if own is not None)
     for label, own in zip(labels, lost, strict=True):
         tokens[label] += own or 0
-    return {
-        label: {"lines": lines[label], "affected": affected[label], "tokens": tokens[label]} for label in affected
-    }
+    return {label: {"lines": lines[label], "affected": affected[label], "tokens": tokens[label]} for label in affected}
 
 
 @pytest.mark.parametrize("policy", ["cut", "drop"])
@@ -58,6 +56,7 @@ def test_texts_are_counted_under_their_labels_in_each_split(policy: str, tmp_pat
         lost = [None if size <= 12 else size if policy == "drop" else size - 12 for size in sizes]
         assert found[split]["by_label"] == table([label for _, label in own], lost)
     assert found["train"]["by_label"].keys() == {"good", "bad"}
+    assert package.record
     record = package.record["truncation"]
     assert all(record[split]["by_label"] == found[split]["by_label"] for split in ("train", "valid"))
     first, counts = next(iter(found["train"]["by_label"].items()))
@@ -111,11 +110,11 @@ def test_answers_that_are_cut_off_are_told_apart_from_those_that_are_read(tmp_pa
     train(recipe, tmp_path / "run")
     found = truncation(tmp_path / "run")["train"]
     kinds = {label: (row["lines"], row["affected"]) for label, row in found["by_label"].items()}
-    assert kinds == {"answer": (2, 1), "answer not read": (1, 1)}
+    assert kinds == {"answered": (2, 1), "answer not read": (1, 1)}
     assert sum(row["tokens"] for row in found["by_label"].values()) == found["tokens"] > 0
     shown = command("evaluate", tmp_path / "run", "--data", file, "--long", "cut").out
     assert "2 contexts were too long and cut, " in shown
-    assert "tokens not read: answer 2 of 3" in shown
+    assert "tokens not read: answered 2 of 3" in shown
 
 
 @pytest.mark.parametrize("policy", ["cut", "drop", "window"])
