@@ -1,4 +1,4 @@
-"""Whatever is changed in a classifier's or an embedder's package is found when it is loaded; see `test_mutations`."""
+"""Whatever is changed in a package of any task but translation is found when it is loaded; see `test_mutations`."""
 
 import json
 import shutil
@@ -13,11 +13,18 @@ from onehop.errors import OnehopError
 from onehop.tasks import load_package, new_package, save_package
 from onehop.tasks.names import GOLDEN, JOINT, MANIFEST, WEIGHTS
 from tests.fixtures.packages import edit_golden, edit_manifest, rehash
-from tests.laws.packages import every_package
+from tests.laws.packages import PACKAGES, every_package
 from tests.tasks.test_mutations import positions, refused
 
 FILES = [MANIFEST, WEIGHTS, GOLDEN, JOINT]
-KINDS = ["classify-hierarchical-fresh", "classify-bert-BertForSequenceClassification", "embed-bert-BertModel"]
+KINDS = [
+    "classify-hierarchical-fresh", "classify-bert-BertForSequenceClassification", "embed-bert-BertModel",
+    "tag-transformer-fresh", "tag-bert-BertModel", "answer-bert-BertModel", "regress-recurrent-fresh",
+]  # fmt: skip
+
+
+def test_a_package_of_every_task_is_changed():
+    assert {kind.split("-")[0] for kind in KINDS} | {"translation"} == set(PACKAGES)
 
 
 @pytest.fixture(scope="module", params=KINDS)
