@@ -164,7 +164,7 @@ def open_labelled(path: str | Path, columns: LabelColumns = FOUND) -> Labelled:
     if ending == ".jsonl":
         return _open_objects(name, columns)
     if ending == "folder" or name.endswith(".parquet"):
-        (texts, label), rows = arrow_columns(path, lambda names: columns.choose(names, name))
+        (texts, label), rows = arrow_columns(path, lambda names: columns.choose(names, name), fractions=columns.numbers)
         return Labelled(name, texts, label, "row ", _split(rows, len(texts)))
     raise DataError(
         f"the ending {Path(name).suffix!r} tells no table", "Use .csv, .tsv, .jsonl or .parquet.", name
