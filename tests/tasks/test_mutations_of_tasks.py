@@ -101,7 +101,8 @@ def test_any_other_order_of_labels_is_found_wherever_it_stands(model: Path):
         refused(model, "the labels ['no', 'yes'], where the model has None")
         return
     good = (model / MANIFEST).read_bytes()
-    for order in [list(order) for order in permutations(labels) if list(order) != labels]:
+    orders = [list(order) for order in permutations(labels) if list(order) != labels]
+    for order in orders[:: -(-len(orders) // 8)]:
         for places in (("labels",), ("settings",), ("labels", "settings")):
             (model / MANIFEST).write_bytes(good)
             edit_manifest(model, lambda manifest, order=order, places=places: _order(manifest, order, places))
@@ -121,8 +122,7 @@ def test_another_name_of_a_label_is_found(model: Path):
         edit_golden(model, lambda lines: lines[0].update(embedding=[None], value="1", first="1"))
         refused(model, f"{GOLDEN}:1: damaged: not a golden line")
         return
-    other = [label.replace("place", "time").replace("good", "fine") for label in labels]
-    assert other != labels
+    other = [label if label == "O" else f"{label}s" for label in labels]
     edit_manifest(model, lambda manifest: _order(manifest, other, ("labels", "settings")))
     refused(model, f"{GOLDEN}:1: damaged: not a golden line")
 
