@@ -186,6 +186,91 @@ def labelled(folder: Path) -> Callable[[random.Random], None]:
     return one
 
 
+TAGGED = {
+    "conll": "-DOCSTART- O\n\nAda B-person\nmet O\nAlan B-person\nTuring I-person\n\nin O\nRome B-place\n. O\n\n",
+    "conllu": "# text = Ada ran.\n1\tAda\tAda\tPROPN\t_\t_\t2\tnsubj\t_\t_\n1-2\tAdaran\t_\t_\t_\t_\t_\t_\t_\t_\n"
+    "2\tran\trun\tVERB\t_\t_\t0\troot\t_\t_\n3\t.\t.\tPUNCT\t_\t_\t2\tpunct\t_\t_\n\n",
+    "jsonl": '{"words": ["Ada", "ran"], "labels": ["B-person", "O"]}\n{"words": ["Rome"], "labels": ["B-place"]}\n',
+}
+
+
+def tagged(folder: Path) -> Callable[[random.Random], None]:
+    """Return the target of sentences with labels: as `train` and `predict` read them, and as the doctor does."""
+    from onehop.data.check import check_labels
+    from onehop.data.tagged import TagColumns, open_tagged
+
+    def one(draw: random.Random) -> None:
+        form = draw.choice(list(TAGGED))
+        path = folder / f"words.{form}"
+        path.write_bytes(mutate(draw, TAGGED[form].encode()))
+        with ours():
+            check_labels(path)
+        for _ in open_tagged(path, TagColumns(labelled=draw.random() < 0.7)).sentences:
+            pass
+
+    return one
+
+
+ASKED = {"id": "1", "question": "Who ran?", "answers": [{"text": "Ada", "answer_start": 0}]}
+NOBODY = {"id": "2", "question": "Who flew?", "answers": [], "is_impossible": True}
+QUESTIONS = {
+    "json": json.dumps(
+        {"version": "2.0", "data": [{"title": "x", "paragraphs": [{"context": "Ada ran.", "qas": [ASKED, NOBODY]}]}]}
+    ),
+    "jsonl": json.dumps({**ASKED, "context": "Ada ran."})
+    + "\n"
+    + json.dumps({"question": "Wo?", "context": "In Köln.", "answers": {"text": ["Köln"], "answer_start": [3]}}),
+}
+
+
+def questions(folder: Path) -> Callable[[random.Random], None]:
+    """Return the target of questions with contexts: SQuAD's JSON, changed as text or as values, and JSON lines."""
+    from onehop.data.check import check_labels
+    from onehop.data.questions import read_questions
+
+    def one(draw: random.Random) -> None:
+        form = draw.choice(list(QUESTIONS))
+        text = QUESTIONS[form]
+        if form == "json" and draw.random() < 0.5:
+            text = json.dumps(change_json(draw, json.loads(text)))
+            data = text.encode()
+        else:
+            data = mutate(draw, text.encode())
+        path = folder / f"asked.{form}"
+        path.write_bytes(data)
+        with ours():
+            check_labels(path)
+        for _ in read_questions(path, answered=draw.random() < 0.7):
+            pass
+
+    return one
+
+
+NUMBERED = {
+    "csv": 'sentence1,sentence2,score\nA cat.,"A dog, perhaps.",2.5\nIt rains.,It is wet.,4\nNo.,Yes.,-1e-3\n',
+    "tsv": "text\tscore\nA cat.\t2.5\nIt rains.\t4\n",
+    "jsonl": '{"text": "A cat.", "score": 2.5}\n{"text": "It rains.", "score": 4}\n',
+}
+
+
+def numbered(folder: Path) -> Callable[[random.Random], None]:
+    """Return the target of texts with numbers, each of which is read as `train --task regress` does."""
+    from onehop.data.check import check_labels
+    from onehop.data.labelled import LabelColumns, open_labelled
+    from onehop.tasks.regression import number
+
+    def one(draw: random.Random) -> None:
+        form = draw.choice(list(NUMBERED))
+        path = folder / f"numbers.{form}"
+        path.write_bytes(mutate(draw, NUMBERED[form].encode()))
+        with ours():
+            check_labels(path)
+        for row, pair in enumerate(open_labelled(path, LabelColumns(numbers=True)).pairs(), 1):
+            number(pair.target, f"{path}:{row}")
+
+    return one
+
+
 def lines(folder: Path) -> Callable[[random.Random], None]:
     """Return the target of two files of lines."""
     from onehop.data import read_parallel
@@ -343,6 +428,34 @@ def other_packages(folder: Path) -> list[Path]:
     return made
 
 
+def newer_packages(folder: Path) -> list[Path]:
+    """Write small packages of a tagger with a CRF, of a regressor, and of a model that answers."""
+    from onehop.data.labelled import SEPARATOR
+    from onehop.tasks import DocumentLimits, HeadConfig, Tagger, TagSettings, WordLimits, new_package, save_package
+    from onehop.tasks.package import load_package
+    from onehop.tasks.regression import Regressor, RegressSettings
+    from onehop.tasks.tag_settings import TagHead
+    from onehop.text import train_tokenizer
+
+    small, own = {"dim": 4, "hidden_dim": 4}, train_tokenizer([text for pair in PAIRS * 3 for text in pair], 310)
+    tags = TagSettings(
+        architecture="recurrent", model=small, head=TagHead(crf=True), labels=["O", "B-x", "I-x"], scheme="bio",
+        text=WordLimits(max_length=20, words="punctuation"),
+    )  # fmt: skip
+    numbers = RegressSettings(
+        architecture="recurrent", model=small, head=HeadConfig(pooling="mean"), mean=2.5, deviation=1.5,
+        text=DocumentLimits(max_length=20, sentences=False),
+    )  # fmt: skip
+    asked = f"the cat?{SEPARATOR}The cat sat."
+    tasks = [(Tagger.build(tags, own), "The cat sat."), (Regressor.build(numbers, own), "The cat sat.")]
+    tasks.append((load_package(CHECKPOINTS / "BertForQuestionAnswering").task, asked))
+    made: list[Path] = []
+    for number, (task, text) in enumerate(tasks):
+        made.append(folder / f"newer{number}")
+        save_package(new_package(task, [text], "# Card\n"), made[-1])
+    return made
+
+
 def loader(folder: Path, packages: Callable[[Path], list[Path]] = packages) -> Callable[[random.Random], None]:
     """Return the target of packages."""
     from onehop.tasks import load_package
@@ -424,8 +537,12 @@ def _furnish(folder: Path) -> None:
 TARGETS = {
     "loader": Target(loader, 6),
     "other tasks": Target(lambda folder: loader(folder, other_packages), 4),
+    "newer tasks": Target(lambda folder: loader(folder, newer_packages), 4),
     "checkpoints": Target(checkpoints, 2),
     "labelled": Target(labelled, 6),
+    "tagged": Target(tagged, 3),
+    "questions": Target(questions, 3),
+    "numbered": Target(numbered, 3),
     "tsv": Target(table("tsv"), 3),
     "txt": Target(table("txt"), 2),
     "csv": Target(table("csv"), 4),

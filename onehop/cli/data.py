@@ -33,7 +33,9 @@ def check(
     test_source: Annotated[Files | None, typer.Option("--test-source", help="Test sources.")] = None,
     test_target: Annotated[Files | None, typer.Option("--test-target", help="Test targets.")] = None,
     test_pairs: Annotated[Files | None, typer.Option("--test-pairs", help="Test pairs.")] = None,
-    data: Annotated[str | None, typer.Option("--data", help="Labelled text: .csv, .tsv or .jsonl.")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Labelled text: a table, .conll, or questions in .json.")
+    ] = None,
     valid: Annotated[str | None, typer.Option("--valid", help="Labelled text for validation, beside --data.")] = None,
     test: Annotated[str | None, typer.Option("--test", help="Labelled text for a test, beside --data.")] = None,
     label: Annotated[str, typer.Option("--label", help="Column of labels; default: found by its name.")] = "",
@@ -50,7 +52,7 @@ def check(
     Shifted lines, swapped sides, leaks into the test data, broken encoding, wrong languages, labels.
     """
     from onehop.cli import console
-    from onehop.data.check import check_labels, check_pairs, clean
+    from onehop.data.check import check_pairs, clean, clean_labels, diagnose_labels
 
     given = {
         "train": (source, target, pairs),
@@ -63,11 +65,11 @@ def check(
             "labelled text without any to train on", "Give it with --data.", " and ".join(f"--{n}" for n in others)
         )
     if data:
-        if any(any(files) for files in given.values()) or model or near or fix:
-            raise ConfigError(
-                "labelled text goes alone", "Give --data with --valid, --test, --label and --text only.", "--data"
-            )
-        report, written = check_labels(data, label=label, texts=text or [], others=others), None
+        if any(any(files) for files in given.values()):
+            raise ConfigError("labelled text goes alone", "Give --data, or pairs of texts.", "--data")
+        coverage = _coverage(model, pairs=False) if model else None
+        found = diagnose_labels(data, label=label, texts=text or [], others=others, near=near, coverage=coverage)
+        report, written = found.report, clean_labels(found, fix) if fix else None
     else:
         diagnosis = _pairs(given, (source_column, target_column), model, near, check_pairs)
         report, written = diagnosis.report, clean(diagnosis, fix) if fix else None
@@ -99,16 +101,19 @@ def _pairs(
             inputs[split] = files
     if "train" not in inputs:
         raise ConfigError("nothing to check", "Give --source and --target, --pairs, or --data.", "data check")
-    return run(inputs, near=near, coverage=_coverage(model) if model else None)
+    return run(inputs, near=near, coverage=_coverage(model, pairs=True) if model else None)
 
 
-def _coverage(model: str) -> Coverage:
+def _coverage(model: str, *, pairs: bool) -> Coverage:
+    """Return what looks at texts, or at the sides of pairs, with a model's tokenizers."""
     from onehop.data.check import Coverage
-    from onehop.tasks import load_translator
+    from onehop.tasks import load_package
 
-    translator = load_translator(model)
-    tokenizers = translator.source_tokenizer, translator.target_tokenizer
-    return Coverage(tokenizers, translator.settings.text.max_length)
+    task: Any = load_package(model, task="translation" if pairs else None).task
+    if pairs:
+        return Coverage((task.source_tokenizer, task.target_tokenizer), task.settings.text.max_length)
+    tokenizer = task.source_tokenizer if task.task == "translation" else task.tokenizer
+    return Coverage((tokenizer,), task.settings.text.max_length)
 
 
 def _show(report: Report, written: dict[str, dict[str, int]] | None) -> None:
@@ -131,9 +136,21 @@ def _show(report: Report, written: dict[str, dict[str, int]] | None) -> None:
         )  # fmt: skip
     if report.findings:
         out.print(table)
+    for one in report.coverage:
+        out.print(_covered(one), soft_wrap=True)
     for split, counts in (written or {}).items():
         out.print(f"{split}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()), soft_wrap=True)
     for line in report.unchecked:
         out.print(f"not checked: {line}", soft_wrap=True)
     verdict = "nothing that ruins a run" if report.sound else "some of this ruins a run"
     out.print(f"{verdict} (checked: {', '.join(report.checked)})", soft_wrap=True)
+
+
+def _covered(one: dict[str, Any]) -> str:
+    """Return how a tokenizer cuts one side, for people."""
+    pieces, words = max(1, one["pieces"]), max(1, one["words"])
+    foreign = "bytes" if one["bytes"] or not one["unknown"] else "unknown"
+    return (
+        f"tokenizer, {one['side']}: {one['pieces']:,} pieces, {one['pieces'] / words:.2f} a word, "
+        f"{one['characters'] / pieces:.2f} characters each, {one[foreign] / pieces:.2%} {foreign}"
+    )

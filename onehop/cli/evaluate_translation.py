@@ -144,9 +144,7 @@ def _told(system: System) -> list[str]:
     how += [f"does not do what it did when it was made: {system.drift}"] if system.drift else []
     counts = (
         (system.empty, "translations are empty"),
-        (system.dropped, "lines too long and left out"),
-        (system.cut, "lines too long and cut"),
-        (system.windows, "lines too long and translated in windows"),
         (system.incomplete, "lines ended by decode.max_length"),
     )
-    return [f"{system.name}: {'; '.join(how)}", *(f"{system.name}: {n} {what}" for n, what in counts if n)]
+    told = [f"{n} {what}" for n, what in counts if n] + (system.fates.told("lines") if system.fates else [])
+    return [f"{system.name}: {'; '.join(how)}", *(f"{system.name}: {line}" for line in told)]

@@ -62,7 +62,7 @@ def use(threads: int | None, device: str) -> str:
 
 def policy(long: str, *, pairs: bool = False) -> Any:
     """Return a known policy for long lines, or for lines that must stay whole, as those of pairs."""
-    from onehop.text.limit import LINE_POLICIES, NO_WINDOWS, POLICIES
+    from onehop.text.ledger import LINE_POLICIES, NO_WINDOWS, POLICIES
 
     if pairs and long == "window":
         raise ConfigError(NO_WINDOWS, "Use error, drop or cut.", "--long window")

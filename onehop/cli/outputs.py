@@ -9,9 +9,15 @@ if TYPE_CHECKING:
     from onehop.tasks.answering import Found
     from onehop.tasks.choosing import Chosen
     from onehop.tasks.embedding import Embedding
+    from onehop.tasks.fates import Fate
     from onehop.tasks.multilabel import LabelSet
     from onehop.tasks.regression import Estimate
     from onehop.tasks.tagging import Tags
+
+
+def fate(found: Fate) -> dict[str, Any]:
+    """Return what every line says of a text that was too long."""
+    return {"dropped": found.dropped, "cut": found.cut, "windows": found.windows, "lost": found.lost}
 
 
 def tags_line(found: Tags, drift: str = "") -> str:
@@ -27,7 +33,7 @@ def tags_line(found: Tags, drift: str = "") -> str:
         "labels": list(found.labels),
         "scores": [round(score, 6) for score in found.scores],
         "spans": spans,
-        "dropped": found.dropped, "cut": found.cut, "windows": found.windows,
+        **fate(found),
         **({"drift": drift} if drift else {}),
     }  # fmt: skip
     return json.dumps(row, ensure_ascii=False) + "\n"
@@ -40,7 +46,7 @@ def answer_line(found: Found, drift: str = "") -> str:
         "start": found.start,
         "end": found.end,
         "score": round(found.score, 6),
-        "dropped": found.dropped, "cut": found.cut, "windows": found.windows,
+        **fate(found),
         **({"drift": drift} if drift else {}),
     }  # fmt: skip
     return json.dumps(row, ensure_ascii=False) + "\n"
@@ -58,29 +64,17 @@ def number_line(found: Estimate, drift: str = "") -> str:
 
 
 def _line(values: dict[str, Any], found: Any, drift: str) -> str:
-    rest = {"dropped": found.dropped, "cut": found.cut, "windows": found.windows} | ({"drift": drift} if drift else {})
-    return json.dumps(values | rest) + "\n"
+    row = {**values, **fate(found), **({"drift": drift} if drift else {})}
+    return json.dumps(row, ensure_ascii=False) + "\n"
 
 
 def set_line(found: LabelSet, drift: str = "") -> str:
     """Return the line of a text with its labels, and the probability of every label."""
-    row: dict[str, Any] = {
-        "labels": None if found.labels is None else list(found.labels),
-        "scores": {label: round(score, 6) for label, score in found.scores.items()},
-        "dropped": found.dropped, "cut": found.cut, "windows": found.windows,
-        **({"drift": drift} if drift else {}),
-    }  # fmt: skip
-    return json.dumps(row, ensure_ascii=False) + "\n"
+    scores = {label: round(score, 6) for label, score in found.scores.items()}
+    return _line({"labels": None if found.labels is None else list(found.labels), "scores": scores}, found, drift)
 
 
 def choice_line(found: Chosen, drift: str = "") -> str:
     """Return the line of a choice: the place of the option, its text, and the probability of every option."""
-    row: dict[str, Any] = {
-        "choice": found.choice,
-        "option": found.option,
-        "scores": [round(score, 6) for score in found.scores],
-        "dropped": found.dropped,
-        "cut": found.cut,
-        **({"drift": drift} if drift else {}),
-    }
-    return json.dumps(row, ensure_ascii=False) + "\n"
+    scores = [round(score, 6) for score in found.scores]
+    return _line({"choice": found.choice, "option": found.option, "scores": scores}, found, drift)

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onehop.cli.options import AllowDrift, AllowPickle, Device, Long, Precision, TextColumns, Threads
-from onehop.cli.outputs import answer_line, choice_line, number_line, set_line, tags_line, vector_line
+from onehop.cli.outputs import answer_line, choice_line, fate, number_line, set_line, tags_line, vector_line
 from onehop.cli.streams import chunks, opened, written
 from onehop.errors import ConfigError
 
 if TYPE_CHECKING:
     from onehop.tasks import Classifier, Prediction
+    from onehop.tasks.fates import Fates
 
 CHUNK = 2_000  # texts classified at once: enough to batch by length, few enough for constant memory
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -33,6 +34,7 @@ WITHOUT_ATTENTION = {
     "answer": "answers",
     "choose": "chooses",
 }
+EXAMPLES = {"tag": "sentences", "answer": "contexts", "choose": "choices"}  # of other tasks texts
 LINES = {
     "embed": vector_line, "multilabel": set_line, "regress": number_line, "tag": tags_line, "answer": answer_line,
     "choose": choice_line,
@@ -71,6 +73,7 @@ def predict(
     """
     from onehop.cli.options import faster, known_precision, policy, tell_drift, use
     from onehop.tasks import load_package
+    from onehop.tasks.fates import Fates
     from onehop.tasks.registry import check_task
 
     known_precision(precision)
@@ -85,7 +88,7 @@ def predict(
     tell_drift(classifier.drift)
     classifier = faster(classifier, precision)
     name = "standard input" if file == "-" else file
-    counts = {"empty": 0, "dropped": 0, "cut": 0, "divided": 0, "abstained": 0}
+    fates, nothing = Fates(), {"empty": 0, "abstained": 0}
     with _texts(classifier, file, name, text_columns or [], chosen == "error") as texts, written(output) as out:
         if chosen == "error":
             _check(classifier, texts(), name, chunk_size)
@@ -94,10 +97,10 @@ def predict(
             found = classifier.predict(part, long=chosen, where=name, first_line=number)
             for text, prediction in zip(part, found, strict=True):
                 out.write(_written(classifier, text, prediction, chosen, attention))
-                _count(counts, prediction)
+                _count(fates, nothing, prediction)
             out.flush()
             number += len(part)
-    _tell(counts)
+    _tell(task, fates, nothing)
 
 
 def _texts(classifier: Classifier, file: str, name: str, columns: list[str], twice: bool) -> Any:
@@ -197,7 +200,7 @@ def _line(classifier: Classifier, text: Text, found: Prediction, long: Any, atte
     row: dict[str, Any] = {
         "label": found.label,
         "scores": {label: round(score, 6) for label, score in found.scores.items()},
-        "dropped": found.dropped, "cut": found.cut, "windows": found.windows, "abstained": found.abstained,
+        **fate(found), "abstained": found.abstained,
         **({"drift": classifier.drift} if classifier.drift else {}),
     }  # fmt: skip
     if attention:
@@ -213,26 +216,31 @@ def _line(classifier: Classifier, text: Text, found: Prediction, long: Any, atte
     return json.dumps(row, ensure_ascii=False) + "\n"
 
 
-def _count(counts: dict[str, int], found: Any) -> None:
-    nothing = getattr(found, "label", getattr(found, "value", getattr(found, "labels", ""))) is None
-    counts["abstained"] += (abstained := getattr(found, "abstained", False))
-    counts["empty"] += nothing and not found.dropped and not abstained
-    counts["dropped"] += found.dropped
-    counts["cut"] += found.cut > 0
-    counts["divided"] += found.windows > 0
+def _count(fates: Fates, nothing: dict[str, int], found: Any) -> None:
+    """Count what was not as usual: texts too long, by the labels that they got, and texts that got nothing."""
+    from onehop.tasks.fates import by_word
+
+    if hasattr(found, "unread"):
+        fates.add(found, by_word(found.labels, found.unread))
+    else:
+        one: str | None = getattr(found, "label", None)
+        labels: Sequence[str] = getattr(found, "labels", None) or ([one] if one else [])
+        fates.add(found, {label: found.lost for label in labels})
+    none = getattr(found, "label", getattr(found, "value", getattr(found, "labels", ""))) is None
+    nothing["abstained"] += (abstained := getattr(found, "abstained", False))
+    nothing["empty"] += none and not found.dropped and not abstained
 
 
-def _tell(counts: dict[str, int]) -> None:
+def _tell(task: str, fates: Fates, nothing: dict[str, int]) -> None:
     """Say what became of the texts, where it is not what was asked for."""
     from onehop.cli.console import tell
 
     told = {
         "empty": "texts are empty and have no label or number",
-        "dropped": "texts were too long and left out: they have no label or number",
-        "cut": "texts were too long and cut: their ends were not read",
-        "divided": "texts were too long and read in windows",
         "abstained": "texts have no label: none was likely enough, by the model's threshold",
     }
+    for line in fates.told(EXAMPLES.get(task, "texts")):
+        tell(line)
     for name, what in told.items():
-        if counts[name]:
-            tell(f"{counts[name]:,} {what}")
+        if nothing[name]:
+            tell(f"{nothing[name]:,} {what}")

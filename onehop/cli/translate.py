@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onehop.cli.options import AllowDrift, Beam, Device, Ensemble, Long, Precision, Settings, Tag, Threads
+from onehop.cli.outputs import fate
 from onehop.cli.streams import chunks, opened, written
 from onehop.errors import ConfigError, DataError
 
@@ -102,9 +103,11 @@ class _Job:
         prefix_file: str,
         tag: str,
     ) -> None:
+        from onehop.tasks.fates import Fates
+
         self.translator, self.decode, self.nbest, self.long, self.split = translator, decode, nbest, long, split
         self.prefixes, self.prefix_file, self.tag = prefixes, prefix_file, tag
-        self.counts = {"dropped": 0, "cut": 0, "divided": 0, "windows": 0, "incomplete": 0}
+        self.fates, self.incomplete = Fates(), 0
 
     def check(self, chunks: Iterator[list[str]], name: str) -> None:
         """Find a line that is too long, or a prefix that does not fit, before the first output."""
@@ -133,11 +136,8 @@ class _Job:
                 long=self.long, where=name, first_line=number, tag=self.tag,
             )  # fmt: skip
             for translation in found:
-                self.counts["dropped"] += translation.dropped
-                self.counts["cut"] += translation.cut > 0
-                self.counts["divided"] += translation.windows > 0
-                self.counts["windows"] += translation.windows
-                self.counts["incomplete"] += not translation.complete
+                self.fates.add(translation)
+                self.incomplete += not translation.complete
             yield list(enumerate(found, number))
             number += len(chunk)
 
@@ -149,17 +149,12 @@ class _Job:
         """Say what became of the lines, where it is not what was asked for."""
         from onehop.cli.console import tell
 
-        dropped, cut, divided, windows, incomplete = self.counts.values()
         if self.prefixes is not None and split and self.translator.settings.text.sentences:
             tell("lines were not split into sentences, since each has one prefix")
-        if dropped:
-            tell(f"{dropped} lines were too long and left out: their translations are empty")
-        if cut:
-            tell(f"{cut} lines were too long and cut: their ends were not translated")
-        if divided:
-            tell(f"{divided} lines were too long and translated in {windows} windows")
-        if incomplete:
-            tell(f"{incomplete} translations were ended by decode.max_length, or by what the model was trained on")
+        for line in self.fates.told("lines", "translated"):
+            tell(line)
+        if self.incomplete:
+            tell(f"{self.incomplete} translations were ended by decode.max_length, or by what the model was trained on")
 
 
 def _can_align(translator: Translator) -> None:
@@ -196,7 +191,7 @@ def _line(
         ]
         row = {
             "source": found.source, "translation": found.text, "score": round(found.score, 4),
-            "complete": found.complete, "dropped": found.dropped, "cut": found.cut, "windows": found.windows,
+            "complete": found.complete, **fate(found),
             "sentences": candidates,
             **({"alignments": [asdict(each) for each in alignments]} if alignments else {}),
             **({"drift": drift} if drift else {}),

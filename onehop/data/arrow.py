@@ -47,46 +47,49 @@ def arrow_header(path: str | Path, columns: Columns) -> tuple[str, str] | None:
     return None
 
 
-def arrow_columns(path: str | Path, choose: Callable[[list[str]], Names]) -> tuple[Names, Iterator[list[str]]]:
+def arrow_columns(
+    path: str | Path, choose: Callable[[list[str]], Names], *, fractions: bool = False
+) -> tuple[Names, Iterator[list[str]]]:
     """Return which columns were chosen, and an iterator of their values, row by row, as text.
 
     Args:
         path: A Parquet file, or a saved data set.
         choose: From the names of the columns of text and of whole numbers to those of texts and that of labels.
+        fractions: Whether columns of other numbers may be chosen, too.
     """
     parts = _parts(path)
     chosen: Names | None = None
     for part in parts:
         with _damage(part):
-            chosen = next((names for names, _ in _labelled(part, choose)), chosen)
+            chosen = next((names for names, _ in _labelled(part, choose, fractions)), chosen)
         if chosen:
             break
     if chosen is None:
         raise DataError("a table without rows", "Save it with rows.", str(path))
-    return chosen, _values(parts, choose)
+    return chosen, _values(parts, choose, fractions)
 
 
-def _values(parts: list[Path], choose: Callable[[list[str]], Names]) -> Iterator[list[str]]:
+def _values(parts: list[Path], choose: Callable[[list[str]], Names], fractions: bool) -> Iterator[list[str]]:
     for part in parts:
         with _damage(part):
-            for (texts, label), batch in _labelled(part, choose):
+            for (texts, label), batch in _labelled(part, choose, fractions):
                 columns = [_texts(batch, name) for name in (*texts, *filter(None, [label]))]
                 yield from map(list, zip(*columns, strict=True))
 
 
-def _labelled(part: Path, choose: Callable[[list[str]], Names]) -> Iterator[tuple[Names, Any]]:
+def _labelled(part: Path, choose: Callable[[list[str]], Names], fractions: bool) -> Iterator[tuple[Names, Any]]:
     """Yield the names of the chosen columns, and each batch of rows."""
     if part.suffix == ".arrow":
         import pyarrow as pa
 
         with pa.OSFile(str(part)) as stream, pa.ipc.open_stream(stream) as reader:
-            names = choose(_text_columns(reader.schema, numbers=True))
+            names = choose(_text_columns(reader.schema, numbers=True, fractions=fractions))
             yield from ((names, batch) for batch in reader)
     else:
         import pyarrow.parquet as pq
 
         with pq.ParquetFile(part) as file:
-            names = choose(_text_columns(file.schema_arrow, numbers=True))
+            names = choose(_text_columns(file.schema_arrow, numbers=True, fractions=fractions))
             wanted = [*names[0], *filter(None, [names[1]])]
             yield from ((names, batch) for batch in file.iter_batches(ROWS, columns=wanted, use_threads=False))
 
@@ -132,7 +135,7 @@ def _batches(part: Path, columns: Columns, where: str) -> Iterator[tuple[tuple[s
             yield from ((names, batch) for batch in rows)
 
 
-def _text_columns(schema: Any, *, numbers: bool = False) -> list[str]:
+def _text_columns(schema: Any, *, numbers: bool = False, fractions: bool = False) -> list[str]:
     """Return the names of the columns of text, or of whole numbers too, those inside of others as `translation.en`."""
     import pyarrow as pa
 
@@ -142,6 +145,7 @@ def _text_columns(schema: Any, *, numbers: bool = False) -> list[str]:
         for name, kind in [(field.name, field.type), *inner]:
             kind = kind.value_type if pa.types.is_dictionary(kind) else kind
             whole = numbers and (pa.types.is_integer(kind) or pa.types.is_boolean(kind))
+            whole = whole or (fractions and pa.types.is_floating(kind))
             if pa.types.is_string(kind) or pa.types.is_large_string(kind) or whole:
                 names.append(name)
     return names

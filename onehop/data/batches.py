@@ -22,7 +22,7 @@ from onehop.data.store import PairStore
 from onehop.data.tokens import BatchEncoder, TokenBlocks
 from onehop.data.windows import Sampling, Window, Windows, order_by_length
 from onehop.errors import DataError
-from onehop.text.limit import Counts, Ledger
+from onehop.text.ledger import Counts, Ledger
 
 EVERYTHING = Sampling()
 

@@ -177,7 +177,7 @@ def _opened(path: str | Path, columns: LabelColumns) -> Labelled:
     if ending == ".jsonl":
         return _open_objects(name, columns)
     if ending == "folder" or name.endswith(".parquet"):
-        (texts, label), rows = arrow_columns(path, lambda names: columns.choose(names, name))
+        (texts, label), rows = arrow_columns(path, lambda names: columns.choose(names, name), fractions=columns.numbers)
         return Labelled(name, texts, label, "row ", _split(rows, len(texts)))
     raise DataError(
         f"the ending {Path(name).suffix!r} tells no table", "Use .csv, .tsv, .jsonl or .parquet.", name

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -15,7 +16,8 @@ import numpy.typing as npt
 
 from onehop.data.ragged import Ints, Ragged
 from onehop.data.store import PairStore
-from onehop.text.limit import Ledger, limit_pair
+from onehop.text.ledger import LabelCounts, Ledger
+from onehop.text.limit import limit, limit_pair
 
 Words = npt.NDArray[np.uint64]
 CACHE_BYTES = 256 << 20
@@ -37,6 +39,28 @@ class SampleEncoder(BatchEncoder, Protocol):
     def sample_batch(self, texts: Sequence[str], keys: Sequence[int], p: float) -> list[list[int]]:
         """Return tokens of each text, drawn by its key alone: each merge is left out with probability `p`."""
         ...
+
+
+@runtime_checkable
+class LabelEncoder(BatchEncoder, Protocol):
+    """What encodes targets that are no text, so that the length limit leaves them alone.
+
+    Attributes:
+        labels: Their names, in the order of the tokens; what the limit does is then counted by label, too. A greater
+            token is no label. Empty where targets have none, such as numbers.
+    """
+
+    labels: Sequence[str]
+
+
+def names_of(labels: Sequence[str], target: Sequence[int]) -> list[str]:
+    """Return the labels of a target.
+
+    Example:
+        >>> names_of(["dark", "loud"], [2, 1])
+        ['loud']
+    """
+    return [labels[token] for token in target if token < len(labels)]
 
 
 @dataclass(frozen=True)
@@ -81,6 +105,8 @@ class TokenBlocks:
     ) -> None:
         self.store, self.ledger = store, ledger
         self._encoders = source_tokenizer, target_tokenizer
+        self._labelled = isinstance(target_tokenizer, LabelEncoder)
+        self._labels = target_tokenizer.labels if isinstance(target_tokenizer, LabelEncoder) else ()
         self._held, self._tags = held, tags
         self._cache: dict[int, TokenBlock] = {}
         self._room = CACHE_BYTES
@@ -159,17 +185,39 @@ class TokenBlocks:
         self, sources: list[list[int]], targets: list[list[int]], numbers: list[int], ledger: Ledger
     ) -> list[int]:
         """Cut long rows in their place and return the rows that stay."""
-        lengths = np.array([list(map(len, side)) for side in (sources, targets)]).max(axis=0)
+        sides = (sources,) if self._labelled else (sources, targets)
+        lengths = np.array([list(map(len, side)) for side in sides]).max(axis=0)
         long = lengths > ledger.max_length
         # Short rows, which are nearly all, are entered at once: a call for each would take most of the time
         # here.
         ledger.lines += int(np.count_nonzero(~long))
         ledger.longest = max(ledger.longest, int(lengths.max(initial=0)))
+        self._enter_short(targets, long, ledger)
         dropped: set[int] = set()
         for row in np.flatnonzero(long).tolist():
-            pair = limit_pair(sources[row], targets[row], ledger, *self.store.where(numbers[row]))
+            pair = self._kept(sources[row], targets[row], ledger, self.store.where(numbers[row]))
             if pair is None:
                 dropped.add(row)
             else:
                 sources[row], targets[row] = pair
         return [row for row in range(len(numbers)) if row not in dropped]
+
+    def _kept(
+        self, source: list[int], target: list[int], ledger: Ledger, where: tuple[str, str]
+    ) -> tuple[list[int], list[int]] | None:
+        """Return what is kept of a pair that is too long, or None."""
+        if not self._labelled:
+            return limit_pair(source, target, ledger, *where)
+        with ledger.of(*names_of(self._labels, target)):
+            kept = limit(source, ledger, where[0])
+        return None if kept is None else (kept, target)
+
+    def _enter_short(self, targets: list[list[int]], long: npt.NDArray[np.bool_], ledger: Ledger) -> None:
+        """Count the rows that are not too long under their labels, if they have some."""
+        if self._labels:
+            short = (target for target, is_long in zip(targets, long.tolist(), strict=True) if not is_long)
+            tokens = np.fromiter(chain.from_iterable(short), np.int64)
+            counts = np.bincount(tokens, minlength=len(self._labels)).tolist()
+            for label, count in zip(self._labels, counts, strict=False):
+                if count:
+                    ledger.by_label[label] = LabelCounts(lines=count, affected=0, tokens=0)

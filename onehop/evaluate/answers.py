@@ -25,6 +25,7 @@ from onehop.evaluate.scored import (
 )
 from onehop.metrics.answers import Answering, answering, compare_answers
 from onehop.tasks.answering import Answerer
+from onehop.tasks.fates import by_own
 from onehop.tasks.settings import Long
 
 
@@ -101,7 +102,9 @@ def answer(
     """
     started = time.monotonic()
     found = answerer.predict([(one.question, one.context) for one in questions], long=long, where=where)
-    return given(name, found, [one.answer for one in found], time.monotonic() - started, answerer.drift)
+    seconds = time.monotonic() - started
+    kinds = by_own(found, ["answered" if one.answers else "unanswerable" for one in questions])
+    return given(name, found, [one.answer for one in found], seconds, answerer.drift, kinds)
 
 
 def evaluate_answers(

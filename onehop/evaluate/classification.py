@@ -27,6 +27,7 @@ from onehop.files import read_lines
 from onehop.metrics import Interval
 from onehop.metrics.classification import Compared, Labelling, bootstrap, labelling, mcnemar
 from onehop.tasks import Classifier
+from onehop.tasks.fates import by_own
 from onehop.tasks.settings import Long
 
 SHOWN = 10  # of the mistakes that the model was surest of
@@ -144,6 +145,7 @@ def classify(
     name: str = "model",
     long: Long = "error",
     where: str = "data",
+    wanted: Sequence[str] = (),
 ) -> Given[str | None]:
     """Classify the texts, and count what became of them.
 
@@ -153,6 +155,7 @@ def classify(
         name: Of the system, for the report.
         long: What to do with texts longer than the model's limit; one that is dropped counts as wrong.
         where: Name of the file, for messages.
+        wanted: Their own labels, if these are known: what was too long is counted under them, too.
 
     Example:
         >>> len(classify(onehop.load_classifier("runs/reviews"), ["The room was lovely."]).each)
@@ -162,7 +165,7 @@ def classify(
     found = classifier.predict(texts, long=long, where=where)
     labels = [one.label for one in found]
     scores = [one.scores[one.label] if one.label is not None else 0.0 for one in found]
-    system = given(name, found, labels, time.monotonic() - started, classifier.drift)
+    system = given(name, found, labels, time.monotonic() - started, classifier.drift, by_own(found, wanted))
     return replace(system, scores=scores, abstained=sum(one.abstained for one in found))
 
 
@@ -195,7 +198,7 @@ def evaluate_labels(
         (True, 0.5)
     """
     wanted = checked(classifier, texts, wanted, where)
-    system = classify(classifier, texts, long=long, where=where)
+    system = classify(classifier, texts, long=long, where=where, wanted=wanted)
     labels = classifier.labels
     rival = None
     if against is not None:

@@ -146,6 +146,7 @@ def label_texts(
     name: str = "model",
     long: Long = "error",
     where: str = "data",
+    wanted: Sequence[Sequence[str]] = (),
 ) -> Given[Labels]:
     """Give the texts their labels, and count what became of them; scores are the probabilities of all labels.
 
@@ -155,10 +156,13 @@ def label_texts(
         name: Of the system, for the report.
         long: What to do with texts longer than the model's limit; one that is dropped gets no label.
         where: Name of the file, for messages.
+        wanted: Their own labels, if these are known: what was too long is counted under each of them, too.
     """
     started = time.monotonic()
     found = task.predict(texts, long=long, where=where)
-    system = given(name, found, [one.labels or () for one in found], time.monotonic() - started, task.drift)
+    seconds = time.monotonic() - started
+    own = [dict.fromkeys(labels, one.lost) for one, labels in zip(found, wanted, strict=False)]
+    system = given(name, found, [one.labels or () for one in found], seconds, task.drift, own)
     return replace(system, scores=[one.scores for one in found])
 
 
@@ -185,7 +189,7 @@ def evaluate_sets(
         DataError: A text is empty or a label unknown; or there are not as many of one as of the other.
     """
     names = _checked(task, texts, wanted, where)
-    system, labels = label_texts(task, texts, long=long, where=where), task.labels
+    system, labels = label_texts(task, texts, long=long, where=where, wanted=names), task.labels
     limits = dict(zip(labels, task.thresholds.tolist(), strict=True))
     truth, found = as_table(names, labels), as_table(system.each, labels)
     rival = None

@@ -11,9 +11,9 @@ from typing import Any, Generic, TypeVar
 
 from onehop.errors import DataError
 from onehop.metrics import Interval
+from onehop.tasks.fates import Fate, Fates, fates_of, to_dict
 
 T = TypeVar("T")
-COUNTED = ("dropped", "cut", "windows")
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,7 @@ class Given(Generic[T]):
         each: A label, number, answer, place of an option or list of labels for each example; None for none, which
             counts as wrong.
         scores: The probability of that, where a task has one; of a set of labels, those of all labels by name.
-        dropped: Examples too long, left out as asked.
-        cut: Examples too long, read only in part, as asked.
-        windows: Examples too long, divided and read window by window, as asked.
+        fates: What became of examples that were longer than the model's limit.
         seconds: Of predicting.
         drift: What the model does otherwise than when it was made, where that was allowed.
         abstained: Examples that got nothing because nothing was likely enough.
@@ -36,9 +34,7 @@ class Given(Generic[T]):
     name: str
     each: list[T]
     scores: list[Any] | None = None
-    dropped: int | None = None
-    cut: int | None = None
-    windows: int | None = None
+    fates: Fates | None = None
     seconds: float | None = None
     drift: str | None = None
     abstained: int | None = None
@@ -46,8 +42,8 @@ class Given(Generic[T]):
     def to_dict(self, *more: str) -> dict[str, Any]:
         """Return counts as JSON values, those named in `more` too."""
         seconds = None if self.seconds is None else round(self.seconds, 2)
-        counts = {name: getattr(self, name) for name in (*COUNTED, *more)}
-        return {**counts, "seconds": seconds, "drift": self.drift}
+        counts = {name: getattr(self, name) for name in more}
+        return {**to_dict(self.fates), **counts, "seconds": seconds, "drift": self.drift}
 
     def check(self, count: int, what: str, examples: str) -> None:
         """Refuse what was given for other examples.
@@ -60,10 +56,21 @@ class Given(Generic[T]):
             raise DataError(problem, f"Give one for each {examples.removesuffix('s')}.", self.name)
 
 
-def given(name: str, found: Sequence[Any], each: list[T], seconds: float, drift: str) -> Given[T]:
-    """Return what a model gave, with counts of the predictions that were too long."""
-    dropped, cut, windows = (sum(bool(getattr(one, kind, 0)) for one in found) for kind in COUNTED)
-    return Given(name, each, None, dropped, cut, windows, seconds, drift or None)
+def given(
+    name: str, found: Sequence[Fate], each: list[T], seconds: float, drift: str,
+    labels: Iterable[Mapping[str, int]] = (),
+) -> Given[T]:  # fmt: skip
+    """Return what a model gave, with counts of the predictions that were too long.
+
+    Args:
+        name: Of the system.
+        found: The predictions.
+        each: What they say.
+        seconds: Of predicting.
+        drift: What the model does otherwise than when it was made.
+        labels: Of each example its own, with the tokens not read under them, if these are known.
+    """
+    return Given(name, each, None, fates_of(found, labels), seconds, drift or None)
 
 
 def figures(result: Any, intervals: Mapping[str, Interval], names: Iterable[str]) -> dict[str, Any]:
@@ -142,8 +149,7 @@ def label_grid(classes: Iterable[Any], what: str, more: Sequence[str] = (), name
 
 def length_notes(system: Given[Any], what: str) -> list[str]:
     """Return what became of examples that were too long."""
-    counts = {"left out": system.dropped, "cut": system.cut, "read in windows": system.windows}
-    return [f"{count:,} {what} too long and {which}" for which, count in counts.items() if count]
+    return system.fates.told(what) if system.fates else []
 
 
 def against_note(name: str, theirs: str, difference: str, chance: float, more: str = "") -> str:

@@ -28,6 +28,7 @@ from onehop.evaluate.scored import (
 from onehop.metrics import Interval
 from onehop.metrics.schemes import is_legal, mended
 from onehop.metrics.tagging import ComparedTags, Tagging, bootstrap_tags, compare_tags, tagging
+from onehop.tasks.fates import by_word
 from onehop.tasks.settings import Long
 from onehop.tasks.tagging import Tagger
 
@@ -123,6 +124,7 @@ def tag(
     name: str = "model",
     long: Long = "error",
     where: str = "data",
+    wanted: Sequence[Sequence[str]] = (),
 ) -> Given[Labels]:
     """Label the words of sentences, and count what became of them.
 
@@ -132,10 +134,13 @@ def tag(
         name: Of the system, for the report.
         long: What to do with sentences longer than the model's limit; words that are not read count as wrong.
         where: Name of the file, for messages.
+        wanted: The words' own labels, if these are known: what was too long is counted under them, too.
     """
     started = time.monotonic()
     found = tagger.predict(sentences, long=long, where=where)
-    return given(name, found, [one.labels for one in found], time.monotonic() - started, tagger.drift)
+    seconds = time.monotonic() - started
+    words = [by_word(labels, one.unread) for one, labels in zip(found, wanted, strict=False)]
+    return given(name, found, [one.labels for one in found], seconds, tagger.drift, words)
 
 
 def evaluate_tags(
@@ -163,7 +168,7 @@ def evaluate_tags(
     scheme, labels = tagger.settings.scheme, tagger.labels
     wanted = [tuple(tagger.check_label(label, one.where) for label in mended(one.labels, scheme)) for one in sentences]
     changed = sum(not is_legal(one.labels, scheme) for one in sentences)
-    system = tag(tagger, [one.words for one in sentences], long=long, where=where)
+    system = tag(tagger, [one.words for one in sentences], long=long, where=where, wanted=wanted)
     rival = None
     if against is not None:
         _same_words(against, wanted)

@@ -22,6 +22,7 @@ from onehop.metrics import (
     tokenizer_for,
 )
 from onehop.tasks import DecodeConfig, Translator
+from onehop.tasks.fates import Fates, fates_of, to_dict
 from onehop.tasks.settings import Long
 
 
@@ -34,9 +35,7 @@ class System:
         texts: A translation for each line.
         decode: How it searched or sampled.
         models: Whose probabilities were averaged; 1 but for an ensemble.
-        dropped: Lines too long, left out as asked; they count as empty translations.
-        cut: Lines too long, translated only in part, as asked.
-        windows: Lines too long, divided and translated window by window, as asked.
+        fates: What became of those that were longer than the model's limit.
         incomplete: Translations ended by the maximum length.
         seconds: Of translating.
         drift: What the model does otherwise than when it was made, where that was allowed.
@@ -46,9 +45,7 @@ class System:
     texts: list[str]
     decode: DecodeConfig | None = None
     models: int | None = None
-    dropped: int | None = None
-    cut: int | None = None
-    windows: int | None = None
+    fates: Fates | None = None
     incomplete: int | None = None
     seconds: float | None = None
     drift: str | None = None
@@ -62,9 +59,7 @@ class System:
         """Return counts and settings as JSON values."""
         return {
             "empty": self.empty,
-            "dropped": self.dropped,
-            "cut": self.cut,
-            "windows": self.windows,
+            **to_dict(self.fates),
             "incomplete": self.incomplete,
             "seconds": None if self.seconds is None else round(self.seconds, 2),
             "models": self.models,
@@ -198,9 +193,7 @@ def run(
         texts=[translation.text for translation in found],
         decode=decode,
         models=len(translator.models),
-        dropped=sum(translation.dropped for translation in found),
-        cut=sum(translation.cut > 0 for translation in found),
-        windows=sum(translation.windows > 0 for translation in found),
+        fates=fates_of(found),
         incomplete=sum(not translation.complete for translation in found),
         seconds=time.monotonic() - started,
         drift=translator.drift or None,

@@ -47,6 +47,7 @@ class Found:
         dropped: Whether question and context were too long and left out, as asked.
         cut: Tokens of the context that were not read, as asked.
         windows: Windows that the context was divided into, as asked; 0 where it was not too long.
+        lost: Tokens that were not read: those cut off, or all of what was dropped.
     """
 
     question: str
@@ -60,6 +61,7 @@ class Found:
     dropped: bool = False
     cut: int = 0
     windows: int = 0
+    lost: int = 0
 
 
 @dataclass(frozen=True)
@@ -224,24 +226,24 @@ class Answerer:
     ) -> Found:  # fmt: skip
         question, context = pair
         if not windows:
-            return Found(question, context, "", None, None, 0.0, 0.0, "", dropped=True)
+            return Found(question, context, "", None, None, 0.0, 0.0, "", dropped=True, lost=lost)
         spans = [self.best(one) for one in scores]
         number = max(range(len(windows)), key=lambda i: spans[i][2])
         first, last, score = spans[number]
         none = min(float(one[0].sum()) for one in scores)
         margin, nothing = score - none, first == 0
-        several = len(windows) if len(windows) > 1 else 0
+        fate: dict[str, Any] = {"cut": lost, "windows": len(windows) if len(windows) > 1 else 0, "lost": lost}
         chances = scores[number].softmax(0)
         if nothing:  # no token that could be an answer
-            return Found(question, context, "", None, None, 1.0, float("-inf"), "", cut=lost, windows=several)
+            return Found(question, context, "", None, None, 1.0, float("-inf"), "", **fate)
         shift = windows[number].first - 1  # the begin mark stands before the context
         start, end = places[first + shift][0], places[last + shift][1]
         text = context[start:end]
         if self.settings.unanswerable and margin < self.settings.threshold:
             chance = float(chances[0, 0] * chances[0, 1])
-            return Found(question, context, "", None, None, chance, margin, text, cut=lost, windows=several)
+            return Found(question, context, "", None, None, chance, margin, text, **fate)
         chance = float(chances[first, 0] * chances[last, 1])
-        return Found(question, context, text, start, end, chance, margin, text, cut=lost, windows=several)
+        return Found(question, context, text, start, end, chance, margin, text, **fate)
 
     def best(self, scores: Tensor) -> tuple[int, int, float]:
         """Return first and last token of the best span of a window, from 1, with its score; 0 where there is none."""

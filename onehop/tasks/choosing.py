@@ -101,6 +101,7 @@ class Chosen:
         scores: The probability of each; none where it was dropped.
         dropped: Whether context and an option were too long and the choice was left out, as asked.
         cut: Tokens that were cut off the context's end, as asked.
+        lost: Tokens that were not read: those cut off, or all of context and longest option where it was dropped.
     """
 
     contexts: tuple[str, ...]
@@ -109,6 +110,7 @@ class Chosen:
     scores: tuple[float, ...] = ()
     dropped: bool = False
     cut: int = 0
+    lost: int = 0
     windows = 0
 
     @property
@@ -202,11 +204,12 @@ class Chooser:
         chosen: list[Chosen] = []
         for one, row, left in zip(choices, rows, kept, strict=True):
             if left is None:
-                chosen.append(Chosen(one.contexts, one.options, None, dropped=True))
+                lost = max(map(len, self.documents.expand(row)))
+                chosen.append(Chosen(one.contexts, one.options, None, dropped=True, lost=lost))
                 continue
-            values = next(found).softmax(0)
-            cut = len(row) - len(left)
-            chosen.append(Chosen(one.contexts, one.options, int(values.argmax()), tuple(values.tolist()), cut=cut))
+            values, cut = next(found).softmax(0), len(row) - len(left)
+            place, scores = int(values.argmax()), tuple(values.tolist())
+            chosen.append(Chosen(one.contexts, one.options, place, scores, cut=cut, lost=cut))
         return chosen
 
     def rows(self, choices: Sequence[Choice], where: str = "input", first_line: int = 1) -> list[list[int]]:

@@ -35,6 +35,7 @@ class Prediction:
         cut: Tokens that were cut off its end, as asked.
         windows: Windows that it was divided into, as asked; 0 where it was not too long.
         abstained: Whether no label was likely enough, by the package's threshold.
+        lost: Tokens that were not read: those cut off, or all of what was dropped.
     """
 
     text: str | tuple[str, ...]
@@ -44,6 +45,7 @@ class Prediction:
     cut: int = 0
     windows: int = 0
     abstained: bool = False
+    lost: int = 0
 
 
 class Classifier:
@@ -160,13 +162,14 @@ class Classifier:
     def _prediction(self, text: str | Sequence[str], windows: Windows, values: Tensor) -> Prediction:
         given = text if isinstance(text, str) else tuple(text)
         if not windows.rows:
-            return Prediction(given, None, {}, dropped=windows.lost > 0)
+            return Prediction(given, None, {}, dropped=windows.lost > 0, lost=windows.lost)
         mean = average(windows, values)
         scores = dict(zip(self.labels, mean.tolist(), strict=True))
         label, abstained = self.labels[int(mean.argmax())], float(mean.max()) < self.settings.threshold
         return Prediction(
-            given, None if abstained else label, scores, cut=windows.lost, windows=windows.count, abstained=abstained
-        )
+            given, None if abstained else label, scores, cut=windows.lost, windows=windows.count, abstained=abstained,
+            lost=windows.lost,
+        )  # fmt: skip
 
     # -------------------------------------------------------------------------------------------- tokens
 

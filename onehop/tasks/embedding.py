@@ -50,12 +50,14 @@ class Embedding:
         vector: `(D,)`; None where the text was dropped.
         cut: Tokens that were cut off its end, as asked.
         windows: Windows that it was divided into, as asked; 0 where it was not too long.
+        lost: Tokens that were not read: those cut off, or all of what was dropped.
     """
 
     text: str
     vector: Tensor | None
     cut: int = 0
     windows: int = 0
+    lost: int = 0
 
     @property
     def dropped(self) -> bool:
@@ -156,11 +158,11 @@ class Embedder:
 
     def _embedding(self, text: str, windows: Windows, vectors: Tensor) -> Embedding:
         if not windows.rows:
-            return Embedding(text, None)
+            return Embedding(text, None, lost=windows.lost)
         mean = average(windows, vectors)
         if windows.count and self.settings.unit:
             mean = F.normalize(mean, dim=-1)
-        return Embedding(text, mean, windows.lost, windows.count)
+        return Embedding(text, mean, windows.lost, windows.count, windows.lost)
 
     @torch.inference_mode()
     def vectors(self, rows: Sequence[list[int]], batch_tokens: int = BATCH_TOKENS) -> Tensor:

@@ -59,6 +59,7 @@ class LabelSet:
         dropped: Whether the text was too long and was left out, as asked.
         cut: Tokens that were cut off its end, as asked.
         windows: Windows that it was divided into, as asked; 0 where it was not too long.
+        lost: Tokens that were not read: those cut off, or all of what was dropped.
     """
 
     text: str | tuple[str, ...]
@@ -67,6 +68,7 @@ class LabelSet:
     dropped: bool = False
     cut: int = 0
     windows: int = 0
+    lost: int = 0
 
 
 class Multilabeller:
@@ -173,12 +175,12 @@ class Multilabeller:
     def _found(self, text: str | Sequence[str], windows: Windows, values: Tensor) -> LabelSet:
         given = text if isinstance(text, str) else tuple(text)
         if not windows.rows:
-            return LabelSet(given, None, dropped=windows.lost > 0)
+            return LabelSet(given, None, dropped=windows.lost > 0, lost=windows.lost)
         mean = average(windows, values)
         given_labels = self.chosen(mean)
         labels = tuple(label for label, has in zip(self.labels, given_labels.tolist(), strict=True) if has)
         scores = dict(zip(self.labels, mean.tolist(), strict=True))
-        return LabelSet(given, labels, scores, cut=windows.lost, windows=windows.count)
+        return LabelSet(given, labels, scores, False, windows.lost, windows.count, windows.lost)
 
     def chosen(self, probabilities: Tensor) -> Tensor:
         """Return which labels texts get, `(..., C)` bool, by the package's thresholds."""

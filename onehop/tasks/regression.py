@@ -52,6 +52,7 @@ class Estimate:
         dropped: Whether the text was too long and was left out, as asked.
         cut: Tokens that were cut off its end, as asked.
         windows: Windows that it was divided into, as asked; 0 where it was not too long.
+        lost: Tokens that were not read: those cut off, or all of what was dropped.
     """
 
     text: str | tuple[str, ...]
@@ -59,6 +60,7 @@ class Estimate:
     dropped: bool = False
     cut: int = 0
     windows: int = 0
+    lost: int = 0
 
 
 class Regressor:
@@ -139,8 +141,8 @@ class Regressor:
     def _estimate(self, text: str | Sequence[str], windows: Windows, values: Tensor) -> Estimate:
         given = text if isinstance(text, str) else tuple(text)
         if not windows.rows:
-            return Estimate(given, None, dropped=windows.lost > 0)
-        return Estimate(given, float(average(windows, values)), cut=windows.lost, windows=windows.count)
+            return Estimate(given, None, dropped=windows.lost > 0, lost=windows.lost)
+        return Estimate(given, float(average(windows, values)), False, windows.lost, windows.count, windows.lost)
 
     def encode(
         self, texts: Sequence[str | Sequence[str]], where: str = "input", first_line: int = 1

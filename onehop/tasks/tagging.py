@@ -23,7 +23,7 @@ from onehop.runtime import Speed, accelerate
 from onehop.tasks.settings import Long
 from onehop.tasks.tag_settings import TagSettings
 from onehop.tasks.wordwise import WordDocuments, Words, as_words
-from onehop.text import Ledger, Tokenizer, limit_words
+from onehop.text import Ledger, Tokenizer, limit_words, unread
 from onehop.text.pretrained import PretrainedTokenizer
 
 BATCH_TOKENS = 4096
@@ -43,6 +43,7 @@ class Tags:
         dropped: Whether the sentence was too long and was left out, as asked.
         cut: Tokens that were not read, as asked, or as part of a word that is longer than the limit.
         windows: Windows that it was divided into, as asked; 0 where it was not too long.
+        unread: Tokens of each word that were not read.
     """
 
     words: Words
@@ -52,6 +53,12 @@ class Tags:
     dropped: bool = False
     cut: int = 0
     windows: int = 0
+    unread: tuple[int, ...] = ()
+
+    @property
+    def lost(self) -> int:
+        """Tokens that were not read: those cut off, or all of what was dropped."""
+        return sum(self.unread)
 
     @property
     def label(self) -> str | None:
@@ -165,14 +172,13 @@ class Tagger:
         given = [as_words(sentence, self.settings.text.words) for sentence in sentences]
         ledger = Ledger(where, self.settings.text.max_length, long)
         parts: list[list[tuple[int, int]]] = []
-        lost: list[int] = []
+        missed: list[list[int]] = []
         rows: list[list[int]] = []
         for number, pieces in enumerate(self.documents.pieces(given), first_line):
-            before = ledger.tokens
             counts = [len(word) for word in pieces]
             shared = self.settings.text.max_length // SHARED
             parts.append(limit_words(counts, ledger, f"{where}:{number}", shared) if pieces else [])
-            lost.append(ledger.tokens - before)
+            missed.append(unread(counts, parts[-1], ledger.max_length))
             for start, end in parts[-1]:
                 tokens = [token for word in pieces[start:end] for token in word]
                 rows.append(tokens[: self.settings.text.max_length])
@@ -182,18 +188,18 @@ class Tagger:
         scores = self.scores([one for one in joined if len(one)], ids)
         both = iter(zip(ids, scores, strict=True))
         return [
-            self._tags(words, next(both) if len(one) else ([], []), windows, cut)
-            for words, one, windows, cut in zip(given, joined, parts, lost, strict=True)
+            self._tags(words, next(both) if len(one) else ([], []), windows, own)
+            for words, one, windows, own in zip(given, joined, parts, missed, strict=True)
         ]
 
-    def _tags(self, words: Words, found: Any, windows: list[tuple[int, int]], lost: int) -> Tags:
+    def _tags(self, words: Words, found: Any, windows: list[tuple[int, int]], missed: list[int]) -> Tags:
         ids, scores = found
         rest = len(words.words) - len(ids)
         labels = (*(self.labels[label] for label in ids), *[None] * rest)
         dropped = bool(words.words) and not windows
         return Tags(
             words, labels, (*scores, *[0.0] * rest), tuple(spans(labels, self.settings.scheme)), dropped,
-            0 if dropped else lost, len(windows) if len(windows) > 1 else 0,
+            0 if dropped else sum(missed), len(windows) if len(windows) > 1 else 0, tuple(missed),
         )  # fmt: skip
 
     # -------------------------------------------------------------------------------------------- tokens

@@ -39,6 +39,7 @@ class Translation:
         cut: Tokens of the line that were cut off its too long sentences, as asked.
         windows: Windows that its too long sentences were divided into, as asked; 0 where none was too long.
         parts: Tokens of each sentence or window as they were read, with a tag where there is one, without end mark.
+        lost: Tokens that were not read: those cut off, or all of the sentences that were dropped.
     """
 
     source: str
@@ -48,6 +49,7 @@ class Translation:
     cut: int = 0
     windows: int = 0
     parts: tuple[list[int], ...] = ()
+    lost: int = 0
 
     @property
     def score(self) -> float:

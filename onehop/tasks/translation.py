@@ -263,13 +263,13 @@ class Translator:
     ) -> Translation:  # fmt: skip
         """Put together what was found for each window of each sentence of a line."""
         if not all(found):
-            return Translation(line, "", [], dropped=True)
+            return Translation(line, "", [], dropped=True, lost=lost)
         before = ["", *gaps(line, sentences)] if len(sentences) > 1 else [""] * len(found)  # each sentence
         between = [gap for n, windows in enumerate(found) for gap in (before[n], *[" "] * (len(windows) - 1))]
         parts = [candidates for of_sentence in found for candidates in of_sentence]
         text = join_sentences([best[0].text for best in parts], between[1:], self.settings.target_language)
         windows = sum(len(of_sentence) for of_sentence in found if len(of_sentence) > 1)
-        return Translation(line, text, parts, cut=lost, windows=windows, parts=read)
+        return Translation(line, text, parts, cut=lost, windows=windows, parts=read, lost=lost)
 
     # -------------------------------------------------------------------------------------------- tokens
 

@@ -1,19 +1,19 @@
 """Text before and after the model: pieces, the length limit, sentences.
 
 `tokenizer` turns any text into tokens and back, by pieces that `training` learns; `limit` is the one place that
-shortens text, and `sentences` splits a paragraph for translation and joins it again. Nothing here knows torch.
+shortens text, and `ledger` counts what it did; `sentences` splits a paragraph for translation and joins it again.
+Nothing here knows torch.
 """
 
+from onehop.text.ledger import POLICIES, Counts, Ledger
 from onehop.text.limit import (
-    POLICIES,
-    Counts,
-    Ledger,
     default_max_length,
     limit,
     limit_context,
     limit_pair,
     limit_windows,
     limit_words,
+    unread,
 )
 from onehop.text.masking import MaskedRow, Masking, Spans, WholeWords
 from onehop.text.sentences import gaps, join_sentences, split_sentences
@@ -49,4 +49,5 @@ __all__ = [
     "train_tokenizer",
     "train_unigram",
     "train_wordpiece",
+    "unread",
 ]

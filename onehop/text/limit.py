@@ -7,123 +7,12 @@ Nothing is shortened in silence: whoever applies a limit passes a `Ledger`, one 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypedDict
 
 import numpy as np
 
-from onehop.errors import ConfigError, DataError, LengthError, nearest
+from onehop.errors import ConfigError, DataError, LengthError
+from onehop.text.ledger import NO_WINDOWS, Ledger
 from onehop.text.windows import windows
-
-POLICIES = ("error", "drop", "cut")  # for pairs
-LINE_POLICIES = (*POLICIES, "window")  # for lines that are only read
-
-
-class Counts(TypedDict):
-    """The figures of a ledger."""
-
-    lines: int
-    affected: int
-    tokens: int
-    longest: int
-
-
-@dataclass
-class Ledger:
-    """A length limit and what it did so far to the lines of one split.
-
-    Attributes:
-        split: Name for messages, such as `train`.
-        max_length: Most tokens a line may have, without the end mark; at least 1.
-        policy: What happens to a longer line: `error`, `drop` (left out), `cut` (its first tokens kept) or `window`
-            (divided into parts; not for pairs).
-        lines: Lines seen; a pair counts as one.
-        affected: Lines dropped, cut or divided.
-        tokens: Tokens lost by that; none by dividing.
-        first: Place of the first line affected (`train.en:17`); empty if there is none, or it is not known.
-        longest: Tokens of the longest line seen.
-        windows: Parts that divided lines became.
-
-    Raises:
-        ConfigError: The policy is unknown or `max_length` is below 1.
-
-    Example:
-        >>> ledger = Ledger("train", max_length=3, policy="cut")
-        >>> limit([5, 6, 7, 8], ledger, "train.en:1")
-        [5, 6, 7]
-        >>> ledger.summary()
-        'train: 1 of 1 lines longer than 3 tokens cut, 1 tokens lost (first train.en:1, longest 4)'
-    """
-
-    split: str
-    max_length: int
-    policy: str
-    lines: int = 0
-    affected: int = 0
-    tokens: int = 0
-    first: str = ""
-    longest: int = 0
-    windows: int = 0
-
-    def __post_init__(self) -> None:
-        if self.policy not in LINE_POLICIES:
-            hint = nearest(self.policy, LINE_POLICIES)
-            raise ConfigError(
-                f"unknown policy for long lines {self.policy!r}" + (f"; {hint}" if hint else ""),
-                "Use error, drop or cut, or window for lines that are translated.",
-            )
-        if self.max_length < 1:
-            raise ConfigError(f"max_length={self.max_length} must be at least 1", "Give a larger text.max_length.")
-
-    @classmethod
-    def of_pairs(cls, split: str, max_length: int, policy: str) -> Ledger:
-        """Return a ledger for pairs, which cannot be divided.
-
-        Raises:
-            ConfigError: The policy is `window`, or as for any ledger.
-        """
-        if policy == "window":
-            raise ConfigError(NO_WINDOWS, "Use error, drop or cut.", split)
-        return cls(split, max_length, policy)
-
-    def counts(self) -> Counts:
-        """Return the figures, for a record.
-
-        Example:
-            >>> Ledger("train", 3, "cut", lines=2, affected=1, tokens=4, longest=7).counts()
-            {'lines': 2, 'affected': 1, 'tokens': 4, 'longest': 7}
-        """
-        return {"lines": self.lines, "affected": self.affected, "tokens": self.tokens, "longest": self.longest}
-
-    def add(self, other: Ledger) -> None:
-        """Enter all that another ledger of the same limit holds.
-
-        Example:
-            >>> ledger = Ledger("train", 3, "cut", lines=2, longest=3)
-            >>> ledger.add(Ledger("train", 3, "cut", lines=1, affected=1, tokens=4, longest=7, first="f:9"))
-            >>> ledger.summary()
-            'train: 1 of 3 lines longer than 3 tokens cut, 4 tokens lost (first f:9, longest 7)'
-        """
-        self.lines += other.lines
-        self.affected += other.affected
-        self.tokens += other.tokens
-        self.windows += other.windows
-        self.first = self.first or other.first
-        self.longest = max(self.longest, other.longest)
-
-    def summary(self) -> str:
-        """Return one line for the user, or the empty string where no line was affected."""
-        if not self.affected:
-            return ""
-        done = {"drop": "dropped", "cut": "cut", "window": f"divided into {self.windows} windows"}[self.policy]
-        first = f"first {self.first}, " if self.first else ""
-        return (
-            f"{self.split}: {self.affected} of {self.lines} lines longer than {self.max_length} tokens "
-            f"{done}, {self.tokens} tokens lost ({first}longest {self.longest})"
-        )
-
-
-NO_WINDOWS = "a pair has no windows: the halves of its two sides need not correspond"
 
 
 def limit(tokens: list[int], ledger: Ledger, where: str) -> list[int] | None:
@@ -228,6 +117,22 @@ def limit_words(counts: Sequence[int], ledger: Ledger, where: str, overlap: int 
     ledger.windows += len(parts)
     ledger.tokens += sum(max(0, count - size) for count in counts)
     return parts
+
+
+def unread(counts: Sequence[int], parts: Sequence[tuple[int, int]], max_length: int) -> list[int]:
+    """Return how many tokens of each word are read in none of the parts that `limit_words` returned.
+
+    Args:
+        counts: Tokens of each word.
+        parts: As they were returned.
+        max_length: The limit, of which a word alone may have more.
+
+    Example:
+        >>> unread([1, 2, 6, 1], [(0, 2), (2, 3)], max_length=4)
+        [0, 0, 2, 1]
+    """
+    read = {word for start, end in parts for word in range(start, end)}
+    return [max(0, count - max_length) if word in read else count for word, count in enumerate(counts)]
 
 
 def _fitting(counts: Sequence[int], start: int, size: int) -> int:

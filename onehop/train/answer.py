@@ -226,12 +226,16 @@ def _rows(task: Answerer, questions: Sequence[Question], ledger: Ledger, where: 
         for one, question, (tokens, places) in zip(some, asked, contexts, strict=True):
             place = f"{where}:{one.id}" if where else one.where
             ends = answer_tokens(one, places)
+            before = ledger.affected, ledger.tokens
             windows = task.documents.windows(question, tokens, ledger, place, task.settings.text.overlap)
             rows: list[Row] = []
             for window in windows:
                 size = len(window.row) - window.begin
                 first, last = (end - window.first + 1 for end in ends) if ends else (0, 0)
                 rows.append((window.row, (first, last) if 0 < first <= last <= size else (0, 0)))
+            found = any(own != (0, 0) for _, own in rows)
+            label = ("answered" if found else "answer not read") if ends else "unanswerable"
+            ledger.enter({label: ledger.tokens - before[1]}, ledger.affected > before[0])
             yield rows
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onehop.text import Ledger
+from onehop.text.ledger import shown
 from onehop.train.progress import Progress
 from onehop.train.validation import Translated
 
@@ -59,7 +60,8 @@ def longer(prepared: Ready) -> list[str]:
     told: list[str] = []
     for ledger in (learnt(prepared), prepared.limited):
         done = {"error": "", "drop": " dropped", "cut": " cut", "window": " divided"}[ledger.policy]
-        told.append(f"{ledger.split} {ledger.affected:,} of {ledger.lines:,}{done}")
+        labels = f" ({text})" if (text := shown(ledger.by_label)) else ""
+        told.append(f"{ledger.split} {ledger.affected:,} of {ledger.lines:,}{done}{labels}")
     if learnt(prepared).lines < prepared.num_pairs:
         told.append(f"{prepared.num_pairs:,} training pairs in all, not all of them read when this model was saved")
     return told

@@ -25,9 +25,13 @@ class LabelIds:
         labels: In the order of their ids.
         names: Of labels that the data call otherwise.
         where: Of the data, for messages.
+
+    Attributes:
+        labels: The same, from which the length ledger knows whose texts were too long.
     """
 
     def __init__(self, labels: Sequence[str], names: dict[str, str], where: str) -> None:
+        self.labels = tuple(labels)
         self.ids = {label: [place] for place, label in enumerate(labels)}
         self.ids |= {value: self.ids[name] for value, name in names.items() if name in self.ids}
         self.where = where

@@ -142,6 +142,9 @@ class LabelSetIds:
         labels: In the order of their ids.
         names: Of labels that the data call otherwise.
 
+    Attributes:
+        labels: The same, from which the length ledger knows whose texts were too long.
+
     Example:
         >>> LabelSetIds(["dark", "loud"], {}).encode_batch(['["loud"]', "[]"])
         [[2, 1], [2]]
@@ -150,7 +153,7 @@ class LabelSetIds:
     def __init__(self, labels: Sequence[str], names: dict[str, str]) -> None:
         self.ids = {label: place for place, label in enumerate(labels)}
         self.ids |= {value: self.ids[name] for value, name in names.items() if name in self.ids}
-        self.size = len(labels)
+        self.labels, self.size = tuple(labels), len(labels)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each text's labels."""

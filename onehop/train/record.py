@@ -18,6 +18,7 @@ from onehop.tasks.folders import find
 from onehop.tasks.manifest import read_manifest
 from onehop.tasks.package import versions
 from onehop.text import Ledger
+from onehop.text.ledger import concerned
 from onehop.train.card import learnt
 from onehop.train.jobs import Ready
 from onehop.train.parent import hash_of
@@ -64,8 +65,14 @@ def truncation(ledger: Ledger, pairs: int, corpora: Sequence[Ledger] = ()) -> di
         corpora: Ledgers of its files, if it has several that are told apart.
     """
     record = {"split": ledger.split, "max_length": ledger.max_length, "policy": ledger.policy, "pairs": pairs}
-    several = {"corpora": [each.counts() for each in corpora]} if len(corpora) > 1 else {}
-    return {**record, **ledger.counts(), **several}
+    several = {"corpora": [figures(each) for each in corpora]} if len(corpora) > 1 else {}
+    return {**record, **figures(ledger), **several}
+
+
+def figures(ledger: Ledger) -> dict[str, Any]:
+    """Return a ledger's figures for people: of the labels, only those of which a line was affected."""
+    by_label = {"by_label": concerned(ledger.by_label)} if ledger.by_label else {}
+    return {**ledger.counts(), **by_label}
 
 
 def truncations(prepared: Ready) -> dict[str, dict[str, Any]]:

@@ -119,6 +119,8 @@ def numbers_of(tokens: Tensor) -> Tensor:
 class Numbers:
     """Encodes a number as one token, so that whatever carries targets carries it: the bits of its float32."""
 
+    labels: tuple[str, ...] = ()  # it has no name, and is no text either
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token of each number."""
         return [[int(np.float32(float(text)).view(np.uint32))] for text in texts]

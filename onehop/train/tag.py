@@ -21,7 +21,7 @@ from onehop.nn.masks import places
 from onehop.tasks.tag_settings import TagHead, TagSettings, WordLimits
 from onehop.tasks.tagging import Tagger
 from onehop.tasks.wordwise import WordDocuments, as_words, joined_words
-from onehop.text import Ledger, Tokenizer, default_max_length, limit_words
+from onehop.text import Ledger, Tokenizer, default_max_length
 from onehop.text.words import find_splitting
 from onehop.train.choose import Tell, precision
 from onehop.train.classify_recipe import ARCHITECTURE
@@ -31,7 +31,7 @@ from onehop.train.parent import Parent, notices
 from onehop.train.pretrained import begin, begin_headed, is_pretrained
 from onehop.train.progress import Progress
 from onehop.train.tag_card import TaggedFigures, TaggedSentences, tagger_card
-from onehop.train.tag_data import TagIds, divided, find_labels, parts, read_data
+from onehop.train.tag_data import TagIds, divided, find_labels, limit_labelled, parts, read_data
 from onehop.train.tag_recipe import TagRecipe, tag_faults
 from onehop.train.texts import SAMPLE, choose, vocabulary
 
@@ -243,7 +243,7 @@ def _validation(task: Tagger, sentences: list[Sentence], ledger: Ledger, batch_t
     ids = TagIds(task.labels).ids
     given = [as_words(joined_words(one.words), "space") for one in sentences]
     for number, (one, pieces) in enumerate(zip(sentences, task.documents.pieces(given), strict=True), 1):
-        for start, end in limit_words([len(word) for word in pieces], ledger, f"valid:{number}"):
+        for start, end in limit_labelled([len(word) for word in pieces], one.labels, ledger, f"valid:{number}"):
             rows.append([token for word in pieces[start:end] for token in word][: ledger.max_length])
             wanted.append([ids[label] for label in one.labels[start:end]])
     return TaggedSentences(task, sentences, rows, wanted, batch_tokens)

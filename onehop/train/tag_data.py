@@ -15,9 +15,10 @@ from onehop.data.labelled import SEPARATOR
 from onehop.data.tagged import Sentence, open_tagged
 from onehop.errors import DataError
 from onehop.metrics.schemes import Scheme, completed, find_scheme, is_legal, mended
+from onehop.tasks.fates import by_word
 from onehop.tasks.tagging import Tagger
 from onehop.tasks.wordwise import as_words, joined_words
-from onehop.text import Ledger, limit_words
+from onehop.text import Ledger, limit_words, unread
 from onehop.train.choose import Tell
 from onehop.train.parent import Parent
 from onehop.train.tag_recipe import TagRecipe
@@ -149,6 +150,14 @@ def divided(
     return store
 
 
+def limit_labelled(counts: Sequence[int], labels: Sequence[str], ledger: Ledger, where: str) -> list[tuple[int, int]]:
+    """Return the parts of a sentence that are used, as `limit_words`; also count under the labels of its words."""
+    affected = ledger.affected
+    parts = limit_words(counts, ledger, where)
+    ledger.enter(by_word(labels, unread(counts, parts, ledger.max_length)), ledger.affected > affected)
+    return parts
+
+
 def _by_file(store: PairStore) -> list[list[int]]:
     found: dict[int, list[int]] = {}
     for block in range(store.num_blocks):
@@ -167,6 +176,6 @@ def _rows(
         for number, sentence, pieces in zip(numbers, sentences, task.documents.pieces(sentences), strict=True):
             where = whole.where(number).source
             labels = mended(parts(pairs[number - first].target), scheme)
-            for start, end in limit_words([len(word) for word in pieces], ledger, where):
+            for start, end in limit_labelled([len(word) for word in pieces], labels, ledger, where):
                 pair = Pair(joined_words(sentence.words[start:end]), joined_words(labels[start:end]))
                 yield int(where.rpartition(":")[2]), pair

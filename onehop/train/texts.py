@@ -15,7 +15,7 @@ import numpy as np
 
 from onehop.data import Batch, PairStore, Split, TrainingBatches, hold_out, sample
 from onehop.data.labelled import SEPARATOR, open_labelled
-from onehop.data.tokens import BatchEncoder
+from onehop.data.tokens import BatchEncoder, LabelEncoder, names_of
 from onehop.errors import ConfigError, DataError
 from onehop.models.encoders import configure_encoder, encoder_family
 from onehop.tasks.classify_settings import DocumentLimits
@@ -114,8 +114,10 @@ class Chosen:
         pairs, held = read.split.validation, Held([], [], [], ledger)
         encoded = documents.encode_batch([pair.source for pair in pairs])
         wanted = targets.encode_batch([pair.target for pair in pairs])
+        names = targets.labels if isinstance(targets, LabelEncoder) else ()
         for number, (pair, tokens, target) in enumerate(zip(pairs, encoded, wanted, strict=True), 1):
-            row = limit(tokens, ledger, f"valid:{number}")
+            with ledger.of(*names_of(names, target)):
+                row = limit(tokens, ledger, f"valid:{number}")
             if row is not None:
                 held.rows.append(row)
                 held.texts.append(pair.source)

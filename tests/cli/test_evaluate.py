@@ -128,7 +128,7 @@ def test_lines_that_are_too_long_are_counted_and_still_have_their_reference(trai
     assert (report["lines"], report[key]) == (31, 1)
     assert [report[each] for each in ("dropped", "cut", "windows")].count(0) == 2
     assert bool(Path("out").read_text("utf-8").splitlines()[0]) == (policy != "drop")
-    assert "model: 1 lines too long" in onehop("evaluate", trained, "--data", "long.tsv", "--long", policy).out
+    assert "model: 1 lines were too long" in onehop("evaluate", trained, "--data", "long.tsv", "--long", policy).out
 
 
 def test_text_of_json_lines_with_line_ends_and_lone_surrogates_is_evaluated(trained, tmp_path, monkeypatch):

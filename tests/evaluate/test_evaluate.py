@@ -90,6 +90,6 @@ def test_long_lines_and_short_limits_are_errors_or_counted(translator):
     sources = ["One.", "Two " * 80]
     with pytest.raises(LengthError, match=r"test.en:2"):
         evaluate(translator, sources, ["Eins.", "Zwei."], where="test.en")
-    assert evaluate(translator, sources, ["Eins.", "Zwei."], long="drop").system.dropped == 1
+    assert evaluate(translator, sources, ["Eins.", "Zwei."], long="drop").system.fates.dropped == 1
     found = evaluate(translator, sources, ["Eins.", "Zwei."], long="cut", decode=DecodeConfig(max_length=1))
     assert (found.system.cut, found.system.dropped, found.system.incomplete) == (1, 0, 2)

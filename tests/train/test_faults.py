@@ -14,9 +14,10 @@ from onehop.errors import FileError, Stopped
 from onehop.files import Run
 from onehop.tasks import load_package
 from onehop.train import train
+from onehop.train.jobs import JOBS
 from onehop.train.progress import load_progress
 from onehop.train.recover import tidy
-from tests.fixtures.killed import KINDS, Kills, inside, kind_of, moments, sitting
+from tests.fixtures.killed import KINDS, OTHERS, Kills, inside, kind_of, moments, sitting
 from tests.fixtures.tiny import number_pairs, write_pairs
 from tests.train.test_resume import FIRST, Heard, Stop, assert_same_run, recipe
 
@@ -38,6 +39,22 @@ def test_a_run_killed_inside_each_kind_of_writing_ends_as_one_that_was_not(tmp_p
     assert_same_run(tmp_path / "whole", out.folder)
     assert (kills.while_writing_the_package, kills.while_writing_a_checkpoint) >= (1, 1)
     assert not [path.name for path in (*out.folder.iterdir(), *out.checkpoints.iterdir()) if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_run_of_each_other_task_killed_inside_a_checkpoint_ends_as_one_that_was_not(tmp_path, name):
+    wanted, kills, out = kind_of(tmp_path, name), Kills(), Run(tmp_path / "parts")
+    train(wanted, tmp_path / "whole")
+    if sitting(wanted, out.folder, inside(out.checkpoints, ".", ".tmp", 2, 0.02)):
+        kills.count(out)
+    assert kills.all == 1
+    sitting(wanted, out.folder, lambda: False, 0)
+    assert_same_run(tmp_path / "whole", out.folder)
+
+
+def test_a_run_of_every_task_is_killed(tmp_path):
+    made = {kind_of(tmp_path, name).task for name in ("plain", "classify", *OTHERS)}
+    assert made == set(JOBS)
 
 
 @pytest.mark.slow

@@ -60,7 +60,7 @@ def test_it_predicts_evaluates_and_verifies_from_the_command_line(run: Path):
     predicted = command("predict", run, table)
     rows = [json.loads(line) for line in predicted.out.splitlines()]
     assert len(rows) == 80
-    assert set(rows[0]) == {"value", "dropped", "cut", "windows"}
+    assert set(rows[0]) == {"value", "dropped", "cut", "windows", "lost"}
     theirs = run.parent / "theirs.jsonl"
     theirs.write_text(predicted.out)
     report = json.loads(command("evaluate", run, "--data", table, "--json", "--against", theirs).out)

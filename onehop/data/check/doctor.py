@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -82,6 +82,7 @@ def check_pairs(
     more = {"overlap": len(splits) > 1, "near duplicates": near, "tokenizer": coverage is not None}
     sizes = {split: seen.size for split, seen in splits.items()}
     report = _report(sizes, findings, lessons, [name for name, done in more.items() if done])
+    report = replace(report, coverage=coverage.figures() if coverage else [])
     return Diagnosis(report, splits, inputs)
 
 

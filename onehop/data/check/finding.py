@@ -85,6 +85,9 @@ KINDS: dict[str, Kind] = {
     "label-nothing": Kind(
         "labels such as nan or ?, which mean that there is none", "Label or remove the rows, unless it is a class."
     ),
+    "label-scheme": Kind(
+        "sentences whose labels do not fit the scheme, such as I-X behind O", "Mend the labels.", 0.2, 20
+    ),
     "label-values": Kind(
         "labels nearly all of which are different", "Name the column with --label; numbers want a regression.", 0.5, 20
     ),
@@ -93,6 +96,9 @@ KINDS: dict[str, Kind] = {
     ),
     "label-conflict": Kind("equal texts with different labels", "Decide on one label.", 0.05, 20),
     "bytes": Kind("pieces that are bytes of characters the tokenizer lacks", "Train a tokenizer.", 0.05, 20, "note"),
+    "unknown": Kind(
+        "pieces that the tokenizer does not know, read as one and the same", "Use a tokenizer for this text.", 0.05, 20
+    ),
     "fragments": Kind("words cut into more than 4 pieces on average", "Use a tokenizer for this language.", 0.0),
     "too-long": Kind("lines longer than the model's max_length", "See --long, or split the lines.", 0.2, 5),
 }  # fmt: skip
@@ -159,6 +165,8 @@ class Report:
         findings: Gravest first.
         unchecked: What could not be looked for, and why.
         columns: Of labelled text, the names of the columns that were taken: `label` and `text`.
+        coverage: Of each side, how a model's tokenizer cuts it: `side`, `pieces`, `words`, `characters`, `bytes` and
+            `unknown` pieces.
     """
 
     pairs: dict[str, int]
@@ -166,6 +174,7 @@ class Report:
     findings: list[Finding]
     unchecked: list[str] = field(default_factory=list)
     columns: dict[str, list[str]] = field(default_factory=dict)
+    coverage: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def sound(self) -> bool:
@@ -178,6 +187,7 @@ class Report:
             "sound": self.sound,
             "pairs": self.pairs,
             "columns": self.columns,
+            "coverage": self.coverage,
             "checked": self.checked,
             "unchecked": self.unchecked,
             "findings": [finding.to_dict() for finding in self.findings],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,57 +9,42 @@ from pathlib import Path
 
 import numpy as np
 
+from onehop.data.check.coverage import Coverage
 from onehop.data.check.encoding import faults
 from onehop.data.check.finding import SHOWN, Finding, Report, judge, ordered
-from onehop.data.check.inputs import Chunk, Tally
+from onehop.data.check.inputs import CHUNK_PAIRS, Chunk, Tally
 from onehop.data.check.mojibake import Mojibake
+from onehop.data.check.near import BANDS, ROWS, Signatures, signatures
+from onehop.data.check.near import near as nearly
+from onehop.data.check.tables import MOST_DIFFERENT, Split, illegal, read_split
 from onehop.data.check.text import plain
-from onehop.data.csv_tables import csv_rows
-from onehop.data.labelled import LABELS, TEXTS
-from onehop.errors import DataError, nearest
-from onehop.files import read_lines
+from onehop.errors import DataError
 
-Table = dict[str, list[str]]
 RARE = 5  # rows of a label
 NOTHING = {"nan", "none", "null", "n/a", "na", "?", "-"}
 SURER, STRETCH = 0.8, 20  # share of the usual label's errors that a telling column mends; rows of a stretch of numbers
 TOLD = 0.99  # share of the rows whose label a column tells
-MOST_DIFFERENT = 0.5  # share of the rows with a label of their own from which these are no labels
 MOST_LABELS = 0.2  # labels that are more of the rows than this are values, not classes
 CHECKED = ["encoding", "empty texts", "labels", "leaking columns", "duplicates"]
 
 
 @dataclass(frozen=True)
-class Split:
-    """The labelled rows of a file: the text, label and place of each."""
+class Labelling:
+    """Labelled text that was looked at, with what a cleaned copy needs.
 
-    name: str
-    bodies: list[str]
-    values: list[str]
-    places: list[str]
+    Args:
+        report: What was found.
+        splits: The rows, `data` first.
+    """
 
-    def encoding(self) -> list[Finding]:
-        """Return what is wrong with its characters."""
-        tally = Tally()
-        for kind, rows in faults(self.bodies, Mojibake(self.bodies)):
-            tally.rows(kind, Chunk("", 0, self.bodies, self.bodies, lambda row, _: self.places[row]), rows)
-        return tally.findings(self.name, len(self.values))
+    report: Report
+    splits: list[Split]
 
 
 def check_labels(
     path: str | Path, *, label: str = "", texts: Sequence[str] = (), others: Mapping[str, str | Path] | None = None
 ) -> Report:
-    r"""Look for what would ruin a training on labelled text.
-
-    Args:
-        path: A table, `.csv`, `.tsv` or `.jsonl`, plain or compressed; its first row names the columns.
-        label: The label's column; empty: the one that has such a name.
-        texts: The texts' columns; empty: those that have such names, or the one with the longest values.
-        others: Tables with the same columns that are not trained on, by the name of their split, `valid` or `test`.
-
-    Raises:
-        FileError: A file cannot be read.
-        DataError: It is no such table, or has no such column.
+    r"""Look for what would ruin a training on labelled text; see `diagnose_labels`.
 
     Example:
         >>> import tempfile
@@ -71,28 +55,106 @@ def check_labels(
         >>> check_labels(file, others={"test": file}).findings[0].name
         'overlap'
     """
-    table, lines = _read(path)
-    label, texts = _columns(table, str(path), label, texts)
-    train = _split("data", table, lines, str(path), label, texts)
-    findings = [*train.encoding(), *judge_labelled(train.values, train.bodies, train.places)]
-    for name in table:
-        if name != label and name not in texts and (share := _tells(table[name], train.values)) >= TOLD:
-            size = len(train.values)
-            findings.append(judge("label-leak", "data", round(share * size), size, [], f"column {name!r}"))
-    sizes = {"data": len(train.values)}
+    return diagnose_labels(path, label=label, texts=texts, others=others).report
+
+
+def diagnose_labels(
+    path: str | Path, *, label: str = "", texts: Sequence[str] = (), others: Mapping[str, str | Path] | None = None,
+    near: bool = False, coverage: Coverage | None = None,
+) -> Labelling:  # fmt: skip
+    """Look for what would ruin a training on labelled text.
+
+    Args:
+        path: A table, sentences with labels of words, or questions, in any form that training reads.
+        label: The label's column; empty: the one that has such a name.
+        texts: The texts' columns; empty: those that have such names, or the one with the longest values.
+        others: Files of the same columns that are not trained on, by the name of their split, `valid` or `test`.
+        near: Look for near duplicates, too.
+        coverage: Looks at the training texts with a model's tokenizer.
+
+    Raises:
+        FileError: A file cannot be read.
+        DataError: It is no such file, or has no such column.
+    """
+    train = read_split("data", path, label, texts)
+    splits = [train]
+    findings = [*_encoding(train), *_of_split(train)]
     for name, other in (others or {}).items():
-        table, lines = _read(other)
-        _columns(table, str(other), label, texts)
-        seen = _split(name, table, lines, str(other), label, texts)
-        sizes[name] = len(seen.values)
-        findings += [*seen.encoding(), *_beside(train, seen)]
-    checked = [*CHECKED, *(["overlap"] if others else [])]
-    return Report(sizes, checked, ordered(findings), columns={"label": [label], "text": [*texts]})
+        seen = read_split(name, other, *train.columns) if train.table else read_split(name, other)
+        if seen.kind != train.kind and {seen.kind, train.kind} != {"labels", "numbers"}:
+            raise DataError(f"{seen.kind} beside {train.kind}", "Give files of one form.", str(other))
+        splits.append(seen)
+        findings += [*_encoding(seen), *_beside(train, seen)]
+    if near:
+        findings += nearly_alike(splits)
+    if coverage:
+        for start in range(0, len(train), CHUNK_PAIRS):
+            coverage.look(_chunk(train, start))
+        findings += coverage.findings("data")
+    more = {"overlap": bool(others), "near duplicates": near, "tokenizer": coverage is not None}
+    checked = [*CHECKED, *(name for name, done in more.items() if done)]
+    columns = {"label": [train.columns[0]], "text": [*train.columns[1]]}
+    sizes = {split.name: len(split) for split in splits}
+    report = Report(sizes, checked, ordered(findings), columns=columns, coverage=coverage.figures() if coverage else [])
+    return Labelling(report, splits)
 
 
-def _split(name: str, table: Table, lines: list[int], path: str, label: str, texts: Sequence[str]) -> Split:
-    bodies = list(map("\t".join, zip(*(table[column] for column in texts), strict=True)))
-    return Split(name, bodies, [value.strip() for value in table[label]], [f"{path}:{line}" for line in lines])
+def _of_split(split: Split) -> Iterator[Finding]:
+    """Yield what is wrong with labels, with texts beside them, and with columns that tell them."""
+    if split.kind == "numbers":
+        yield from _of_numbers(split)
+    elif split.labels[0]:
+        yield from _of_labels(*split.labels)
+    if rows := illegal(split):
+        yield judge("label-scheme", "data", len(rows), len(split), rows[:SHOWN])
+    yield from _of_texts(split.values, split.bodies, split.places, named=split.kind == "labels")
+    for name, column in split.table.items():
+        told = name not in (split.columns[0], *split.columns[1]) and split.kind == "labels"
+        if told and (share := _tells(column, split.values)) >= TOLD:
+            yield judge("label-leak", "data", round(share * len(split)), len(split), [], f"column {name!r}")
+
+
+def _of_numbers(split: Split) -> Iterator[Finding]:
+    missing = [place for place, value in zip(split.places, split.values, strict=True) if not value]
+    if missing:
+        yield judge("label-missing", "data", len(missing), len(split), missing[:SHOWN])
+    if len({float(value) for value in split.values if value}) == 1:
+        yield judge("label-constant", "data", len(split), len(split), split.places[:1], f"always {split.values[0]}")
+
+
+def _encoding(split: Split) -> list[Finding]:
+    """Return what is wrong with the characters of a split."""
+    tally = Tally()
+    for kind, rows in faults(split.bodies, Mojibake(split.bodies)):
+        tally.rows(kind, Chunk("", 0, split.bodies, split.bodies, lambda row, _: split.places[row]), rows)
+    return tally.findings(split.name, len(split))
+
+
+def _chunk(split: Split, start: int) -> Chunk:
+    """Return some of the texts as pairs with nothing, whose columns have blanks between."""
+    texts = [body.replace("\t", " ") for body in split.bodies[start : start + CHUNK_PAIRS]]
+    return Chunk(split.name, start, texts, [""] * len(texts), lambda row, _: split.places[start + row])
+
+
+def nearly_alike(splits: Sequence[Split]) -> Iterator[Finding]:
+    """Yield the rows nearly like an earlier one of the training data, and those of other splits like one of it."""
+    signs: list[Signatures] = []
+    for split in splits:
+        parts = [signatures(*_chunk(split, start).texts) for start in range(0, len(split), CHUNK_PAIRS)]
+        signs.append(np.concatenate(parts) if parts else np.empty((0, BANDS * ROWS), np.uint16))
+    train = splits[0]
+    known, same = {_key(body) for body in train.bodies}, set[str]()
+    for split, own in zip(splits, signs, strict=True):
+        rows: list[str] = []
+        like = set((nearly(own) if split is train else nearly(own, signs[0])).tolist())
+        for number, body in enumerate(split.bodies):
+            equal = _key(body) in (same if split is train else known)
+            if number in like and not equal:
+                rows.append(split.places[number])
+            same.add(_key(body))
+        if rows:
+            name = "near-duplicates" if split is train else "near-overlap"
+            yield judge(name, split.name, len(rows), len(split), rows[:SHOWN])
 
 
 def _beside(train: Split, seen: Split) -> Iterator[Finding]:
@@ -100,17 +162,17 @@ def _beside(train: Split, seen: Split) -> Iterator[Finding]:
     known: defaultdict[str, set[str]] = defaultdict(set)
     for body, value in zip(train.bodies, train.values, strict=True):
         known[_key(body)].add(value)
-    labels, found = set(train.values), dict[str, list[str]]()
+    labels, found = set(train.labels[0]), dict[str, list[str]]()
+    for value, place in zip(*seen.labels, strict=True) if train.labels[0] else ():
+        if not value or value not in labels:
+            found.setdefault("label-unknown" if value else "label-missing", []).append(place)
     for body, value, place in zip(seen.bodies, seen.values, seen.places, strict=True):
         there = known.get(_key(body)) if _key(body) else None
-        names = [
-            "label-missing" if not value else "label-unknown" if value not in labels else "",
-            "" if there is None else "overlap" if value in there else "source-overlap",
-        ]
-        for name in filter(None, names):
-            found.setdefault(name, []).append(place)
+        if there is not None:
+            found.setdefault("overlap" if value in there else "source-overlap", []).append(place)
     for name, rows in found.items():
-        yield judge(name, seen.name, len(rows), len(seen.values), rows[:SHOWN])
+        total = len(seen.labels[0]) if name.startswith("label-") else len(seen)
+        yield judge(name, seen.name, len(rows), total, list(dict.fromkeys(rows))[:SHOWN])
 
 
 def _key(body: str) -> str:
@@ -130,7 +192,7 @@ def judge_labelled(values: list[str], bodies: list[str], places: list[str]) -> l
         >>> [finding.name for finding in judge_labelled(["good", "good"], ["Quiet.", "Bright."], rows)][0]
         'label-constant'
     """
-    return [*_of_labels(values, places), *_of_texts(values, bodies, places)]
+    return [*_of_labels(values, places), *_of_texts(values, bodies, places, named=True)]
 
 
 def _of_labels(values: list[str], places: list[str]) -> Iterator[Finding]:
@@ -159,7 +221,8 @@ def _of_labels(values: list[str], places: list[str]) -> Iterator[Finding]:
         yield judge("label-rare", "data", len(rows), len(values), rows[:SHOWN], f"{len(rare)} labels: {names}")
 
 
-def _of_texts(values: list[str], bodies: list[str], places: list[str]) -> Iterator[Finding]:
+def _of_texts(values: list[str], bodies: list[str], places: list[str], *, named: bool) -> Iterator[Finding]:
+    """Yield what is wrong with texts; `named`: whether labels have names that texts may tell."""
     keys = list(map(_key, bodies))
     known: defaultdict[str, set[str]] = defaultdict(set)
     twice: list[str] = []
@@ -172,13 +235,13 @@ def _of_texts(values: list[str], bodies: list[str], places: list[str]) -> Iterat
     for name, rows in (("empty-sides", empty), ("duplicates", twice), ("label-conflict", against)):
         if rows:
             yield judge(name, "data", len(rows), len(values), rows[:SHOWN])
-    named = [
+    telling = [
         place
         for key, value, place in zip(keys, values, places, strict=True)
         if len(value) > 2 and not value.replace(".", "").isdigit() and value.lower() in key
     ]
-    if named and len(named) >= 0.5 * len(values):
-        yield judge("label-leak", "data", len(named), len(values), named[:SHOWN], "the label's name in the text")
+    if named and telling and len(telling) >= 0.5 * len(values):
+        yield judge("label-leak", "data", len(telling), len(values), telling[:SHOWN], "the label's name in the text")
 
 
 def _tells(column: list[str], values: list[str]) -> float:
@@ -206,79 +269,3 @@ def _ranked(column: list[str]) -> list[str]:
         return []
     ranks = np.argsort(np.argsort(numbers, kind="stable"), kind="stable")
     return [str(rank // STRETCH) for rank in ranks.tolist()]
-
-
-# ------------------------------------------------------------------------------------------------ reading
-
-
-def _columns(table: Table, where: str, label: str, texts: Sequence[str]) -> tuple[str, list[str]]:
-    """Return the columns of the label and of the texts."""
-    for name in filter(None, (label, *texts)):
-        if name not in table:
-            hint = nearest(name, table) or f"there are: {', '.join(table)}"
-            raise DataError(f"no column {name!r}; {hint}", "Name them with --label and --text.", where)
-    found = [label] if label else [name for name in table if LABELS.fullmatch(name) and name not in texts]
-    if not found:
-        raise DataError(f"no column of labels among: {', '.join(table)}", "Name it with --label.", where)
-    if len(found) > 1:
-        raise DataError(f"several columns may hold the labels: {', '.join(found)}", "Name one with --label.", where)
-    others = [name for name in table if name != found[0]]
-    if not others:
-        raise DataError("one column where two are needed", "Give a text and a label for each row.", where)
-    named = [name for name in others if TEXTS.fullmatch(name)]
-    longest = max(others, key=lambda name: float(np.mean([len(value) for value in table[name]] or [0])))
-    return found[0], list(texts) or named or [longest]
-
-
-def _read(path: str | Path) -> tuple[Table, list[int]]:
-    """Return the columns of a table, and the line of each row."""
-    ending = Path(str(path).removesuffix(".gz").removesuffix(".zst")).suffix
-    if ending == ".jsonl":
-        return _objects(path)
-    if ending not in (".csv", ".tsv"):
-        raise DataError(f"the ending {ending!r} tells no table", "Use .csv, .tsv or .jsonl.", str(path))
-    rows, lines = _fields(path, ending)
-    if len(rows) < 2:
-        raise DataError("a table without rows", "Write the names of the columns, then the rows.", str(path))
-    size = len(rows[0])
-    for row, line in zip(rows, lines, strict=True):
-        if len(row) != size:
-            raise DataError(f"{len(row)} fields where the first row has {size}", "Mend the row.", f"{path}:{line}")
-    if len(set(rows[0])) < size:
-        raise DataError("two columns of one name", "Name each column once, in the first row.", f"{path}:1")
-    return {name: [row[place] for row in rows[1:]] for place, name in enumerate(rows[0])}, lines[1:]
-
-
-def _fields(path: str | Path, ending: str) -> tuple[list[list[str]], list[int]]:
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    if ending == ".tsv":
-        for number, line in enumerate(read_lines(path), 1):
-            if line:
-                rows.append(line.split("\t"))
-                lines.append(number)
-        return rows, lines
-    for line, fields in csv_rows(path):
-        if fields:
-            rows.append(fields)
-            lines.append(line)
-    return rows, lines
-
-
-def _objects(path: str | Path) -> tuple[Table, list[int]]:
-    rows: list[dict[str, str]] = []
-    lines: list[int] = []
-    for number, line in enumerate(read_lines(path), 1):
-        if line.strip():
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"not JSON: {error}", "Write an object for each line.", f"{path}:{number}") from error
-            if not isinstance(value, dict):
-                raise DataError("not an object", "Write an object for each line.", f"{path}:{number}")
-            rows.append({str(key): "" if item is None else str(item) for key, item in value.items()})
-            lines.append(number)
-    if not rows:
-        raise DataError("a table without rows", "Write an object for each line.", str(path))
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row.get(name, "") for row in rows] for name in names}, lines

@@ -1,0 +1,237 @@
+"""Reading labelled text for the doctor: tables with all their columns, sentences of words, and questions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+
+import numpy as np
+
+from onehop.data.arrow import arrow_columns
+from onehop.data.csv_tables import csv_rows
+from onehop.data.labelled import LABELS, NUMBERS, TEXTS
+from onehop.data.questions import read_questions
+from onehop.data.tagged import open_tagged
+from onehop.errors import DataError, nearest
+from onehop.files import read_lines
+from onehop.metrics.schemes import find_scheme, is_legal
+
+Table = dict[str, list[str]]
+SENTENCES = (".conll", ".conllu", ".bio", ".iob", ".iob2")
+MOST_DIFFERENT = 0.5  # share of the rows with a label of their own from which these are no labels
+
+
+@dataclass(frozen=True)
+class Split:
+    """The labelled rows of a file.
+
+    Args:
+        name: Of the split.
+        path: Of the file.
+        bodies: The text of each row; of several columns, with tabs between.
+        values: Its label; of a sentence, those of its words, with spaces between; of a question, its answer.
+        places: Where it stands.
+        labels: What is judged as labels, each with its place: of a sentence, those of its words; of numbers and of
+            answers, none.
+        kind: `labels`, `numbers`, `words` or `answers`.
+        columns: What was taken for `label` and for `text`.
+        table: All columns, where it is a table.
+    """
+
+    name: str
+    path: str
+    bodies: list[str]
+    values: list[str]
+    places: list[str]
+    labels: tuple[list[str], list[str]]
+    kind: str
+    columns: tuple[str, tuple[str, ...]]
+    table: Table
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def read_split(name: str, path: str | Path, label: str = "", texts: Sequence[str] = ()) -> Split:
+    """Read labelled text of any form that training reads.
+
+    Args:
+        name: Of the split.
+        path: A table (`.csv`, `.tsv`, `.jsonl`, `.parquet`, a saved data set), sentences of words (`.conll` and others,
+            `.jsonl` with lists of words) or questions (`.json`, `.jsonl` with contexts).
+        label: The label's column; empty: found by its name.
+        texts: The texts' columns; empty: found.
+
+    Raises:
+        FileError: It cannot be read.
+        DataError: It has another form, or no such column.
+    """
+    ending = "" if Path(path).is_dir() else Path(str(path).removesuffix(".gz").removesuffix(".zst")).suffix
+    form = _form(path) if ending == ".jsonl" and not label and not texts else ending
+    if form in (*SENTENCES, "words"):
+        return _sentences(name, str(path))
+    if form in (".json", "questions"):
+        return _questions(name, str(path))
+    table, lines = _read(path, ending)
+    label, found = _columns(table, str(path), label, texts)
+    bodies = list(map("\t".join, zip(*(table[column] for column in found), strict=True)))
+    values = [value.strip() for value in table[label]]
+    places = [f"{path}:{line}" for line in lines]
+    numbers = are_numbers(values)
+    judged = ([], []) if numbers else (values, places)
+    kind = "numbers" if numbers else "labels"
+    return Split(name, str(path), bodies, values, places, judged, kind, (label, tuple(found)), table)
+
+
+def are_numbers(values: Sequence[str]) -> bool:
+    """Whether targets are numbers to be learnt, and no labels: most are different, or some is not whole.
+
+    Example:
+        >>> are_numbers(["1", "2", "1", "2"]), are_numbers(["2.5", "4", "0.1"])
+        (False, True)
+    """
+    given = [value for value in values if value]
+    try:
+        found = [float(value) for value in given]
+    except ValueError:
+        return False
+    if not found or not all(map(isfinite, found)):
+        return False
+    return any(value != int(value) for value in found) or len(set(found)) > MOST_DIFFERENT * len(found)
+
+
+def illegal(split: Split) -> list[str]:
+    """Return the places of sentences whose labels do not fit the scheme that all labels together tell."""
+    scheme = find_scheme(set(split.labels[0])) if split.kind == "words" else "none"
+    rows = (row.split() for row in split.values)
+    return [place for place, row in zip(split.places, rows, strict=True) if not is_legal(row, scheme)]
+
+
+def _form(path: str | Path) -> str:
+    """Return what the first object of JSON lines is: `words`, `questions`, or nothing for a row of a table."""
+    for line in read_lines(path):
+        if line.strip():
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError):
+                return ""
+            if not isinstance(value, dict):
+                return ""
+            if {"question", "context", "answers"} <= value.keys():
+                return "questions"
+            lists = [row for row in value.values() if isinstance(row, list) and all(isinstance(w, str) for w in row)]
+            return "words" if len(lists) > 1 else ""
+    return ""
+
+
+def _sentences(name: str, path: str) -> Split:
+    opened = open_tagged(path)
+    found = list(opened.sentences)
+    if not found:
+        raise DataError("no sentence", "Write a word and its label on each line.", path)
+    labels = [label for one in found for label in one.labels], [one.where for one in found for _ in one.labels]
+    bodies, values = [" ".join(one.words) for one in found], [" ".join(one.labels) for one in found]
+    columns = opened.columns[1], (opened.columns[0],)
+    return Split(name, path, bodies, values, [one.where for one in found], labels, "words", columns, {})
+
+
+def _questions(name: str, path: str) -> Split:
+    found = list(read_questions(path))
+    if not found:
+        raise DataError("no question", "Check that this is the file you meant.", path)
+    bodies = [f"{one.question}\t{one.context}" for one in found]
+    values = [one.answers[0].text if one.answers else "" for one in found]
+    columns = "answers", ("question", "context")
+    return Split(name, path, bodies, values, [one.where for one in found], ([], []), "answers", columns, {})
+
+
+def _columns(table: Table, where: str, label: str, texts: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the columns of the label and of the texts."""
+    for name in filter(None, (label, *texts)):
+        if name not in table:
+            hint = nearest(name, table) or f"there are: {', '.join(table)}"
+            raise DataError(f"no column {name!r}; {hint}", "Name them with --label and --text.", where)
+    found = [label] if label else [name for name in table if LABELS.fullmatch(name) and name not in texts]
+    found = found or [name for name in table if NUMBERS.fullmatch(name) and name not in texts]
+    if not found:
+        raise DataError(f"no column of labels among: {', '.join(table)}", "Name it with --label.", where)
+    if len(found) > 1:
+        raise DataError(f"several columns may hold the labels: {', '.join(found)}", "Name one with --label.", where)
+    others = [name for name in table if name != found[0]]
+    if not others:
+        raise DataError("one column where two are needed", "Give a text and a label for each row.", where)
+    named = [name for name in others if TEXTS.fullmatch(name)]
+    longest = max(others, key=lambda name: float(np.mean([len(value) for value in table[name]] or [0])))
+    return found[0], list(texts) or named or [longest]
+
+
+def _read(path: str | Path, ending: str) -> tuple[Table, list[str]]:
+    """Return the columns of a table, and the line of each row, or its number."""
+    if ending in (".parquet", ""):
+        return _arrow(path)
+    if ending == ".jsonl":
+        return _objects(path)
+    if ending not in (".csv", ".tsv"):
+        raise DataError(f"the ending {ending!r} tells no table", "Use .csv, .tsv, .jsonl or .parquet.", str(path))
+    rows, lines = _fields(path, ending)
+    if len(rows) < 2:
+        raise DataError("a table without rows", "Write the names of the columns, then the rows.", str(path))
+    size = len(rows[0])
+    for row, line in zip(rows, lines, strict=True):
+        if len(row) != size:
+            raise DataError(f"{len(row)} fields where the first row has {size}", "Mend the row.", f"{path}:{line}")
+    if len(set(rows[0])) < size:
+        raise DataError("two columns of one name", "Name each column once, in the first row.", f"{path}:1")
+    return {name: [row[place] for row in rows[1:]] for place, name in enumerate(rows[0])}, list(map(str, lines[1:]))
+
+
+def _fields(path: str | Path, ending: str) -> tuple[list[list[str]], list[int]]:
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    if ending == ".tsv":
+        for number, line in enumerate(read_lines(path), 1):
+            if line:
+                rows.append(line.split("\t"))
+                lines.append(number)
+        return rows, lines
+    for line, fields in csv_rows(path):
+        if fields:
+            rows.append(fields)
+            lines.append(line)
+    return rows, lines
+
+
+def _objects(path: str | Path) -> tuple[Table, list[str]]:
+    rows: list[dict[str, str]] = []
+    lines: list[str] = []
+    for number, line in enumerate(read_lines(path), 1):
+        if line.strip():
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"not JSON: {error}", "Write an object for each line.", f"{path}:{number}") from error
+            if not isinstance(value, dict):
+                raise DataError("not an object", "Write an object for each line.", f"{path}:{number}")
+            rows.append({str(key): "" if item is None else str(item) for key, item in value.items()})
+            lines.append(str(number))
+    if not rows:
+        raise DataError("a table without rows", "Write an object for each line.", str(path))
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name, "") for row in rows] for name in names}, lines
+
+
+def _arrow(path: str | Path) -> tuple[Table, list[str]]:
+    names: list[str] = []
+
+    def every(found: list[str]) -> tuple[tuple[str, ...], str]:
+        names[:] = found
+        return tuple(found), ""
+
+    rows = list(arrow_columns(path, every, fractions=True)[1])
+    if not rows:
+        raise DataError("a table without rows", "Save it with rows.", str(path))
+    columns = {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+    return columns, [f"row {number}" for number in range(1, len(rows) + 1)]
