@@ -81,7 +81,7 @@ def test_it_predicts_evaluates_and_verifies_from_the_command_line(run: Path):
     assert predicted.status == 0, predicted.err
     lines = [json.loads(line) for line in predicted.out.splitlines()]
     assert len(lines) == 40
-    assert set(lines[0]) == {"choice", "option", "scores", "dropped", "cut"}
+    assert set(lines[0]) == {"choice", "option", "scores", "dropped", "cut", "windows", "lost"}
     asked = json.dumps({"premise": "the cat", "choices": ["cat", "dog"]}) + "\n"
     assert len(json.loads(command("predict", run, "-", stdin=asked.encode()).out)["scores"]) == 2
     report = json.loads(command("evaluate", run, "--data", table, "--json").out)

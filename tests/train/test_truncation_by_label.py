@@ -65,6 +65,29 @@ def test_texts_are_counted_under_their_labels_in_each_split(policy: str, tmp_pat
     assert any(f"; by label: {told}" in line for line in heard.told)
 
 
+def test_a_text_counts_under_each_of_its_labels(tmp_path: Path):
+    rows = list(dict.fromkeys(text for text, _ in reviews(90, sentences=4)))
+    file = tmp_path / "rooms.jsonl"
+    sets = [[word for word in ("room", "bath") if word in text] for text in rows]
+    lines = [{"text": text, "labels": labels} for text, labels in zip(rows, sets, strict=True)]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    data = {"train": [str(file)], "valid": [str(file)]}
+    text = {"vocab_size": 300, "max_length": 12, "long": "cut"}
+    train(
+        make_recipe({"task": "multilabel", "data": data, "model": SMALL, "text": text, "train": SHORT}),
+        tmp_path / "run",
+    )
+    sizes = [len(tokens) for tokens in load_package(tmp_path / "run").task.encode(rows)]
+    pairs = [(label, size - 12 if size > 12 else None) for size, own in zip(sizes, sets, strict=True) for label in own]
+    wanted = table([label for label, _ in pairs], [lost for _, lost in pairs])
+    found = truncation(tmp_path / "run")
+    assert wanted.keys() == {"room", "bath"}
+    assert found["train"]["by_label"] == found["valid"]["by_label"] == wanted
+    assert found["train"]["tokens"] == sum(size - 12 for size in sizes if size > 12)
+    report = json.loads(command("evaluate", tmp_path / "run", "--data", file, "--long", "cut", "--json").out)
+    assert (report["long_by_label"], report["lost"]) == (wanted, found["train"]["tokens"])
+
+
 def test_words_that_are_cut_off_are_counted_under_their_labels(tmp_path: Path):
     rows = meetings(60)
     file = write_conll(tmp_path / "words.conll", rows)
