@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,6 +47,7 @@ def export(
     from onehop.tasks.package import merge_package
 
     _refuse(precision, to, kv_heads, pool, out)
+    chosen: Any = precision  # one that there is
     package = load_package(model, allow_drift=allow_drift, allow_pickle=allow_pickle, base=base)
     tell_drift(package.task.drift)
     if merge:
@@ -63,7 +64,7 @@ def export(
             "the model must learn to use its new heads: onehop train --init OUT, for a twentieth of its updates"
         )
     if precision or package.task.drift:  # what drifted gets golden lines of what it does now
-        package = convert(package, precision or package.precision)
+        package = convert(package, chosen or package.precision)
     save_package(package, out)
     size = sum(file.stat().st_size for file in out.iterdir())
     console.tell(f"model: {out}, {package.precision}, {size / 1e6:.1f} MB")
