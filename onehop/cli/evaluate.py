@@ -56,10 +56,8 @@ def evaluate(
 ) -> None:
     """Translate or classify, and score: with 95 % intervals, by length or label, and against another system.
 
-    Translations by BLEU, chrF and TER; labels by accuracy and F1, beside what the most frequent label would reach;
-    sets of labels by F1 and exact matches; labels of words also by the F1 of their spans; numbers by their
-    correlations, beside the error of always the mean; answers by exact match and F1;
-    choices by accuracy, beside chance.
+    Translations by BLEU, chrF and TER; labels by accuracy and F1, sets of labels by F1 and exact matches, labels of
+    words also by F1 of their spans; numbers by correlations; answers by exact match and F1; choices by accuracy.
     """
     from onehop.cli.evaluate_translation import other_system, read_texts, show
     from onehop.cli.options import decoding, loaded, policy, task_of, use

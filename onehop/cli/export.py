@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -49,18 +49,8 @@ def export(
     from onehop.tasks.grouping import POOLS
     from onehop.tasks.package import merge_package
 
-    if precision not in (None, "float32", "float16", "int8"):
-        raise ConfigError(f"unknown value {precision!r}", "Use float32, float16 or int8.", "--precision")
-    if pool not in POOLS:
-        raise ConfigError(f"unknown value {pool!r}", f"Use {', '.join(POOLS)}.", "--pool")
-    if to and kv_heads is not None:
-        raise ConfigError("a checkpoint of another library keeps its heads", "Leave one of them out.", "--kv-heads")
-    if to not in (None, "hf"):
-        raise ConfigError(f"unknown value {to!r}", "Use hf, or leave it out.", "--to")
-    if to and precision not in (None, "float32"):
-        raise ConfigError(f"a checkpoint of {precision}", "Leave it out: it is float32.", "--precision")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileError("is not empty", "Name a new folder for the package.", str(out))
+    _refuse(precision, to, kv_heads, pool, out)
+    chosen: Any = precision  # one that there is
     package = load_package(model, allow_drift=allow_drift, allow_pickle=allow_pickle, base=base)
     tell_drift(package.task.drift)
     if merge:
@@ -79,7 +69,7 @@ def export(
             else "the model must learn to use its new heads: onehop train --init OUT, for a twentieth of its updates"
         )
     if precision or package.task.drift:  # what drifted gets golden lines of what it does now
-        package = convert(package, precision or package.precision)
+        package = convert(package, chosen or package.precision)
     save_package(package, out)
     size = sum(file.stat().st_size for file in out.iterdir())
     console.tell(f"model: {out}, {package.precision}, {size / 1e6:.1f} MB")
@@ -88,3 +78,21 @@ def export(
 def _size(package: Package) -> int:
     """Return how many numbers a translation model has learned; fewer key/value heads have fewer."""
     return sum(parameter.numel() for parameter in package.task.model.parameters())
+
+
+def _refuse(precision: str | None, to: str | None, kv_heads: int | None, pool: str, out: Path) -> None:
+    """Refuse options that there are not, or that do not go together, and a folder that holds something."""
+    from onehop.tasks.grouping import POOLS
+
+    if precision not in (None, "float32", "float16", "int8"):
+        raise ConfigError(f"unknown value {precision!r}", "Use float32, float16 or int8.", "--precision")
+    if pool not in POOLS:
+        raise ConfigError(f"unknown value {pool!r}", f"Use {', '.join(POOLS)}.", "--pool")
+    if to and kv_heads is not None:
+        raise ConfigError("a checkpoint of another library keeps its heads", "Leave one of them out.", "--kv-heads")
+    if to not in (None, "hf"):
+        raise ConfigError(f"unknown value {to!r}", "Use hf, or leave it out.", "--to")
+    if to and precision not in (None, "float32"):
+        raise ConfigError(f"a checkpoint of {precision}", "Leave it out: it is float32.", "--precision")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileError("is not empty", "Name a new folder for the package.", str(out))

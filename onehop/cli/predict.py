@@ -225,7 +225,8 @@ def _count(fates: Fates, nothing: dict[str, int], found: Any) -> None:
     else:
         one: str | None = getattr(found, "label", None)
         labels: Sequence[str] = getattr(found, "labels", None) or ([one] if one else [])
-        fates.add(found, dict.fromkeys(labels, found.lost))
+        lost: int = found.lost
+        fates.add(found, dict.fromkeys(labels, lost))
     none = getattr(found, "label", getattr(found, "value", getattr(found, "labels", ""))) is None
     nothing["abstained"] += (abstained := getattr(found, "abstained", False))
     nothing["empty"] += none and not found.dropped and not abstained

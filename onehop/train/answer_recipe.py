@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from onehop.config import Table
 from onehop.tasks.answer_settings import AnswerHead
-from onehop.train.recipe import TuneConfig
+from onehop.train.tune_recipe import TuneConfig
 
 
 class QuestionsConfig(Table):

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from onehop.config import Table
 from onehop.data.choices import ChoiceColumns
 from onehop.tasks.classify_settings import HeadConfig
-from onehop.train.recipe import TuneConfig
+from onehop.train.tune_recipe import TuneConfig
 
 
 class ChoicesConfig(Table):

@@ -11,7 +11,8 @@ from onehop.config import Table
 from onehop.data.labelled import LabelColumns
 from onehop.models.encoders import configure_encoder
 from onehop.tasks.classify_settings import HeadConfig
-from onehop.train.recipe import TuneConfig, family_faults
+from onehop.train.recipe import family_faults
+from onehop.train.tune_recipe import TuneConfig
 
 ARCHITECTURE = "recurrent"  # where a recipe names none
 

@@ -27,12 +27,13 @@ from onehop.train.loop import Update, loop
 from onehop.train.memory import Memory, memory_errors, need
 from onehop.train.optimizer import adamw
 from onehop.train.progress import Progress, averaged, load_checkpoint, prune, save_checkpoint
-from onehop.train.recipe import TrainConfig, TuneConfig
+from onehop.train.recipe import TrainConfig
 from onehop.train.recompute import recompute
 from onehop.train.record import truncations
 from onehop.train.schedule import schedule
 from onehop.train.stability import LOWER, Alarm
 from onehop.train.tune import freeze, layer_scales
+from onehop.train.tune_recipe import TuneConfig
 
 EVALUATIONS = 10  # in a run, where the recipe does not say how many updates lie between two
 GOLDEN = 8

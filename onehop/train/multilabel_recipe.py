@@ -10,7 +10,7 @@ from onehop.config import Table
 from onehop.data.labelled import LabelColumns
 from onehop.tasks.classify_settings import HeadConfig
 from onehop.train.classify_recipe import ClassifyText, LabelledConfig
-from onehop.train.recipe import TuneConfig
+from onehop.train.tune_recipe import TuneConfig
 
 
 class MultilabelConfig(LabelledConfig):

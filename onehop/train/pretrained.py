@@ -15,8 +15,9 @@ from onehop.tasks.embedding import Embedder, EmbedSettings
 from onehop.tasks.folders import find
 from onehop.tasks.weights import put, weights
 from onehop.train.parent import Parent
-from onehop.train.recipe import TrainConfig, TuneConfig
+from onehop.train.recipe import TrainConfig
 from onehop.train.tune import redraw
+from onehop.train.tune_recipe import TuneConfig
 
 LORA_RATE = 1e-3  # peak, where only changes of low rank and the head learn
 USUAL: dict[str, Any] = {

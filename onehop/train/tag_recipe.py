@@ -14,7 +14,8 @@ from onehop.models.encoders import configure_encoder
 from onehop.tasks.tag_settings import TagHead
 from onehop.text.words import Splitting
 from onehop.train.classify_recipe import ARCHITECTURE
-from onehop.train.recipe import TuneConfig, family_faults
+from onehop.train.recipe import family_faults
+from onehop.train.tune_recipe import TuneConfig
 
 
 class TaggedConfig(Table):
