@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from onehop.data import Batch, Pair, PairStore, TrainingBatches, evaluation_batches, hold_out
+from onehop.data.labelled import SEPARATOR
 from onehop.data.questions import Question, read_questions
 from onehop.errors import ConfigError, DataError
 from onehop.tasks.answer_settings import AnswerHead, AnswerSettings, ContextLimits
@@ -22,6 +23,7 @@ from onehop.train.answer_card import Answered, HeldOutQuestions, answerer_card
 from onehop.train.answer_recipe import AnswerRecipe, answer_faults
 from onehop.train.choose import Tell, precision
 from onehop.train.jobs import Job
+from onehop.train.look import look
 from onehop.train.objective import Forgetful, Objective
 from onehop.train.parent import Parent, notices
 from onehop.train.pretrained import begin, begin_headed, is_pretrained
@@ -194,9 +196,19 @@ def read_data(recipe: AnswerRecipe, folder: Path, tell: Tell) -> tuple[list[tupl
     none = sum(not one.answers for _, one in training)
     tell(f"data: {len(training):,} training questions, {len(validation):,} for validation ({how})")
     tell(f"data: {none:,} of the training questions have no answer" if none else "data: all have an answer")
+    if recipe.data.check:
+        given = [_row(one) for one in validation] if recipe.data.valid else []
+        rows = (_row(one) for _, one in training)
+        look("answers", rows, len(training), lambda number: training[number][1].where, given, tell)
     if not validation:
         tell("data: too few questions to hold any out: no validation, and the last model is the one kept")
     return training, validation
+
+
+def _row(question: Question) -> Pair:
+    """Return a question with its context, and its first answer."""
+    answer = question.answers[0].text if question.answers else ""
+    return Pair(f"{question.question}{SEPARATOR}{question.context}", answer)
 
 
 def _store(

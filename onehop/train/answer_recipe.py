@@ -19,6 +19,7 @@ class QuestionsConfig(Table):
 
     train: list[str] = Field(min_length=1, description="Files: SQuAD's .json, or .jsonl; also .gz and .zst.")
     valid: list[str] = Field(default=[], description="Validation; default: 1 % of the questions, by their contexts.")
+    check: bool = Field(default=True, description="Look at some of the questions first and tell what is wrong.")
     language: str = Field(default="", description="ISO code, for the package.")
     license: str = Field(default="", description="Licence of the data, for the model card.")
     attribution: str = Field(default="", description="Notice that the licence asks for, for the model card.")

@@ -28,6 +28,7 @@ class ChoicesConfig(Table):
         default=None,
         description="Number of the first option; default: 1 where no label is 0 and one is the last, or 0.",
     )
+    check: bool = Field(default=True, description="Look at some of the choices first and tell what is wrong.")
     language: str = Field(default="", description="ISO code, for the package.")
     license: str = Field(default="", description="Licence of the data, for the model card.")
     attribution: str = Field(default="", description="Notice that the licence asks for, for the model card.")

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from onehop.data import PairStore, Split, sample
-from onehop.data.check.labels import judge_labelled
+from onehop.data import PairStore, Split
 from onehop.data.label_sets import SEPARATORS, read
 from onehop.errors import DataError
 from onehop.train.choose import Tell
 from onehop.train.classify_recipe import ClassifyRecipe
+from onehop.train.look import look_at_store
 from onehop.train.parent import Parent
 
-CHECKED = 20_000  # texts whose labels are looked at first
 NEARLY = 0.9  # share of one label, from which on people are told
 RARE = 5  # texts of a label, below which they are
 
@@ -86,7 +85,7 @@ def find_labels(
     shown = ", ".join(f"{label} {found.get(label, 0):,}" for label in labels[:10]) + (", …" if len(labels) > 10 else "")
     tell(f"data: {len(labels)} labels ({shown}); always {usual!r} would be right in {share:.1f} %")
     if recipe.data.check:
-        _check(store, tell)
+        look_at_store("labels", store, split.validation if recipe.data.valid else (), tell)
     _warn(found, labels, split, names, tell)
     return {label: found.get(label, 0) for label in labels}
 
@@ -134,6 +133,8 @@ def find_label_sets(recipe: Any, store: PairStore, split: Split, parent: Parent 
         problem = f"the labels {', '.join(unknown)}, which the model that train.init names does not know"
         raise DataError(problem, f"It knows {', '.join(labels)}. Begin anew without train.init.", where)
     _tell_sets(found, sizes, labels, tell)
+    if recipe.data.check:
+        look_at_store("sets", store, split.validation if recipe.data.valid else (), tell)
     seen = {names.get(label, label) for pair in split.validation for label in read(pair.target)} or set(labels)
     if absent := sorted(set(labels) - seen):
         tell(f"data: warning: no text for validation has the label {', '.join(map(repr, absent[:10]))}")
@@ -176,19 +177,6 @@ def _of_parts(labels: Sequence[str], mark: str) -> str:
     known = set(labels)
     found = [label for label in labels if mark in label and {part.strip() for part in label.split(mark)} <= known]
     return found[0] if len(found) > 1 else ""
-
-
-def _check(store: PairStore, tell: Tell) -> None:
-    """Tell what looks wrong with some of the labels and texts."""
-    numbered = list(sample(store, CHECKED))
-    step = len(store) / max(1, len(numbered))
-    where = [store.where(int(place * step)).source for place in range(len(numbered))]
-    for finding in judge_labelled([p.target for p in numbered], [p.source for p in numbered], where):
-        if finding.severity == "note" or finding.name == "label-constant":
-            continue
-        detail = f": {finding.detail}" if finding.detail else ""
-        first = f", first {finding.lines[0]}" if finding.lines else ""
-        tell(f"data: {finding.severity}: {finding.count:,} {finding.kind.what} ({finding.name}{first}){detail}")
 
 
 def _order(label: str) -> tuple[bool, float, str]:

@@ -25,6 +25,7 @@ from onehop.train.choose import Tell
 from onehop.train.classify import labels_of
 from onehop.train.classify_recipe import encoder_faults
 from onehop.train.jobs import Job
+from onehop.train.look import look_at_store
 from onehop.train.objective import Forgetful, Objective
 from onehop.train.parent import Parent
 from onehop.train.progress import Progress
@@ -177,6 +178,8 @@ def find_scale(recipe: RegressRecipe, read: Read, parent: Parent | None, tell: T
     usual, count = Counter(found).most_common(1)[0]
     if count > NEARLY * len(found):
         tell(f"data: warning: {100 * count / len(found):.1f} % of the texts have the number {usual:g}")
+    if recipe.data.check:
+        look_at_store("numbers", store, read.split.validation if recipe.data.valid else (), tell)
     if parent and parent.task.task == "regress":
         return parent.task.settings.mean, parent.task.settings.deviation
     return mean, deviation

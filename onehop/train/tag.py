@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from onehop.data import Batch, PairStore, TrainingBatches, evaluation_batches
+from onehop.data import Batch, Pair, PairStore, TrainingBatches, evaluation_batches
 from onehop.data.tagged import Sentence
 from onehop.errors import ConfigError
 from onehop.models.encoders import configure_encoder, encoder_family
@@ -26,6 +26,7 @@ from onehop.text.words import find_splitting
 from onehop.train.choose import Tell, precision
 from onehop.train.classify_recipe import ARCHITECTURE
 from onehop.train.jobs import Job
+from onehop.train.look import look_at_store
 from onehop.train.objective import Forgetful, Objective
 from onehop.train.parent import Parent, notices
 from onehop.train.pretrained import begin, begin_headed, is_pretrained
@@ -155,6 +156,9 @@ def prepare(
     kept = set(held.tolist())
     pairs = [pair for number, pair in enumerate(whole) if number not in kept]
     recipe, labels = find_labels(recipe, pairs, validation, parent, tell)
+    if recipe.data.check:
+        given = [Pair(joined_words(one.words), joined_words(one.labels)) for one in validation] if not kept else []
+        look_at_store("words", whole, given, tell)
     recipe = recipe.model_copy(update={"train": precision(recipe.train, device, tell)})
     recipe = resolve(recipe)
     some = [pair.source for pair in pairs[:: max(1, len(pairs) // SAMPLE)]]

@@ -35,6 +35,7 @@ class TaggedConfig(Table):
     scheme: Scheme | None = Field(
         default=None, description="What labels mean: bio, bilou or bioes spans, or none; default: what they fit."
     )
+    check: bool = Field(default=True, description="Look at some of the sentences first and tell what is wrong.")
     language: str = Field(default="", description="ISO code, for the package.")
     license: str = Field(default="", description="Licence of the data, for the model card.")
     attribution: str = Field(default="", description="Notice that the licence asks for, for the model card.")

@@ -174,7 +174,8 @@ def chooser(folder: Path) -> Package:
     begin_headed(made, begun)
     with torch.no_grad():
         made.model.output.weight.mul_(20)
-    return new_package(made, [SEPARATOR.join(("the cat", *WORDS[:size])) for size in (2, 3)], "")
+    asked = [(context, *WORDS[:size]) for context in ("the cat", "a red rug", "big") for size in (2, 3)]
+    return new_package(made, [SEPARATOR.join(texts) for texts in asked], "")
 
 
 def _regressors() -> Iterator[Small]:

@@ -78,7 +78,7 @@ def diagnose_labels(
     """
     train = read_split("data", path, label, texts)
     splits = [train]
-    findings = [*_encoding(train), *_of_split(train)]
+    findings = examine(train)
     for name, other in (others or {}).items():
         seen = read_split(name, other, *train.columns) if train.table else read_split(name, other)
         if seen.kind != train.kind and {seen.kind, train.kind} != {"labels", "numbers"}:
@@ -97,6 +97,11 @@ def diagnose_labels(
     sizes = {split.name: len(split) for split in splits}
     report = Report(sizes, checked, ordered(findings), columns=columns, coverage=coverage.figures() if coverage else [])
     return Labelling(report, splits)
+
+
+def examine(train: Split) -> list[Finding]:
+    """Return what is wrong with the rows of training data by themselves."""
+    return [*_encoding(train), *_of_split(train)]
 
 
 def _of_split(split: Split) -> Iterator[Finding]:

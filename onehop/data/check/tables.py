@@ -36,7 +36,7 @@ class Split:
         places: Where it stands.
         labels: What is judged as labels, each with its place: of a sentence, those of its words; of numbers and of
             answers, none.
-        kind: `labels`, `numbers`, `words` or `answers`.
+        kind: `labels`, `sets` of them, `numbers`, `words` or `answers`.
         columns: What was taken for `label` and for `text`.
         table: All columns, where it is a table.
     """
