@@ -30,7 +30,7 @@ def table(path: Path, texts: list[str], labels: list[str]) -> str:
     return str(path)
 
 
-def rows(task: str, path: Path, texts: list[str]) -> str:
+def lines_of(task: str, path: Path, texts: list[str]) -> str:
     """Write texts with sets of labels, or to be chosen from; what is right depends on the text alone."""
     sizes = [(text, len(text) % 2) for text in texts]
     made: list[dict[str, Any]] = [{"text": text, "labels": ["odd"] * size + ["all"]} for text, size in sizes]
@@ -53,7 +53,7 @@ def files(task: str, folder: Path) -> tuple[str, str]:
     if task == "answer":
         return asked(folder / "a.jsonl", spoilt), asked(folder / "v.jsonl", [TEXTS[3], *ours[1:]])
     if task in ("multilabel", "choose"):
-        return rows(task, folder / "a.jsonl", spoilt), rows(task, folder / "v.jsonl", [TEXTS[3], *ours[1:]])
+        return lines_of(task, folder / "a.jsonl", spoilt), lines_of(task, folder / "v.jsonl", [TEXTS[3], *ours[1:]])
     kinds = {"classify": lambda n: ("good", "bad")[n % 2], "regress": lambda n: str(n / 7)}
     own = [kinds[task](n) for n in range(len(spoilt))]
     return table(folder / "a.csv", spoilt, own), table(folder / "v.csv", ours, [own[3], own[4], *own[:4]])

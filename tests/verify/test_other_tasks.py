@@ -47,10 +47,11 @@ def failed(report: Report) -> list[str]:
 
 
 def few(package: Package) -> Lines:
-    """Return lines of different lengths, so few that a model that answers has positions for all of them in a row."""
+    """Return lines of different lengths, so few that the tiny encoder has positions for all of them in a row."""
     lines = fixed_lines(package)
     places = sorted(range(len(lines)), key=lambda place: len(lines.sources[place]))
-    places = places[:2] if package.task.task == "answer" else places[::2][:6]
+    some = {"answer": slice(2), "choose": slice(1)}.get(package.task.task, slice(0, 12, 2))
+    places = places[some]
     return Lines("few", tuple(lines.numbers[i] for i in places), tuple(lines.sources[i] for i in places))
 
 
@@ -162,7 +163,8 @@ def test_rounded_weights_of_another_model_fail(package: Package):
     with torch.no_grad():
         for parameter in package.task.model.parameters():
             parameter.add_(torch.randn_like(parameter))
-    assert failed(verify(small, few(small), full=package.task)) == ["int8 against float32"]
+    lines = fixed_lines(small) if small.task.task == "choose" else few(small)  # one may come out the same by luck
+    assert failed(verify(small, lines, full=package.task)) == ["int8 against float32"]
 
 
 def test_weights_that_are_no_numbers_fail(package: Package, tmp_path: Path):
