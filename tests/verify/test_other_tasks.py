@@ -50,8 +50,9 @@ def few(package: Package) -> Lines:
     """Return lines of different lengths, so few that the tiny encoder has positions for all of them in a row."""
     lines = fixed_lines(package)
     places = sorted(range(len(lines)), key=lambda place: len(lines.sources[place]))
-    some = {"answer": slice(2), "choose": slice(1)}.get(package.task.task, slice(0, 12, 2))
-    places = places[some]
+    if package.task.task == "choose":
+        places = [place for place in places if package.task.documents.mark in lines.sources[place]]
+    places = places[{"answer": slice(2), "choose": slice(1)}.get(package.task.task, slice(0, 12, 2))]
     return Lines("few", tuple(lines.numbers[i] for i in places), tuple(lines.sources[i] for i in places))
 
 
