@@ -65,8 +65,10 @@ def distill(
         ConfigError: A recipe of another task, with tags or weights, or a folder of another teacher or text.
 
     Example:
-        >>> recipe = onehop.train.make_recipe({"data": {"pairs": ["pairs.tsv"]}})
+        >>> recipe = onehop.train.make_recipe({"data": {"source": ["my.en"], "target": ["my.de"]}})
         >>> student = onehop.train.distill(onehop.load("runs/first").fast(), recipe, Path("runs/student.text"))
+        data: 160 training pairs, 40 for validation (held out by hash of the source)
+        distilled: 160 sources with what the teacher makes of them
         >>> student.data.pairs
         ['runs/student.text/train.jsonl']
     """

@@ -78,7 +78,7 @@ def figures(ledger: Ledger) -> dict[str, Any]:
 def truncations(prepared: Ready) -> dict[str, dict[str, Any]]:
     """Return what the length limit did to each split, to the training pairs as far as they were read."""
     ledger, valid = learnt(prepared), prepared.limited
-    corpora = prepared.batches.ledgers if ledger is prepared.batches.ledger else ()
+    corpora = () if hasattr(prepared, "divided") else prepared.batches.ledgers  # files are divided together
     return {
         "train": truncation(ledger, prepared.num_pairs, corpora),
         "valid": truncation(valid, valid.lines),

@@ -9,9 +9,8 @@ from tests.fixtures.tiny import number_pairs, onehop, write_pairs
 
 KEYS = {
     "bleu", "bleu_interval", "chrf", "chrf_interval", "ter", "ter_interval", "signature", "chrf_signature",
-    "ter_signature", "lines", "empty", "dropped", "cut", "windows", "incomplete", "seconds", "models", "decode",
-    "drift",
-    "by_length",
+    "ter_signature", "lines", "empty", "dropped", "cut", "windows", "lost", "incomplete", "seconds", "models",
+    "decode", "drift", "by_length",
 }  # fmt: skip
 
 

@@ -351,7 +351,9 @@ def test_every_key_of_the_log_is_explained(after_tutorial: Path):
     evaluations, truncations = evaluations.split("Rows of the kind `truncation`")
     assert sorted(keys(updates)) == sorted(first["update"])
     assert sorted(keys(evaluations)) == sorted(first["evaluation"])
-    assert sorted(keys(truncations)) == sorted({*first["truncation"], "corpora"})  # of several files
+    assert sorted(keys(truncations)) == sorted(
+        {*first["truncation"], "corpora", "by_label"}
+    )  # of several files, and of labels
 
 
 def test_every_key_of_the_quickstarts_report_is_explained():
