@@ -92,4 +92,5 @@ def test_long_lines_and_short_limits_are_errors_or_counted(translator):
         evaluate(translator, sources, ["Eins.", "Zwei."], where="test.en")
     assert evaluate(translator, sources, ["Eins.", "Zwei."], long="drop").system.fates.dropped == 1
     found = evaluate(translator, sources, ["Eins.", "Zwei."], long="cut", decode=DecodeConfig(max_length=1))
-    assert (found.system.cut, found.system.dropped, found.system.incomplete) == (1, 0, 2)
+    fates = found.system.fates
+    assert (fates.cut, fates.dropped, found.system.incomplete) == (1, 0, 2)
