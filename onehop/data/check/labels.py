@@ -184,22 +184,6 @@ def _key(body: str) -> str:
     return plain(body).lower()
 
 
-def judge_labelled(values: list[str], bodies: list[str], places: list[str]) -> list[Finding]:
-    """Return what is wrong with labels, and with texts beside them.
-
-    Args:
-        values: The label of each row.
-        bodies: Its text.
-        places: Where it stands, for messages.
-
-    Example:
-        >>> rows = ["1", "2"]
-        >>> [finding.name for finding in judge_labelled(["good", "good"], ["Quiet.", "Bright."], rows)][0]
-        'label-constant'
-    """
-    return [*_of_labels(values, places), *_of_texts(values, bodies, places, named=True)]
-
-
 def _of_labels(values: list[str], places: list[str]) -> Iterator[Finding]:
     counts = Counter(value for value in values if value)
     missing = [place for place, value in zip(places, values, strict=True) if not value]
