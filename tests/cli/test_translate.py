@@ -141,7 +141,7 @@ def test_json_tells_everything_about_a_line(trained, translator):
     best = translator.translate(["One."], translator.settings.decode.model_copy(update={"beam_size": 1}))[0]
     assert one == {
         "source": "One.", "translation": best.text, "score": round(best.score, 4), "complete": True,
-        "dropped": False, "cut": 0, "windows": 0,
+        "dropped": False, "cut": 0, "windows": 0, "lost": 0,
         "sentences": [[{
             "text": best.text, "score": round(best.score, 4), "log_prob": round(best.candidates[0][0].log_prob, 4),
         }]],
