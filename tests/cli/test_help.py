@@ -18,6 +18,7 @@ def test_help_names_every_verb():
     single = [
         "quickstart",
         "train",
+        "distill",
         "translate",
         "predict",
         "evaluate",
