@@ -212,8 +212,8 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a UTF-8 text file atomically."""
-    write_bytes(path, text.encode("utf-8"))
+    """Write a UTF-8 text file atomically; a lone surrogate is written as `?`."""
+    write_bytes(path, text.encode("utf-8", "replace"))
 
 
 @contextmanager

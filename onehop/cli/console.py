@@ -24,9 +24,9 @@ def error(text: str) -> None:
 
 
 def tell(text: str) -> None:
-    """Print a line for people."""
+    """Print a line for people; what could steer a terminal, from a label or a file's name, is shown escaped."""
     with suppress(OSError):  # a terminal that was closed must not end a training
-        stderr.print(Text(text))
+        stderr.print(Text("".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)))
 
 
 def duration(seconds: float) -> str:

@@ -166,7 +166,9 @@ def _of_table(classifier: Classifier, file: str, columns: list[str]) -> Iterator
 
         yield from open_choices(file, ChoiceColumns(tuple(wanted), labelled=False)).rows  # type: ignore[misc]
         return
-    table = open_labelled(file, LabelColumns(tuple(wanted), labelled=False))
+    table = open_labelled(
+        file, LabelColumns(tuple(wanted), labelled=False, numbers=True, many=True)
+    )  # labels of any kind
     for texts, _ in table.rows:
         yield texts[0] if len(texts) == 1 else texts
 

@@ -71,7 +71,7 @@ def train(
     from onehop.cli.options import use
 
     files = _files(
-        task,
+        task or ("" if like and (data or valid) else None),  # a model to train like has its own
         {"source": source, "target": target, "pairs": pairs, "valid_source": valid_source,
          "valid_target": valid_target, "valid_pairs": valid_pairs},
         {"train": data, "valid": valid}, {"text_columns": text_columns, "label_column": label_column},
@@ -123,7 +123,7 @@ def _files(
 ) -> dict[str, Any]:
     """Return the keys of a recipe's `[data]` that were given: pairs to translate, or labelled texts of a task."""
     given = pairs
-    if task not in (None, "translation"):
+    if task not in (None, "translation"):  # the empty one is a model's, which is read later
         given = {**labelled, **{name: files for name, files in pairs.items() if files}}
     elif any([*labelled.values(), *columns.values()]):
         raise ConfigError("labelled texts without a task", "Say what is learnt from them: --task classify", "--data")

@@ -180,9 +180,17 @@ def _files(package: Package) -> dict[str, bytes]:
     return {
         WEIGHTS: save(pack(kept(package.task), package.precision)),
         GOLDEN: to_lines(package.golden),
-        CARD: package.card.encode("utf-8", "surrogateescape"),
+        CARD: _card(package.card),
         **tokenizers,
     }
+
+
+def _card(text: str) -> bytes:
+    """Return the card as it was read, whatever bytes it held; half a surrogate, as of a label, as `?`."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
 
 
 def _manifest(package: Package, hashed: Mapping[str, str], folder: Path) -> str:

@@ -25,6 +25,7 @@ from onehop.tasks.windows import Windows, average, divide, outputs
 from onehop.text import Ledger, Tokenizer
 
 BATCH_TOKENS = 4096
+LARGEST = 1e18  # of a number: its square must fit into float32
 WIDER = 4  # a deviation against a nat: by how much more rounding of weights may move a number
 
 
@@ -171,7 +172,7 @@ def number(text: str, where: str) -> float:
     """Return the number that a cell holds.
 
     Raises:
-        DataError: It holds none, or one that is not finite.
+        DataError: It holds none, or one that is not finite or beyond `LARGEST`.
 
     Example:
         >>> number("3.25", "pairs.csv:2")
@@ -184,6 +185,8 @@ def number(text: str, where: str) -> float:
     if not isfinite(value):
         remedy = "Mend or remove the row; or name the column of numbers: data.label_column"
         raise DataError(f"{text!r} is not a finite number", remedy, where)
+    if abs(value) > LARGEST:
+        raise DataError(f"{text} is beyond {LARGEST:g}", "Learn its logarithm, or another unit.", where)
     return value
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from onehop.data import PairStore, Split
@@ -43,6 +43,13 @@ class LabelIds:
         return [self.ids[text] for text in texts]
 
 
+def whole(labels: Iterable[str], where: str) -> None:
+    """Refuse labels with half of a surrogate pair, which no file of a package can hold."""
+    for label in labels:
+        if any("\ud800" <= c <= "\udfff" for c in label):
+            raise DataError(f"the label {label!r} holds half of a surrogate pair", "Write whole characters.", where)
+
+
 def find_labels(
     recipe: ClassifyRecipe, store: PairStore, split: Split, parent: Parent | None, tell: Tell
 ) -> dict[str, int]:
@@ -63,6 +70,7 @@ def find_labels(
     unused = [value for value, name in names.items() if name not in found]
     if unused:
         raise DataError(f"no label {', '.join(unused)}", "Mend data.label_names.", where)
+    whole(found, where)
     if len(found) < 2:
         problem = f"one label only, {next(iter(found), '')!r}: there is nothing to learn"
         raise DataError(problem, "Give texts of two labels at least.", where)
@@ -117,6 +125,7 @@ def find_label_sets(recipe: Any, store: PairStore, split: Split, parent: Parent 
         raise DataError(f"no label {', '.join(unused)}", "Mend data.label_names.", where)
     if not found:
         raise DataError("no text has a label: there is nothing to learn", "Name the column: data.label_column", where)
+    whole(found, where)
     if len(found) > max(50, len(sizes)):
         problem = f"{len(found):,} labels of {len(sizes):,} texts: these are values, not classes"
         raise DataError(problem, "Name the column of labels: data.label_column; or data.label_separator", where)

@@ -144,7 +144,9 @@ def like(
         of_files = {"weights", "tags"} & tables["data"].keys()
         kept = {name: tables["data"][name] if _as_many(tables["data"], files) else [] for name in of_files}
         tables["data"] |= {**empty, **kept, **{key: list(row) for key, row in files.items()}}
-    _same_files(tables, names, {os.path.normpath(folder / file): digest for file, digest in data.items()}, str(model))
+    if not files:
+        hashes = {os.path.normpath(folder / file): digest for file, digest in data.items()}
+        _same_files(tables, names, hashes, str(model))
     _same_parent(tables["train"]["init"], record.get("init"), str(model))
     _differences(manifest, record, tell)
     return make_recipe(tables, settings, str(model))
@@ -171,7 +173,8 @@ def _same_files(tables: Mapping[str, Any], names: Sequence[str], hashes: Mapping
         if place in hashes and (not Path(file).exists() or sha256(file) != hashes[place])
     ]
     if faults:
-        remedy = "Put back what it was trained on, or name other files: --pairs F, or --source F --target F."
+        others = "--pairs F, or --source F --target F" if "pairs" in names else "--data F"
+        remedy = f"Put back what it was trained on, or name other files: {others}."
         raise DataError(f"not the data it was trained on: {', '.join(faults)}", remedy, model)
 
 

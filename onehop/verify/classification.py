@@ -130,7 +130,7 @@ def read(classifier: Classifier, path: str) -> tuple[list[str], list[str] | None
     try:
         table = open_labelled(path, LabelColumns(texts))
     except DataError:
-        table = open_labelled(path, LabelColumns(texts, labelled=False))
+        table = open_labelled(path, LabelColumns(texts, labelled=False, numbers=True, many=True))
     rows = list(table.rows)
     labels = [label.strip() for _, label in rows]
     named = [classifier.label(label, table.where(n)) for n, label in enumerate(labels, 1)] if all(labels) else None

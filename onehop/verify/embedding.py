@@ -95,7 +95,9 @@ def rounding(subject: VectorSubject, rounded: Embedder, precision: Precision) ->
 
 def read(embedder: Any, path: str) -> tuple[list[str], list[str] | None]:
     """Return the texts of a table of one column of texts."""
-    return [fields[0] for fields, _ in open_labelled(path, LabelColumns(labelled=False)).rows], None
+    return [
+        fields[0] for fields, _ in open_labelled(path, LabelColumns(labelled=False, numbers=True, many=True)).rows
+    ], None
 
 
 def _subject(embedder: Any, lines: Lines) -> VectorSubject:

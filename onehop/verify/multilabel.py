@@ -106,7 +106,7 @@ def rounding(subject: SetSubject, rounded: Multilabeller, precision: Precision) 
 
 def read(model: Any, path: str) -> tuple[list[str], list[str] | None]:
     """Return the texts of a table."""
-    columns = LabelColumns(tuple(model.settings.columns), labelled=False)
+    columns = LabelColumns(tuple(model.settings.columns), labelled=False, numbers=True, many=True)
     return [joined(fields) for fields, _ in open_labelled(path, columns).rows], None
 
 

@@ -100,7 +100,7 @@ def rounding(subject: NumberSubject, rounded: Regressor, precision: Precision) -
 
 def read(regressor: Any, path: str) -> tuple[list[str], list[str] | None]:
     """Return the texts of a table."""
-    columns = LabelColumns(tuple(regressor.settings.columns), labelled=False)
+    columns = LabelColumns(tuple(regressor.settings.columns), labelled=False, numbers=True, many=True)
     return [joined(fields) for fields, _ in open_labelled(path, columns).rows], None
 
 

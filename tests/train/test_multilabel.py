@@ -190,3 +190,10 @@ def test_people_are_told_of_the_separator_and_of_labels_that_exclude_each_other(
     (tmp_path / "v.csv").write_text("text,label\n" + rows)
     three = command("train", "--task", "classify", "--data", tmp_path / "v.csv", "--out", tmp_path / "three", *short)
     assert "'a;b' looks like several labels: --task multilabel" in three.err
+
+
+def test_a_table_with_lists_of_labels_is_predicted_and_verified_on(run: Path, tmp_path: Path):
+    table = write(tmp_path / "rows.jsonl", rows(20, 4))
+    found = command("predict", run, table)
+    assert (found.status, found.out.count("\n")) == (0, 20), found.err
+    assert command("verify", run, "--data", table).status == 0

@@ -80,6 +80,8 @@ def test_other_files_take_the_place_of_all_that_the_record_names(first):
     assert new["data"]["pairs"] == ["../../other.tsv"]
     assert (old["train"].pop("seed"), new["train"].pop("seed")) == (5, 8)
     assert {**old, "data": 0} == {**new, "data": 0}
+    write_pairs(Path("other.tsv"), number_pairs(71, seed=9))  # files that are named may be other files of that name
+    assert onehop("train", "--like", "runs/other", "--pairs", "other.tsv", "--out", "runs/third").status == 0
 
 
 def test_weights_and_tags_of_corpora_are_kept_for_as_many_files(pairs, tmp_path, monkeypatch):

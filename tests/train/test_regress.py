@@ -104,6 +104,7 @@ def test_the_loss_is_the_squared_error_in_deviations():
     [
         (["a,b,1", "c,d,nan"], "'nan' is not a finite number"),
         (["a,b,1", "c,d,high"], "'high' is not a finite number"),
+        (["a,b,1", "c,d,1e200"], "1e200 is beyond 1e[+]18"),
         (["a,b,1", "c,d,1.0"], "one number only, 1"),
     ],
 )
