@@ -245,7 +245,7 @@ def test_a_cleaned_copy_counts_the_lines_whose_encoding_was_guessed(tmp_path):
 
 SPOILED = {
     "empty-sides": Pair("Nobody came.", " "),
-    "copied-sources": Pair("The same on both sides.", "the same  on both sides."),
+    "copied-sources": Pair("The same on both sides.", " The same on both sides."),
     "length-ratio": Pair("No.", "Ein sehr langer Satz, der viel mehr sagt, als da stand. " * 5),
     "wrong-script": Pair("Where is it?", "Где же она теперь находится?"),
     "wrong-language": Pair(
@@ -266,6 +266,15 @@ def test_a_spoiled_pair_is_found_and_its_line_named(tmp_path, name):
     file.write_text("".join(json.dumps(pair._asdict()) + "\n" for pair in rows), "utf-8")
     report = check_pairs({"train": [Input(str(file))]}).report
     assert [f.lines for f in report.findings if f.name == name] == [[f"{file}:1235"]]
+
+
+def test_targets_that_restore_case_are_no_copies(tmp_path):
+    cased = [pair.target for pair in corpus()[:600]]
+    rows = [Pair(line.lower(), line) for line in dict.fromkeys(cased)]
+    diagnosis = check_pairs({"train": [written(tmp_path, "a", rows)]})
+    assert (diagnosis.report.sound, "copied-sources" in found(diagnosis.report)) == (True, False)
+    counts = clean(diagnosis, tmp_path / "clean")["train"]
+    assert (counts["kept"] > 0.95 * len(rows), counts["swapped"]) == (True, 0)
 
 
 def test_files_that_training_would_refuse_are_told_and_read_on(tmp_path):
