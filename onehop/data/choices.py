@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from onehop.data.columns import distinct
 from onehop.data.csv_tables import csv_rows
 from onehop.data.labelled import joined, objects
 from onehop.errors import DataError, nearest
@@ -189,6 +190,7 @@ def _rows(path: str, ending: str) -> Iterator[tuple[int, dict[str, Any]]]:
     lines = enumerate(read_lines(path), 1)
     rows = csv_rows(path) if ending == ".csv" else ((n, line.split("\t") if line else []) for n, line in lines)
     _, names = next(rows, (1, []))
+    distinct(names, f"{path}:1")
     for line, fields in rows:
         if fields and len(fields) != len(names):
             raise DataError(f"{len(fields)} fields where the first row has {len(names)}", "Mend it.", f"{path}:{line}")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from onehop.data.arrow import arrow_columns
+from onehop.data.columns import distinct
 from onehop.data.csv_tables import csv_rows
 from onehop.data.label_sets import label_set, written
 from onehop.data.pair import Pair
@@ -79,8 +80,9 @@ class LabelColumns:
         """Return the names of the texts' columns and of the labels', or None where no names tell.
 
         Raises:
-            DataError: A column that was asked for does not exist, or several may hold the labels.
+            DataError: A column that was asked for does not exist, several may hold the labels, or two have one name.
         """
+        distinct(names, where)
         for name in self.given:
             if name not in names:
                 hint = nearest(name, names) or f"there are: {', '.join(names)}"

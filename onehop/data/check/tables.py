@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from onehop.data.arrow import arrow_columns
+from onehop.data.columns import distinct
 from onehop.data.csv_tables import csv_rows
 from onehop.data.labelled import LABELS, NUMBERS, TEXTS
 from onehop.data.questions import read_questions
@@ -183,8 +184,7 @@ def _read(path: str | Path, ending: str) -> tuple[Table, list[str]]:
     for row, line in zip(rows, lines, strict=True):
         if len(row) != size:
             raise DataError(f"{len(row)} fields where the first row has {size}", "Mend the row.", f"{path}:{line}")
-    if len(set(rows[0])) < size:
-        raise DataError("two columns of one name", "Name each column once, in the first row.", f"{path}:1")
+    distinct(rows[0], f"{path}:1")
     return {name: [row[place] for row in rows[1:]] for place, name in enumerate(rows[0])}, list(map(str, lines[1:]))
 
 
@@ -227,6 +227,7 @@ def _arrow(path: str | Path) -> tuple[Table, list[str]]:
     names: list[str] = []
 
     def every(found: list[str]) -> tuple[tuple[str, ...], str]:
+        distinct(found, str(path))
         names[:] = found
         return tuple(found), ""
 
