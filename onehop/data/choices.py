@@ -7,7 +7,6 @@ may have different numbers of options. The right one is named by number, by lett
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 from onehop.data.columns import distinct
 from onehop.data.csv_tables import csv_rows
+from onehop.data.json_lines import parse_json
 from onehop.data.labelled import joined, objects
 from onehop.errors import DataError, nearest
 from onehop.files import read_lines
@@ -176,10 +176,7 @@ def choice_of(line: str, columns: ChoiceColumns, where: str) -> Choice:
         >>> choice_of('{"premise": "It rains.", "choices": ["Wet.", "Dry."]}', columns, "in:1").options
         ('Wet.', 'Dry.')
     """
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"not JSON: {error}", FORMS, where) from error
+    value = parse_json(line, FORMS, where)
     if not isinstance(value, dict) or not value:
         raise DataError("not an object", FORMS, where)
     return _choice(value, *columns.find(list(value), where), where)

@@ -20,6 +20,7 @@ from onehop.data import Columns, Pair, PairStore, read_table, table_columns
 from onehop.data.check import check_labels
 from onehop.data.choices import open_choices
 from onehop.data.labelled import LabelColumns, open_labelled
+from onehop.data.questions import read_questions
 from onehop.data.tagged import open_tagged
 from onehop.errors import DataError, FileError
 
@@ -184,6 +185,26 @@ def test_two_columns_of_one_name_in_parquet_and_in_conllu_plus_are_refused(tmp_p
     for read, name in ((open_labelled, "a.parquet"), (check_labels, "a.parquet"), (open_tagged, "a.conll")):
         with pytest.raises(DataError, match="two columns of one name"):
             read(tmp_path / name)
+
+
+ASKED = '{"question": "Who?", "context": "Ada.", "answers": []'
+TWICE: dict[str, Any] = {
+    "labelled": (lambda path: list(open_labelled(path).pairs()), '{"text": "a", "label": "x"', ', "label": "y"}'),
+    "checked": (check_labels, '{"text": "a", "label": "x"', ', "label": "y"}'),
+    "pairs": (lambda path: list(read_table(path)), '{"source": "a", "target": "b"', ', "target": "c"}'),
+    "words": (lambda path: list(open_tagged(path).sentences), '{"words": ["a"], "tags": ["x"]', ', "tags": ["y"]}'),
+    "questions": (lambda path: list(read_questions(path)), ASKED, ', "\\u0063ontext": "Bob."}'),
+}
+
+
+@pytest.mark.parametrize("form", TWICE)
+def test_a_key_that_stands_twice_in_an_object_is_told_with_its_line(tmp_path, form):
+    read, sound, again = TWICE[form]
+    file = tmp_path / "a.jsonl"
+    file.write_text(f"{sound}}}\n{sound}{again}\n", "utf-8")
+    with pytest.raises(DataError, match=r"the key '.*' twice in one object") as error:
+        read(file)
+    assert error.value.where == f"{file}:2"
 
 
 def test_a_first_row_of_text_is_no_header(tmp_path):

@@ -13,6 +13,7 @@ import numpy as np
 from onehop.data.arrow import arrow_columns
 from onehop.data.columns import distinct
 from onehop.data.csv_tables import csv_rows
+from onehop.data.json_lines import parse_json
 from onehop.data.labelled import LABELS, NUMBERS, TEXTS
 from onehop.data.questions import read_questions
 from onehop.data.tagged import open_tagged
@@ -209,10 +210,7 @@ def _objects(path: str | Path) -> tuple[Table, list[str]]:
     lines: list[str] = []
     for number, line in enumerate(read_lines(path), 1):
         if line.strip():
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"not JSON: {error}", "Write an object for each line.", f"{path}:{number}") from error
+            value = parse_json(line, "Write an object for each line.", f"{path}:{number}")
             if not isinstance(value, dict):
                 raise DataError("not an object", "Write an object for each line.", f"{path}:{number}")
             rows.append({str(key): "" if item is None else str(item) for key, item in value.items()})
