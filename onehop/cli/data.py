@@ -52,7 +52,7 @@ def check(
     Shifted lines, swapped sides, leaks into the test data, broken encoding, wrong languages, labels.
     """
     from onehop.cli import console
-    from onehop.data.check import check_pairs, clean, clean_labels, diagnose_labels
+    from onehop.data.check import check_pairs, clean, clean_labels, diagnose_labels, mostly_dropped
 
     given = {
         "train": (source, target, pairs),
@@ -77,6 +77,8 @@ def check(
         console.print_json({**report.to_dict(), "written": written})
     else:
         _show(report, written)
+    for line in mostly_dropped(report, written or {}):
+        console.tell(f"warning: {line}")
     if not report.sound:
         raise typer.Exit(1)
 

@@ -7,14 +7,15 @@ may have different numbers of options. The right one is named by number, by lett
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from onehop.data.columns import distinct
 from onehop.data.csv_tables import csv_rows
+from onehop.data.json_lines import parse_json
 from onehop.data.labelled import joined, objects
 from onehop.errors import DataError, nearest
 from onehop.files import read_lines
@@ -175,10 +176,7 @@ def choice_of(line: str, columns: ChoiceColumns, where: str) -> Choice:
         >>> choice_of('{"premise": "It rains.", "choices": ["Wet.", "Dry."]}', columns, "in:1").options
         ('Wet.', 'Dry.')
     """
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"not JSON: {error}", FORMS, where) from error
+    value = parse_json(line, FORMS, where)
     if not isinstance(value, dict) or not value:
         raise DataError("not an object", FORMS, where)
     return _choice(value, *columns.find(list(value), where), where)
@@ -189,6 +187,7 @@ def _rows(path: str, ending: str) -> Iterator[tuple[int, dict[str, Any]]]:
     lines = enumerate(read_lines(path), 1)
     rows = csv_rows(path) if ending == ".csv" else ((n, line.split("\t") if line else []) for n, line in lines)
     _, names = next(rows, (1, []))
+    distinct(names, f"{path}:1")
     for line, fields in rows:
         if fields and len(fields) != len(names):
             raise DataError(f"{len(fields)} fields where the first row has {len(names)}", "Mend it.", f"{path}:{line}")

@@ -22,6 +22,20 @@ ROLES = re.compile(r"(?:(source|src|input)|(target|tgt|trg|output))(?:[ _-]?(?:t
 REMEDY = "Name them: data.source_column and data.target_column (of evaluate: --source-column and --target-column)."
 
 
+def distinct(names: Sequence[str], where: str) -> None:
+    """Do nothing where each column of a table has a name of its own.
+
+    Raises:
+        DataError: Two have the same, so that the name does not tell which is meant.
+
+    Example:
+        >>> distinct(["id", "text", "label"], "rooms.csv:1")
+    """
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise DataError(f"two columns of one name: {twice!r}", "Name each column once, in the first row.", where)
+
+
 @dataclass(frozen=True)
 class Columns:
     """How the two columns are to be found.
@@ -51,6 +65,8 @@ class Columns:
             DataError: There is no such pair of columns.
         """
         found = self.find(names, where)
+        if found is None:
+            distinct(names, where)
         if found is None and len(names) == 2:
             return names[0], names[1]
         if found is None:
@@ -65,7 +81,7 @@ class Columns:
         `target` or `tgt`; the only two that are language codes, in their order.
 
         Raises:
-            DataError: A column that was asked for does not exist.
+            DataError: A column that was asked for does not exist, or twice.
         """
         if self.source:
             return self._known(self.source, names, where), self._known(self.target, names, where)
@@ -84,6 +100,7 @@ class Columns:
         if name not in names:
             hint = nearest(name, names) or f"there are: {', '.join(names)}"
             raise DataError(f"no column of text {name!r}; {hint}", REMEDY, where)
+        distinct([one for one in names if one == name], where)
         return name
 
 

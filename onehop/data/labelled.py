@@ -6,7 +6,6 @@ disk, the split by hash, batches) reads labelled texts too.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from onehop.data.arrow import arrow_columns
+from onehop.data.columns import distinct
 from onehop.data.csv_tables import csv_rows
+from onehop.data.json_lines import parse_json
 from onehop.data.label_sets import label_set, written
 from onehop.data.pair import Pair
 from onehop.errors import DataError, nearest
@@ -79,8 +80,9 @@ class LabelColumns:
         """Return the names of the texts' columns and of the labels', or None where no names tell.
 
         Raises:
-            DataError: A column that was asked for does not exist, or several may hold the labels.
+            DataError: A column that was asked for does not exist, several may hold the labels, or two have one name.
         """
+        distinct(names, where)
         for name in self.given:
             if name not in names:
                 hint = nearest(name, names) or f"there are: {', '.join(names)}"
@@ -280,15 +282,16 @@ def _listed(items: list[Any], where: str) -> str:
 
 
 def objects(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the number and the object of each line, an empty one of a blank line."""
+    """Yield the number and the object of each line, an empty one of a blank line.
+
+    Raises:
+        DataError: A line is no JSON object, or has a key twice.
+    """
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             yield number, {}
             continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"not JSON: {error}", "Write an object for each line.", f"{path}:{number}") from error
+        value = parse_json(line, "Write an object for each line.", f"{path}:{number}")
         if not isinstance(value, dict):
             raise DataError("not an object", "Write an object for each line.", f"{path}:{number}")
         yield number, value

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from onehop.data.json_lines import parse_json
 from onehop.data.labelled import objects
 from onehop.errors import DataError
 from onehop.files import open_bytes, os_errors
@@ -90,10 +91,7 @@ def question_of(line: str, where: str) -> Question:
         >>> question_of('{"question": "Who?", "context": "It was Ada."}', "input:1").context
         'It was Ada.'
     """
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"not JSON: {str(error)[:200]}", KEYS, where) from error
+    value = parse_json(line, KEYS, where)
     if not isinstance(value, dict):
         raise DataError("no question with a context", KEYS, where)
     return _question(value, value.get("context"), str(value.get("id", where)), where, False)

@@ -7,7 +7,6 @@ what to do with those. Text files that end in `.gz` or `.zst` are decompressed o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from onehop.data.arrow import arrow_header, read_arrow
 from onehop.data.columns import Columns
 from onehop.data.csv_tables import csv_header, read_csv
+from onehop.data.json_lines import parse_json
 from onehop.data.pair import Pair
 from onehop.errors import DataError, nearest
 from onehop.files import read_lines
@@ -149,10 +149,7 @@ def parse_object(line: str) -> Pair:
     """Return the pair in a JSON object."""
     if not line.strip():
         return Pair("", "")
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"not JSON: {error}", f"Write an object for each line: {EXAMPLE}") from error
+    value = parse_json(line, f"Write an object for each line: {EXAMPLE}")
     if not isinstance(value, dict):
         kind = type(value).__name__
         raise DataError(f"a JSON {kind}, not an object", f"Write an object for each line: {EXAMPLE}")

@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from onehop.data.columns import distinct
 from onehop.data.labelled import objects
 from onehop.errors import DataError, nearest
 from onehop.files import read_lines
@@ -128,6 +129,7 @@ def _numbered(path: str, *, conllu: bool) -> Iterator[tuple[int, list[str]]]:
 
 def _places(names: Sequence[str], columns: TagColumns, where: str) -> tuple[int, int | None]:
     """Return the places of the words' column and of the labels'."""
+    distinct(names, where)
     words = _place(names, columns.words, where) if columns.words else None
     labels = _place(names, columns.labels, where) if columns.labels else None
     if words is None:

@@ -245,7 +245,7 @@ def test_a_cleaned_copy_counts_the_lines_whose_encoding_was_guessed(tmp_path):
 
 SPOILED = {
     "empty-sides": Pair("Nobody came.", " "),
-    "copied-sources": Pair("The same on both sides.", "the same  on both sides."),
+    "copied-sources": Pair("The same on both sides.", " The same on both sides."),
     "length-ratio": Pair("No.", "Ein sehr langer Satz, der viel mehr sagt, als da stand. " * 5),
     "wrong-script": Pair("Where is it?", "Где же она теперь находится?"),
     "wrong-language": Pair(
@@ -266,6 +266,31 @@ def test_a_spoiled_pair_is_found_and_its_line_named(tmp_path, name):
     file.write_text("".join(json.dumps(pair._asdict()) + "\n" for pair in rows), "utf-8")
     report = check_pairs({"train": [Input(str(file))]}).report
     assert [f.lines for f in report.findings if f.name == name] == [[f"{file}:1235"]]
+
+
+def test_targets_that_restore_case_are_no_copies(tmp_path):
+    cased = [pair.target for pair in corpus()[:600]]
+    rows = [Pair(line.lower(), line) for line in dict.fromkeys(cased)]
+    diagnosis = check_pairs({"train": [written(tmp_path, "a", rows)]})
+    assert (diagnosis.report.sound, "copied-sources" in found(diagnosis.report)) == (True, False)
+    counts = clean(diagnosis, tmp_path / "clean")["train"]
+    assert (counts["kept"] > 0.95 * len(rows), counts["swapped"]) == (True, 0)
+
+
+def test_a_cleaned_copy_without_a_line_is_refused_and_one_of_less_than_half_told(tmp_path):
+    rows = [Pair(line, line) for line in {pair.target for pair in corpus()[:60]}]
+    words = ["data", "check", "--fix", tmp_path / "clean"]
+    files = written(tmp_path, "a", rows)
+    pairs = ["--source", files.source, "--target", files.target]
+    told = f"none of the {len(rows)} lines of train: copied-sources ({len(rows)}: targets that are their source)"
+    refused(onehop(*words, *pairs), told, f"{files.target}:1")
+    named = table(tmp_path / "t.tsv", [("text", "label"), *[("A room.", ""), ("A bed.", "")]])
+    refused(onehop(*words, "--data", named), "none of the 2 lines of data: label-missing (2: rows without a label)")
+    assert not (tmp_path / "clean").exists()
+    written(tmp_path, "a", [*rows, Pair("A room.", "Ein Raum.")])
+    done = onehop(*words, *pairs)
+    assert f"warning: train: {len(rows)} of {len(rows) + 1} lines are left out: copied-sources" in done.err
+    assert (tmp_path / "clean/a.en").read_text("utf-8") == "A room.\n"
 
 
 def test_files_that_training_would_refuse_are_told_and_read_on(tmp_path):
@@ -334,7 +359,8 @@ def test_hostile_text_raises_nothing(tmp_path_factory, rows, times):
     diagnosis = check_pairs(inputs, near=True)
     assert diagnosis.report.pairs["train"] == len(rows) * times
     json.dumps(diagnosis.report.to_dict())
-    clean(diagnosis, folder / "clean")
+    with suppress(DataError):  # nothing would be left
+        clean(diagnosis, folder / "clean")
 
 
 @settings(deadline=None, max_examples=60)

@@ -17,6 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onehop.data import Columns, Pair, PairStore, read_table, table_columns
+from onehop.data.check import check_labels
+from onehop.data.choices import open_choices
+from onehop.data.labelled import LabelColumns, open_labelled
+from onehop.data.questions import read_questions
+from onehop.data.tagged import open_tagged
 from onehop.errors import DataError, FileError
 
 TEXTS = st.one_of(
@@ -151,6 +156,55 @@ def test_a_column_that_is_missing_is_told_with_the_nearest_name(tmp_path):
         list(read_table(path, Columns("englisch", "german")))
     assert list(read_table(path, Columns("english", "german"))) == [("Yes.", "Ja.")]
     assert table_columns(path, Columns("english", "german")) == ("english", "german")
+
+
+READERS: dict[str, Any] = {
+    "pairs named": lambda path: list(read_table(path, Columns("text", "label"))),
+    "pairs found": lambda path: list(read_table(path)),
+    "labelled": open_labelled,
+    "of regress": lambda path: open_labelled(path, LabelColumns(numbers=True)),
+    "without labels": lambda path: open_labelled(path, LabelColumns(labelled=False)),
+    "choices": open_choices,
+    "checked": check_labels,
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_two_columns_of_one_name_are_refused(tmp_path, reader):
+    file = tmp_path / "a.csv"
+    file.write_text("text,text,label\nA.,B.,x\nC.,D.,y\n", "utf-8")
+    with pytest.raises(DataError, match="two columns of one name: 'text'") as error:
+        READERS[reader](file)
+    assert error.value.where == f"{file}:1"
+
+
+def test_two_columns_of_one_name_in_parquet_and_in_conllu_plus_are_refused(tmp_path):
+    columns = [pa.array(["A.", "B."])] * 3
+    pq.write_table(pa.Table.from_arrays(columns, ["text", "text", "label"]), tmp_path / "a.parquet")
+    (tmp_path / "a.conll").write_text("# global.columns = FORM FORM TAG\nA\tB\tx\n", "utf-8")
+    for read, name in ((open_labelled, "a.parquet"), (check_labels, "a.parquet"), (open_tagged, "a.conll")):
+        with pytest.raises(DataError, match="two columns of one name"):
+            read(tmp_path / name)
+
+
+ASKED = '{"question": "Who?", "context": "Ada.", "answers": []'
+TWICE: dict[str, Any] = {
+    "labelled": (lambda path: list(open_labelled(path).pairs()), '{"text": "a", "label": "x"', ', "label": "y"}'),
+    "checked": (check_labels, '{"text": "a", "label": "x"', ', "label": "y"}'),
+    "pairs": (lambda path: list(read_table(path)), '{"source": "a", "target": "b"', ', "target": "c"}'),
+    "words": (lambda path: list(open_tagged(path).sentences), '{"words": ["a"], "tags": ["x"]', ', "tags": ["y"]}'),
+    "questions": (lambda path: list(read_questions(path)), ASKED, ', "\\u0063ontext": "Bob."}'),
+}
+
+
+@pytest.mark.parametrize("form", TWICE)
+def test_a_key_that_stands_twice_in_an_object_is_told_with_its_line(tmp_path, form):
+    read, sound, again = TWICE[form]
+    file = tmp_path / "a.jsonl"
+    file.write_text(f"{sound}}}\n{sound}{again}\n", "utf-8")
+    with pytest.raises(DataError, match=r"the key '.*' twice in one object") as error:
+        read(file)
+    assert error.value.where == f"{file}:2"
 
 
 def test_a_first_row_of_text_is_no_header(tmp_path):

@@ -14,6 +14,7 @@ from onehop.data.check.fast import check_store, paragraph
 from onehop.data.check.finding import Finding, Report
 from onehop.data.check.inputs import Input
 from onehop.data.check.labels import Labelling, check_labels, diagnose_labels
+from onehop.data.check.left import mostly_dropped
 
 __all__ = [
     "Coverage",
@@ -28,5 +29,6 @@ __all__ = [
     "clean",
     "clean_labels",
     "diagnose_labels",
+    "mostly_dropped",
     "paragraph",
 ]

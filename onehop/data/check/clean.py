@@ -15,6 +15,7 @@ from onehop.data.check.doctor import Diagnosis
 from onehop.data.check.encoding import repaired
 from onehop.data.check.examine import DROP, SWAP
 from onehop.data.check.inputs import Input, Tally
+from onehop.data.check.left import refuse_empty
 from onehop.data.check.mojibake import Mojibake
 from onehop.data.pair import Pair
 from onehop.errors import FileError
@@ -38,6 +39,7 @@ def clean(diagnosis: Diagnosis, folder: str | Path) -> dict[str, dict[str, int]]
 
     Raises:
         FileError: The folder exists, or cannot be written.
+        DataError: Nothing of a split would be left; nothing is written.
     """
     place = Path(folder)
     if place.exists():
@@ -56,6 +58,7 @@ def clean(diagnosis: Diagnosis, folder: str | Path) -> dict[str, dict[str, int]]
                     outs = [files.enter_context(new_text(made / name)) for name in _names(entry, split, names)]
                     own = Rows(verdicts[first:].tobytes(), course, spoilt)
                     first += _write(entry, own, outs, counts)
+            refuse_empty(diagnosis.report, split, counts)
             done[split] = counts
     return done
 

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from onehop.data.check.encoding import LOST, SURROGATE, repaired
 from onehop.data.check.labels import Labelling
+from onehop.data.check.left import refuse_empty
 from onehop.data.check.mojibake import Mojibake
 from onehop.data.check.tables import Split
 from onehop.data.check.text import plain
@@ -53,6 +54,7 @@ def clean_labels(found: Labelling, folder: str | Path) -> dict[str, dict[str, in
 
     Raises:
         FileError: The folder exists, or cannot be written.
+        DataError: Nothing of a split would be left; nothing is written.
     """
     place = Path(folder)
     if place.exists():
@@ -66,6 +68,7 @@ def clean_labels(found: Labelling, folder: str | Path) -> dict[str, dict[str, in
             counts: dict[str, int] = dict.fromkeys(COUNTS, 0)
             plan = _plan(split, leaked if split is train else set())
             counts["kept"], counts["dropped"] = len(plan.kept), len(split) - len(plan.kept)
+            refuse_empty(found.report, split.name, counts)
             with new_text(made / _name(split, names)) as out:
                 WRITERS[split.kind](split, plan, out, counts)
             written[split.name] = counts

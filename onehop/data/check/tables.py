@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from onehop.data.arrow import arrow_columns
+from onehop.data.columns import distinct
 from onehop.data.csv_tables import csv_rows
+from onehop.data.json_lines import parse_json
 from onehop.data.labelled import LABELS, NUMBERS, TEXTS
 from onehop.data.questions import read_questions
 from onehop.data.tagged import open_tagged
@@ -183,8 +185,7 @@ def _read(path: str | Path, ending: str) -> tuple[Table, list[str]]:
     for row, line in zip(rows, lines, strict=True):
         if len(row) != size:
             raise DataError(f"{len(row)} fields where the first row has {size}", "Mend the row.", f"{path}:{line}")
-    if len(set(rows[0])) < size:
-        raise DataError("two columns of one name", "Name each column once, in the first row.", f"{path}:1")
+    distinct(rows[0], f"{path}:1")
     return {name: [row[place] for row in rows[1:]] for place, name in enumerate(rows[0])}, list(map(str, lines[1:]))
 
 
@@ -209,10 +210,7 @@ def _objects(path: str | Path) -> tuple[Table, list[str]]:
     lines: list[str] = []
     for number, line in enumerate(read_lines(path), 1):
         if line.strip():
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"not JSON: {error}", "Write an object for each line.", f"{path}:{number}") from error
+            value = parse_json(line, "Write an object for each line.", f"{path}:{number}")
             if not isinstance(value, dict):
                 raise DataError("not an object", "Write an object for each line.", f"{path}:{number}")
             rows.append({str(key): "" if item is None else str(item) for key, item in value.items()})
@@ -227,6 +225,7 @@ def _arrow(path: str | Path) -> tuple[Table, list[str]]:
     names: list[str] = []
 
     def every(found: list[str]) -> tuple[tuple[str, ...], str]:
+        distinct(found, str(path))
         names[:] = found
         return tuple(found), ""
 
