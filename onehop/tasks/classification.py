@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from onehop.errors import DataError
 from onehop.nn import Source
 from onehop.runtime import Speed, accelerate
-from onehop.tasks.classify_settings import ClassifySettings
+from onehop.tasks.classify_settings import ClassifySettings, known_label
 from onehop.tasks.framed import documents_of
 from onehop.tasks.settings import Long
 from onehop.tasks.whole import build_pooled, encode_texts, outputs_of, source_of
@@ -112,15 +111,7 @@ class Classifier:
         Raises:
             DataError: The model has no such label.
         """
-        name = self.settings.aliases.get(value, value)
-        if name not in self.settings.labels:
-            known = ", ".join(map(repr, self.settings.labels))
-            raise DataError(
-                f"the label {value!r}, which the model does not know",
-                f"It knows {known}. Mend the label, or train a model that knows it.",
-                where,
-            )
-        return name
+        return known_label(self.settings, value, where)
 
     # -------------------------------------------------------------------------------------------- use
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from onehop.config import Table
+from onehop.errors import DataError
 from onehop.models.encoders import encoder_family
 
 Pooling = Literal["attention", "mean", "max", "last", "cls"]
@@ -77,3 +78,20 @@ class ClassifySettings(TextSettings):
         if len(set(labels)) < len(labels) or not all(label.strip() for label in labels):
             raise ValueError("each label must be there once, and have a name")
         return labels
+
+
+def known_label(settings: Any, value: str, where: str) -> str:
+    """Return the name of a label as data have it, of settings with `labels` and their `aliases`.
+
+    Raises:
+        DataError: The model has no such label.
+    """
+    name, labels = settings.aliases.get(value, value), settings.labels
+    if name not in labels:
+        known = ", ".join(map(repr, labels[:20])) + (", …" if len(labels) > 20 else "")
+        raise DataError(
+            f"the label {value!r}, which the model does not know",
+            f"It knows {known}. Mend the label, or train a model that knows it.",
+            where,
+        )
+    return name

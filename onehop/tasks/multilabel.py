@@ -11,10 +11,9 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from onehop.errors import DataError
 from onehop.nn import Source
 from onehop.runtime import Speed, accelerate
-from onehop.tasks.classify_settings import TextSettings
+from onehop.tasks.classify_settings import TextSettings, known_label
 from onehop.tasks.framed import documents_of
 from onehop.tasks.settings import Long
 from onehop.tasks.whole import build_pooled, encode_texts, outputs_of, source_of
@@ -132,15 +131,7 @@ class Multilabeller:
         Raises:
             DataError: The model has no such label.
         """
-        name = self.settings.aliases.get(value, value)
-        if name not in self.settings.labels:
-            known = ", ".join(map(repr, self.settings.labels[:20])) + (", …" if len(self.settings.labels) > 20 else "")
-            raise DataError(
-                f"the label {value!r}, which the model does not know",
-                f"It knows {known}. Mend the label, or train a model that knows it.",
-                where,
-            )
-        return name
+        return known_label(self.settings, value, where)
 
     def predict(
         self,

@@ -16,7 +16,7 @@ from onehop.evaluate.report_page import SHOWN, report_page, shortened
 from onehop.evaluate.scored import Grid
 from onehop.metrics.answers import answering, best_threshold, scores
 from onehop.tasks.answering import Answerer
-from onehop.train.card import longer
+from onehop.train.card import ending, longer
 from onehop.train.progress import Progress
 from onehop.train.validation import spread
 
@@ -141,14 +141,6 @@ def answerer_card(prepared: PreparedAnswerer, progress: Progress, loss: float, f
         f"- longest question with context: {settings.text.max_length} tokens",
         f"- longer ones: {'; '.join(longer(prepared))}",
         f"- continues the model whose onehop.json has the SHA-256 {parent.sha256}" if parent else "",
-        "",
-        "## Data",
-        "",
-        f"Licence: {settings.license or 'not stated'}. {settings.attribution}".rstrip(),
-        "",
-        "## Use",
-        "",
-        "    onehop predict MODEL questions.jsonl -o answers.jsonl",
-        "",
+        *ending(settings, "predict MODEL questions.jsonl -o answers.jsonl"),
     ]
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onehop.text import Ledger
 from onehop.text.ledger import shown
@@ -37,6 +37,14 @@ def model_card(prepared: Prepared, progress: Progress, loss: float, found: Trans
         f"- vocabulary: {translator.source_tokenizer.vocab_size:,} pieces"
         + (", shared" if translator.joint else f" and {translator.target_tokenizer.vocab_size:,}"),
         *continued,
+        *ending(settings, "translate MODEL input.txt -o output.txt"),
+    ]
+    return "\n".join(lines)
+
+
+def ending(settings: Any, use: str) -> list[str]:
+    """Return the last lines of a card: whose the data are, and the command `use` that the model is for."""
+    return [
         "",
         "## Data",
         "",
@@ -44,10 +52,9 @@ def model_card(prepared: Prepared, progress: Progress, loss: float, found: Trans
         "",
         "## Use",
         "",
-        "    onehop translate MODEL input.txt -o output.txt",
+        f"    onehop {use}",
         "",
     ]
-    return "\n".join(lines)
 
 
 def learnt(prepared: Ready) -> Ledger:

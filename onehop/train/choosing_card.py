@@ -12,7 +12,7 @@ from onehop.evaluate.choices import scored_places, shown_choices
 from onehop.evaluate.report_page import SHOWN, report_page, shortened
 from onehop.evaluate.scored import Grid, Shown
 from onehop.tasks.choosing import Chooser
-from onehop.train.card import longer
+from onehop.train.card import ending, longer
 from onehop.train.progress import Progress
 from onehop.train.validation import spread
 
@@ -120,14 +120,6 @@ def chooser_card(prepared: PreparedChooser, progress: Progress, loss: float, fou
         f"- longest context with an option: {settings.text.max_length} tokens",
         f"- longer ones: {'; '.join(longer(prepared))}",
         f"- begins with the model whose onehop.json, or folder, has the SHA-256 {parent.sha256}" if parent else "",
-        "",
-        "## Data",
-        "",
-        f"Licence: {settings.license or 'not stated'}. {settings.attribution}".rstrip(),
-        "",
-        "## Use",
-        "",
-        "    onehop predict MODEL choices.jsonl -o chosen.jsonl",
-        "",
+        *ending(settings, "predict MODEL choices.jsonl -o chosen.jsonl"),
     ]
     return "\n".join(lines)

@@ -21,7 +21,7 @@ from onehop.metrics.calibration import (
 )
 from onehop.metrics.classification import labelling
 from onehop.tasks.classification import Classifier
-from onehop.train.card import longer
+from onehop.train.card import ending, longer
 from onehop.train.progress import Progress
 from onehop.train.validation import spread
 
@@ -165,14 +165,6 @@ def classifier_card(prepared: PreparedClassifier, progress: Progress, loss: floa
         f"- longer texts: {'; '.join(longer(prepared))}",
         f"- vocabulary: {task.tokenizer.vocab_size:,} pieces",
         *continued,
-        "",
-        "## Data",
-        "",
-        f"Licence: {settings.license or 'not stated'}. {settings.attribution}".rstrip(),
-        "",
-        "## Use",
-        "",
-        "    onehop predict MODEL input.txt -o output.jsonl",
-        "",
+        *ending(settings, "predict MODEL input.txt -o output.jsonl"),
     ]
     return "\n".join(lines)

@@ -17,7 +17,7 @@ from onehop.evaluate.report_page import SHOWN, report_page, shortened
 from onehop.evaluate.scored import Grid, Shown
 from onehop.metrics.multilabel import FEWEST, MIDDLE, Bools, bootstrap_sets, crossed, score_sets, thresholds_for
 from onehop.tasks.multilabel import Multilabeller
-from onehop.train.card import longer
+from onehop.train.card import ending, longer
 from onehop.train.progress import Progress
 from onehop.train.validation import spread
 
@@ -139,14 +139,6 @@ def multilabel_card(prepared: PreparedMultilabeller, progress: Progress, loss: f
         f"- longer texts: {'; '.join(longer(prepared))}",
         f"- vocabulary: {task.tokenizer.vocab_size:,} pieces",
         *begun,
-        "",
-        "## Data",
-        "",
-        f"Licence: {settings.license or 'not stated'}. {settings.attribution}".rstrip(),
-        "",
-        "## Use",
-        "",
-        "    onehop predict MODEL input.txt -o output.jsonl",
-        "",
+        *ending(settings, "predict MODEL input.txt -o output.jsonl"),
     ]
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from onehop.evaluate.report_page import SHOWN, report_page, shortened
 from onehop.evaluate.scored import Grid, Shown
 from onehop.metrics.regression import bootstrap, numbers
 from onehop.tasks.regression import Regressor
-from onehop.train.card import longer
+from onehop.train.card import ending, longer
 from onehop.train.progress import Progress
 from onehop.train.validation import spread
 
@@ -119,14 +119,6 @@ def regressor_card(prepared: PreparedRegressor, progress: Progress, loss: float,
         f"- longer texts: {'; '.join(longer(prepared))}",
         f"- vocabulary: {task.tokenizer.vocab_size:,} pieces",
         *begun,
-        "",
-        "## Data",
-        "",
-        f"Licence: {settings.license or 'not stated'}. {settings.attribution}".rstrip(),
-        "",
-        "## Use",
-        "",
-        "    onehop predict MODEL input.txt -o output.jsonl",
-        "",
+        *ending(settings, "predict MODEL input.txt -o output.jsonl"),
     ]
     return "\n".join(lines)

@@ -17,7 +17,7 @@ from onehop.evaluate.tagging import shown_tags
 from onehop.metrics.tagging import bootstrap_tags, tagging
 from onehop.tasks.tagging import Tagger
 from onehop.tasks.wordwise import joined_words
-from onehop.train.card import longer
+from onehop.train.card import ending, longer
 from onehop.train.progress import Progress
 from onehop.train.validation import spread
 
@@ -148,14 +148,6 @@ def tagger_card(prepared: PreparedTagger, progress: Progress, loss: float, found
         f"- longer sentences: {'; '.join(longer(prepared))}",
         f"- vocabulary: {task.tokenizer.vocab_size:,} pieces",
         *continued,
-        "",
-        "## Data",
-        "",
-        f"Licence: {settings.license or 'not stated'}. {settings.attribution}".rstrip(),
-        "",
-        "## Use",
-        "",
-        "    onehop predict MODEL input.txt -o output.jsonl",
-        "",
+        *ending(settings, "predict MODEL input.txt -o output.jsonl"),
     ]
     return "\n".join(lines)
