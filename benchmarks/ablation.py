@@ -73,7 +73,11 @@ def run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     settings = [f"{key}={json.dumps(value)}" for key, value in VARIANTS[name].items()]
     began, processor = time.monotonic(), time.process_time()
     trained = train(
-        make_recipe(tables, settings), arguments.out / name.replace(" ", "-"), overwrite=True, listener=Told()
+        make_recipe(tables, settings),
+        arguments.out / name.replace(" ", "-"),
+        overwrite=True,
+        listener=Told(),
+        device=arguments.device,
     )
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     return {
@@ -81,7 +85,7 @@ def run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "bleu": round(trained.progress.best or 0.0, 2), "valid_loss": round(trained.progress.best_loss, 4),
         "million_targets": round(trained.progress.targets / 1e6, 2),
         "processor_seconds": round(time.process_time() - processor), "seconds": round(time.monotonic() - began),
-        "threads": arguments.threads, "sentences": 1_014,
+        "threads": arguments.threads, "device": arguments.device, "sentences": 1_014,
         "commit": commit.stdout.strip(), "date": date.today().isoformat(),
     }  # fmt: skip
 
@@ -93,6 +97,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--updates", type=int, default=1_500)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--variant", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -6,6 +6,7 @@ A state is a value, one tensor `(B, D)` for each layer, never kept in the module
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import cast
 
@@ -107,7 +108,7 @@ class Recurrence(nn.Module):
         x = self._whole(x)
         for i, layer in enumerate(self.layers):
             before = None if state is None else (state.hidden[i], state.cell[i] if state.cell else None)
-            with torch.autocast(x.device.type, enabled=False):
+            with torch.autocast(x.device.type, enabled=False), _unrounded(x):
                 x, after = self._layer(layer, x if i == 0 else self.dropout(x), before, lengths)
             hidden.append(after[0])
             if after[1] is not None:
@@ -161,3 +162,8 @@ class Recurrence(nn.Module):
             h = torch.where(read, h, old_h)
             c = None if c is None or old_c is None else torch.where(read, c, old_c)
         return outputs, (h, c)
+
+
+def _unrounded(x: Tensor) -> AbstractContextManager[object]:
+    """Keep cuDNN from rounding float32 to TF32, its default: a model would not do on a processor what it did there."""
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False) if x.is_cuda else nullcontext()

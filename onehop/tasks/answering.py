@@ -19,6 +19,7 @@ from onehop.data.labelled import SEPARATOR
 from onehop.models.encoders import build_encoder
 from onehop.models.tokenwise import Tokenwise
 from onehop.nn import Source
+from onehop.nn.modes import for_inference
 from onehop.runtime import Speed, accelerate
 from onehop.tasks.answer_settings import AnswerSettings
 from onehop.tasks.framed import FramedDocuments
@@ -271,7 +272,7 @@ class Answerer:
 
         The first column is of the first token of an answer, the second of its last.
         """
-        self.model.eval()
+        for_inference(self.model)
         found: list[Tensor] = [torch.zeros(0, 2)] * len(rows)
         for places, tokens, lengths in fixed_batches(rows, batch_tokens):
             given = tokens.to(self.device), lengths.to(self.device)

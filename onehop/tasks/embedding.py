@@ -16,6 +16,7 @@ from onehop.data import fixed_batches
 from onehop.data.labelled import joined
 from onehop.models.checkpoint import build_pretrained, layout
 from onehop.nn import Source
+from onehop.nn.modes import for_inference
 from onehop.nn.pooling import build_pooling
 from onehop.runtime import Speed, accelerate
 from onehop.tasks.classify_settings import DocumentLimits
@@ -167,7 +168,7 @@ class Embedder:
     @torch.inference_mode()
     def vectors(self, rows: Sequence[list[int]], batch_tokens: int = BATCH_TOKENS) -> Tensor:
         """Return the vector of each row of tokens, `(N, D)`, on the processor."""
-        self.model.eval()
+        for_inference(self.model)
         found = torch.zeros(len(rows), self.model.encoder.dim)
         for places, tokens, lengths in fixed_batches(rows, batch_tokens):
             source = self.source(tokens.to(self.device), lengths.to(self.device))

@@ -12,6 +12,7 @@ import torch
 
 from onehop.errors import ConfigError
 from onehop.nn import record_attention
+from onehop.nn.modes import for_inference
 from onehop.tasks.classification import Classifier
 from onehop.tasks.settings import Long
 from onehop.text import EOS, Ledger, limit_windows
@@ -83,7 +84,7 @@ def evidence(classifier: Classifier, text: str | Sequence[str], *, long: Long = 
 def _read(classifier: Classifier, tokens: list[int], share: float) -> Iterator[Sentence]:
     """Yield the sentences of one window."""
     row = [*tokens, EOS]
-    classifier.model.eval()
+    for_inference(classifier.model)
     rows = torch.tensor([row], device=classifier.device)
     with record_attention(layers=[WORDS, SENTENCES]) as record:
         classifier.model(classifier.source(rows, torch.tensor([len(row)], device=classifier.device)))

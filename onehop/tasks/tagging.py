@@ -19,6 +19,7 @@ from onehop.models.encoders import build_encoder
 from onehop.models.tokenwise import Tokenwise
 from onehop.nn import Source
 from onehop.nn.crf import Allowed, Crf, viterbi
+from onehop.nn.modes import for_inference
 from onehop.runtime import Speed, accelerate
 from onehop.tasks.settings import Long
 from onehop.tasks.tag_settings import TagSettings
@@ -221,7 +222,7 @@ class Tagger:
 
         Log-probabilities; of a model with a CRF, what that goes on from.
         """
-        self.model.eval()
+        for_inference(self.model)
         found: list[Tensor] = [torch.zeros(0, len(self.labels))] * len(rows)
         for places, tokens, lengths in fixed_batches(rows, batch_tokens):
             source, row, place = self.documents.source(tokens.to(self.device), lengths.to(self.device))

@@ -30,6 +30,7 @@ from onehop.decode import (
 from onehop.errors import ConfigError, DataError, LengthError
 from onehop.models.registry import build
 from onehop.nn.interfaces import Source
+from onehop.nn.modes import for_inference
 from onehop.runtime import Speed, accelerate
 from onehop.tasks.settings import DecodeConfig, Long, TranslationSettings
 from onehop.tasks.translated import Candidate, Translation
@@ -293,7 +294,7 @@ class Translator:
             places: Numbers of each source, by which its samples are drawn; default: as of lines of one sentence.
         """
         for model in self.models:
-            model.eval()
+            for_inference(model)
         prefixes = prefixes or [[]] * len(sources)
         places = places or [(number, 0) for number in range(1, len(sources) + 1)]
         found: list[list[Candidate]] = [[] for _ in sources]
@@ -353,7 +354,7 @@ class Translator:
         source, inputs = Source(batch.source, batch.source_lengths), shift_right(batch.target)
         found: list[Tensor] = []
         for model in self.models:
-            model.eval()
+            for_inference(model)
             found.append(force(model, model.encode(source), inputs, batch.target, batch.target_lengths))
         return mean_probability(found)
 

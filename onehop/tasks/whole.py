@@ -15,6 +15,7 @@ from onehop.models.body import Transformed, sentence_transform
 from onehop.models.encoders import build_encoder
 from onehop.models.pooled import Pooled
 from onehop.nn import Source
+from onehop.nn.modes import for_inference
 from onehop.nn.pooling import build_pooling
 from onehop.tasks.documents import Documents, sentence_segments
 from onehop.tasks.framed import FramedDocuments
@@ -78,6 +79,6 @@ def source_of(task: Any, tokens: Tensor, lengths: Tensor) -> Source:
 @torch.inference_mode()
 def outputs_of(task: Any, rows: Sequence[list[int]], batch_tokens: int) -> Iterator[tuple[list[int], Tensor]]:
     """Yield the places of rows of tokens, batch by batch, and what the model gives for each, `(N, C)` in float32."""
-    task.model.eval()
+    for_inference(task.model)
     for places, tokens, lengths in fixed_batches(rows, batch_tokens):
         yield places, task.model(task.source(tokens.to(task.device), lengths.to(task.device))).float()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from onehop.nn.attention.scores import Score
 from onehop.nn.attention.selects import Select, soft
@@ -13,6 +16,7 @@ from onehop.nn.dropout import dropout as drop
 from onehop.nn.masks import Mask
 
 SENTENCE = 64  # keys up to which products are faster than the kernel
+KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 def attention_weights(
@@ -71,10 +75,11 @@ def attend(
         return _product(q, k, v, score.scale, mask, dropout)
     square = mask.is_causal_square(T, S)
     allowed, blind = (None, None) if square else mask.dense(T, S, q.device)
-    context = F.scaled_dot_product_attention(
-        q, k, v, _kernel_mask(allowed, mask.bias, q.dtype), dropout, square, scale=score.scale,
-        enable_gqa=q.size(1) != k.size(1),
-    )  # fmt: skip
+    with _kernels(q):
+        context = F.scaled_dot_product_attention(
+            q, k, v, _kernel_mask(allowed, mask.bias, q.dtype), dropout, square, scale=score.scale,
+            enable_gqa=q.size(1) != k.size(1),
+        )  # fmt: skip
     return context if blind is None else context.masked_fill(blind, 0.0)
 
 
@@ -107,6 +112,11 @@ def explicit(
 def averaged(weights: Float[Tensor, "B H T S"], v: Float[Tensor, "B G S K"]) -> Float[Tensor, "B H T K"]:
     """Return the values `v` of each group averaged by the weights of its heads."""
     return weights.to(v.dtype) @ _for_each_head(v, weights.size(1))
+
+
+def _kernels(q: Tensor) -> AbstractContextManager[object]:
+    """Keep cuDNN's attention out: it takes 0.4 s to plan for every new shape, and most batches of text have one."""
+    return sdpa_kernel(KERNELS) if q.is_cuda else nullcontext()
 
 
 def _product_is_faster(q: Tensor, S: int) -> bool:
