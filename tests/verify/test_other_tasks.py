@@ -53,7 +53,7 @@ def few(package: Package) -> Lines:
     if package.task.task == "choose":
         places = [place for place in places if package.task.documents.mark in lines.sources[place]]
     places = places[{"answer": slice(2), "choose": slice(1)}.get(package.task.task, slice(0, 12, 2))]
-    return Lines("few", tuple(lines.numbers[i] for i in places), tuple(lines.sources[i] for i in places))
+    return Lines("few", tuple(lines.places[i] for i in places), tuple(lines.sources[i] for i in places))
 
 
 Encode = Callable[[Any, Source], Memory]
@@ -94,7 +94,7 @@ def test_an_encoder_that_mixes_texts_fails_the_check_of_that(
     report = verify(package, few(package))
     assert failed(report) == [check]
     assert not report.passed
-    assert next(one for one in report.checks if one.name == check).detail.startswith("largest at few:")
+    assert next(one for one in report.checks if one.name == check).detail.startswith("largest at fixed line:")
 
 
 def test_weights_that_change_when_they_are_loaded_fail_the_check_of_bytes(
