@@ -13,7 +13,7 @@ import typer
 from onehop.cli.options import AllowDrift, AllowPickle, Device, Long, Precision, TextColumns, Threads
 from onehop.cli.outputs import answer_line, choice_line, fate, number_line, set_line, tags_line, vector_line
 from onehop.cli.streams import chunks, opened, written
-from onehop.errors import ConfigError
+from onehop.errors import STDIN, ConfigError
 
 if TYPE_CHECKING:
     from onehop.tasks import Classifier, Prediction
@@ -88,7 +88,7 @@ def predict(
         )
     tell_drift(classifier.drift)
     classifier = faster(classifier, precision)
-    name = "standard input" if file == "-" else file
+    name = STDIN if file == "-" else file
     fates, nothing = Fates(), {"empty": 0, "abstained": 0}
     with _texts(classifier, file, name, text_columns or [], chosen == "error") as texts, written(output) as out:
         if chosen == "error":

@@ -92,7 +92,8 @@ def estimate(
         DataError: A text would be left out.
     """
     if long == "drop":
-        raise DataError("a text that is left out has no number", "Use --long cut or window.", "--long")
+        problem = "a text that is left out has no number, and so no error that could be counted with the others"
+        raise DataError(problem, "Use --long cut or window; or take those texts out of the file.", "--long drop")
     started = time.monotonic()
     found = regressor.predict(texts, long=long, where=where)
     values = [one.value if one.value is not None else float("nan") for one in found]

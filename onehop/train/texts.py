@@ -292,6 +292,9 @@ def inherit(recipe: Any, parent: Parent) -> Any:
         "head": head.model_dump(),
         "text": {"max_length": theirs.text.max_length, "sentences": theirs.text.sentences},
     }
+    fewer = recipe.text.max_length
+    if fewer and is_pretrained(parent) and fewer < theirs.text.max_length:
+        fixed["text"]["max_length"] = fewer  # an encoder that has learnt no task yet may read less than it can
     asked: dict[str, dict[str, Any]] = {
         "model": recipe.model,
         "head": {key: getattr(recipe.head, key) for key in recipe.head.model_fields_set},
@@ -307,7 +310,8 @@ def inherit(recipe: Any, parent: Parent) -> Any:
     if faults:
         raise ConfigError("; ".join(faults), "Leave them out, or begin anew without train.init.", "train.init")
     own = {key: value for key, value in recipe.model.items() if key in free}
-    text = recipe.text.model_copy(update={"long": recipe.text.long or "cut", **fixed["text"]})
+    long = recipe.text.long or ("error" if fixed["text"]["max_length"] < theirs.text.max_length else "cut")
+    text = recipe.text.model_copy(update={"long": long, **fixed["text"]})
     language = recipe.data.language or getattr(theirs, "language", "")
     return recipe.model_copy(
         update={
