@@ -36,7 +36,7 @@ def tables(name: str, rows: int) -> dict[str, list[list[str]]]:
     columns = LabelColumns(tuple(texts), label, numbers=figure == "spearman")
     read = {part: open_labelled(os.path.join(os.environ["ONEHOP_DATA"], file), columns).rows
             for part, file in (("train", train), ("dev", dev))}  # fmt: skip
-    found = {part: [[*fields, value.strip()] for fields, value in table] for part, table in read.items()}
+    found = {part: [[*fields, value.strip()] for fields, value, _ in table] for part, table in read.items()}
     return {**found, "train": found["train"][: rows or None]}
 
 
