@@ -46,10 +46,10 @@ def differing(
     translator: Translator, lines: Lines, decode: DecodeConfig, alone: list[Candidate], found: list[Candidate]
 ) -> Iterator[dict[str, Any]]:
     """Yield each line whose output is another one, with the least margin of its search alone."""
-    for number, source, one, other in zip(lines.numbers, lines.sources, alone, found, strict=True):
+    for place, source, one, other in zip(lines.places, lines.sources, alone, found, strict=True):
         if one.tokens != other.tokens:
             gap = margin(translator, source, decode)
-            yield {"line": number, "margin": gap, "alone": one.text, "in_batch": other.text}
+            yield {"line": place, "margin": gap, "alone": one.text, "in_batch": other.text}
 
 
 def compare(translator: Translator, lines: Lines, beam: int) -> list[dict[str, Any]]:
@@ -86,7 +86,7 @@ def main() -> None:
     lines = read_data(package.translator, arguments.source, "drop")
     count = min(arguments.sentences, len(lines))
     chosen = random.Random(1).sample(range(len(lines)), count)  # the file is sorted by length
-    lines = Lines(lines.name, tuple(lines.numbers[i] for i in chosen), tuple(lines.sources[i] for i in chosen))
+    lines = Lines(lines.name, tuple(lines.places[i] for i in chosen), tuple(lines.sources[i] for i in chosen))
     rows = [row for beam in (1, 4) for row in compare(package.translator, lines, beam)]
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
     result = {

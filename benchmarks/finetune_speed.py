@@ -41,7 +41,7 @@ def tables(name: str, rows: int) -> tuple[list[list[str]], list[list[list[str]]]
 
     def read(file: str) -> list[list[str]]:
         table = open_labelled(os.path.join(os.environ["ONEHOP_DATA"], file), columns).rows
-        return [[*fields, value.strip()] for fields, value in table]
+        return [[*row.texts, row.label.strip()] for row in table]
 
     return read(train)[: rows or None], [read(file) for file in dev]
 

@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--names", nargs="+", choices=NAMES, default=list(NAMES))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    rows = [(texts[0], label) for texts, label in open_labelled(arguments.data / "imdb" / "test_5000.jsonl.gz").rows]
+    rows = [(texts[0], label) for texts, label, _ in open_labelled(arguments.data / "imdb" / "test_5000.jsonl.gz").rows]
     texts, labels = [text for text, _ in rows], [label for _, label in rows]
     models = {name: onehop.load_classifier(arguments.runs / f"imdb-{name}") for name in arguments.names}
     reports = {name: evaluate_labels(model, texts, labels, long="cut") for name, model in models.items()}

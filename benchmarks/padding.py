@@ -37,7 +37,7 @@ def padding(checkpoint: str, data: Path) -> Iterator[dict[str, object]]:
     documents = load_package(checkpoint, task="embed").task.documents
     for name, (file, texts, label) in TABLES.items():
         columns = LabelColumns(texts, label, numbers=name == "stsb")
-        pairs = [Pair(SEPARATOR.join(fields), "1") for fields, _ in open_labelled(str(data / file), columns).rows]
+        pairs = [Pair(SEPARATOR.join(fields), "1") for fields, *_ in open_labelled(str(data / file), columns).rows]
         store = PairStore()
         store.add(pairs, name)
         rows = documents.encode_batch([pair.source for pair in pairs])

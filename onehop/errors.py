@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+STDIN = "standard input"  # what it is called in messages
+
 
 class OnehopError(Exception):
     """A fault in usage, configuration, data or a model, with its remedy.

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from onehop.errors import DataError, FileError
+from onehop.errors import STDIN, DataError, FileError
 
 REMEDIES = {
     errno.ENOENT: "Check the path; relative paths start at the current folder.",
@@ -176,9 +176,15 @@ def _bare(raw: bytes, name: str, number: int) -> bytes:
     """Return a line without its end and, of the first, the byte-order mark."""
     if number == 1:
         if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise DataError("UTF-16 text", f"Convert it: iconv -f UTF-16 -t UTF-8 {name}", f"{name}:1")
+            raise DataError("UTF-16 text", f"Convert it: {_iconv('UTF-16', name)}", f"{name}:1")
         raw = raw.removeprefix(b"\xef\xbb\xbf")
     return raw.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _iconv(encoding: str, name: str) -> str:
+    """Return the command that makes UTF-8 of a file, or of what comes through a pipe."""
+    command = f"iconv -f {encoding} -t UTF-8"
+    return f"... | {command} | onehop ..." if name == STDIN else f"{command} {name}"
 
 
 def _decode(raw: bytes, name: str, number: int) -> str:
@@ -188,7 +194,7 @@ def _decode(raw: bytes, name: str, number: int) -> str:
     except UnicodeDecodeError as error:
         raise DataError(
             f"not UTF-8 (byte 0x{raw[error.start]:02x} at column {error.start + 1})",
-            f"If it is Latin-1, convert it: iconv -f ISO-8859-1 -t UTF-8 {name}",
+            f"If it is Latin-1, convert it: {_iconv('ISO-8859-1', name)}",
             f"{name}:{number}",
         ) from error
 

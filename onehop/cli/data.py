@@ -39,6 +39,9 @@ def check(
     valid: Annotated[str | None, typer.Option("--valid", help="Labelled text for validation, beside --data.")] = None,
     test: Annotated[str | None, typer.Option("--test", help="Labelled text for a test, beside --data.")] = None,
     label: Annotated[str, typer.Option("--label", help="Column of labels; default: found by its name.")] = "",
+    separator: Annotated[
+        str | None, typer.Option("--label-separator", help="Between several labels of a cell; default: found.")
+    ] = None,
     text: Annotated[Files | None, typer.Option("--text", help="Column of texts; default: found by its name.")] = None,
     source_column: Annotated[str, typer.Option("--source-column", help="Column of sources in tables.")] = "",
     target_column: Annotated[str, typer.Option("--target-column", help="Column of targets in tables.")] = "",
@@ -68,7 +71,9 @@ def check(
         if any(any(files) for files in given.values()):
             raise ConfigError("labelled text goes alone", "Give --data, or pairs of texts.", "--data")
         coverage = _coverage(model, pairs=False) if model else None
-        found = diagnose_labels(data, label=label, texts=text or [], others=others, near=near, coverage=coverage)
+        found = diagnose_labels(
+            data, label=label, texts=text or [], others=others, separator=separator, near=near, coverage=coverage
+        )
         report, written = found.report, clean_labels(found, fix) if fix else None
     else:
         diagnosis = _pairs(given, (source_column, target_column), model, near, check_pairs)

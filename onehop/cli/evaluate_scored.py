@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onehop.errors import ConfigError
+from onehop.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from onehop.evaluate.scored import Scored, Shown
@@ -62,13 +62,17 @@ def evaluate_scored(task: str, model: str, asked: Asked) -> None:
     if asked.data is None:
         raise ConfigError("nothing to evaluate on", f"Give --data: {scored.needs}.", "onehop evaluate")
     examples = scored.read(asked.data, asked.columns, loaded)
+    if not len(examples):
+        raise DataError(
+            f"nothing in it: it must hold {scored.needs}", "Check that this is the file you meant.", asked.data
+        )
     rival = None
     if asked.against and Path(asked.against).is_file():
         rival = scored.theirs(asked.against, loaded)
     elif asked.against:
         other = _loaded(scored, asked.against, asked)
-        rival = scored.run(other, examples, name=asked.against, long=asked.long, where=asked.data)
-    report = scored.judge(loaded, examples, long=asked.long, where=asked.data, against=rival)
+        rival = scored.run(other, examples, name=asked.against, long=asked.long)
+    report = scored.judge(loaded, examples, long=asked.long, against=rival)
     if asked.output:
         with new_text(asked.output) as out:
             out.writelines(scored.line(one, loaded) for one in report.system.each)

@@ -10,7 +10,7 @@ import typer
 
 from onehop.cli.options import AllowDrift, Beam, Device, Long, Precision, Settings, Tag, Threads
 from onehop.cli.streams import chunks, opened
-from onehop.errors import ConfigError
+from onehop.errors import STDIN, ConfigError
 
 if TYPE_CHECKING:
     from onehop.explain import Explanation
@@ -57,7 +57,7 @@ def explain(
     alignment_layer(translator)
     names = layers or list(CROSS)
     check(translator, names)
-    name = "standard input" if file == "-" else file
+    name = STDIN if file == "-" else file
     with opened(file, name, twice=False) as opener:
         rows = [line for chunk in chunks(opener, name, lines + 1) for line in islice(chunk, lines + 1)][: lines + 1]
     found = translator.translate(rows[:lines], decode, split=split, long=chosen, where=name, tag=tag)

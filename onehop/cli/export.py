@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from onehop.cli.options import AllowDrift, AllowPickle, tell_drift
-from onehop.errors import ConfigError, FileError
+from onehop.errors import ConfigError, DataError, FileError
 
 if TYPE_CHECKING:
     from onehop.tasks import Package
+
+GOLDEN, MOST = 8, 64  # lines of a package, and texts that are tried for them
 
 
 def export(
@@ -35,6 +39,9 @@ def export(
     base: Annotated[
         str | None, typer.Option("--base", help="Of an adapter: where its base is. Default: where it was.")
     ] = None,
+    golden: Annotated[
+        str | None, typer.Option("--golden", help="Texts, one a line, for golden lines in place of those there are.")
+    ] = None,
     allow_drift: AllowDrift = False,
     allow_pickle: AllowPickle = False,
 ) -> None:
@@ -50,6 +57,8 @@ def export(
     from onehop.tasks.package import merge_package
 
     _refuse(precision, to, kv_heads, pool, out)
+    if to and golden:
+        raise ConfigError("a checkpoint of another library has no golden lines", "Leave one of them out.", "--golden")
     chosen: Any = precision  # one that there is
     package = load_package(model, allow_drift=allow_drift, allow_pickle=allow_pickle, base=base)
     tell_drift(package.task.drift)
@@ -70,9 +79,28 @@ def export(
         )
     if precision or package.task.drift:  # what drifted gets golden lines of what it does now
         package = convert(package, chosen or package.precision)
+    if golden:
+        package = with_golden(package, golden)
     save_package(package, out)
     size = sum(file.stat().st_size for file in out.iterdir())
     console.tell(f"model: {out}, {package.precision}, {size / 1e6:.1f} MB")
+
+
+def with_golden(package: Package, file: str) -> Package:
+    """Return a package whose golden lines are made of the first texts of a file that are not too long for the model.
+
+    Raises:
+        DataError: There is none.
+    """
+    from onehop.files import read_lines
+    from onehop.tasks.registry import kind
+
+    texts = [line for line in islice(read_lines(file), MOST) if line.strip()]
+    lines = kind(package.task.task).lines(package.task, texts)[:GOLDEN]
+    if not lines:
+        most = package.task.settings.text.max_length
+        raise DataError("no text for golden lines", f"Give some of up to {most} tokens.", file)
+    return replace(package, golden=lines)
 
 
 def _size(package: Package) -> int:

@@ -13,7 +13,7 @@ import typer
 from onehop.cli.options import AllowDrift, AllowPickle, Device, Long, Precision, TextColumns, Threads
 from onehop.cli.outputs import answer_line, choice_line, fate, number_line, set_line, tags_line, vector_line
 from onehop.cli.streams import chunks, opened, written
-from onehop.errors import ConfigError
+from onehop.errors import STDIN, ConfigError
 
 if TYPE_CHECKING:
     from onehop.tasks import Classifier, Prediction
@@ -40,6 +40,7 @@ LINES = {
     "choose": choice_line,
 }  # fmt: skip
 Text = str | Sequence[str]
+Placed = tuple[str, Text]  # with where it stands
 Attention = Annotated[
     bool, typer.Option("--attention", help="Tell the weights of sentences and words; pooling attention only.")
 ]
@@ -87,37 +88,36 @@ def predict(
         )
     tell_drift(classifier.drift)
     classifier = faster(classifier, precision)
-    name = "standard input" if file == "-" else file
+    name = STDIN if file == "-" else file
     fates, nothing = Fates(), {"empty": 0, "abstained": 0}
     with _texts(classifier, file, name, text_columns or [], chosen == "error") as texts, written(output) as out:
         if chosen == "error":
             _check(classifier, texts(), name, chunk_size)
-        number = 1
-        for part in _parts(texts(), chunk_size):
-            found = classifier.predict(part, long=chosen, where=name, first_line=number)
+        for where, part in _parts(texts(), chunk_size):
+            found = classifier.predict(part, long=chosen, where=where)
             for text, prediction in zip(part, found, strict=True):
                 out.write(_written(classifier, text, prediction, chosen, attention))
                 _count(fates, nothing, prediction)
             out.flush()
-            number += len(part)
     _tell(task, fates, nothing)
 
 
 def _texts(classifier: Classifier, file: str, name: str, columns: list[str], twice: bool) -> Any:
-    """Return a context of a function that gives the texts of the input, each time from the first."""
+    """Return a context of a function that gives the texts of the input with their places, each time from the first."""
     from contextlib import contextmanager
 
     @contextmanager
-    def of_table() -> Generator[Callable[[], Iterable[Text]]]:
+    def of_table() -> Generator[Callable[[], Iterable[Placed]]]:
         yield lambda: _of_table(classifier, file, columns)
 
     @contextmanager
-    def of_lines() -> Generator[Callable[[], Iterable[Text]]]:
+    def of_lines() -> Generator[Callable[[], Iterable[Placed]]]:
         with opened(file, name, twice) as opener:
             lines = lambda: (line for part in chunks(opener, name, CHUNK) for line in part)  # noqa: E731
-            read = {"answer": _asked, "choose": lambda lines, name: _offered(lines, name, columns or own)}
+            placed = lambda: ((f"{name}:{number}", line) for number, line in enumerate(lines(), 1))  # noqa: E731
+            read = {"answer": _asked, "choose": lambda lines: _offered(lines, columns or own)}
             known = read.get(classifier.task)
-            yield (lambda: known(lines(), name)) if known else lines
+            yield (lambda: known(placed())) if known else placed
 
     plain = Path(file).name.removesuffix(".gz").removesuffix(".zst")
     own: list[str] = list(getattr(classifier.settings, "columns", []))
@@ -127,68 +127,68 @@ def _texts(classifier: Classifier, file: str, name: str, columns: list[str], twi
     return of_table() if table else of_lines()
 
 
-def _asked(lines: Iterable[str], name: str) -> Iterator[Text]:
+def _asked(lines: Iterable[tuple[str, str]]) -> Iterator[Placed]:
     """Yield question and context of each line of JSON."""
     from onehop.data.questions import question_of
 
-    for number, line in enumerate(lines, 1):
-        question = question_of(line, f"{name}:{number}")
-        yield question.question, question.context
+    for where, line in lines:
+        question = question_of(line, where)
+        yield where, (question.question, question.context)
 
 
-def _offered(lines: Iterable[str], name: str, columns: Sequence[str]) -> Iterator[Any]:
+def _offered(lines: Iterable[tuple[str, str]], columns: Sequence[str]) -> Iterator[tuple[str, Any]]:
     """Yield the choice of each line of JSON."""
     from onehop.data.choices import ChoiceColumns, choice_of
 
-    for number, line in enumerate(lines, 1):
-        yield choice_of(line, ChoiceColumns(tuple(columns), labelled=False), f"{name}:{number}")
+    for where, line in lines:
+        yield where, choice_of(line, ChoiceColumns(tuple(columns), labelled=False), where)
 
 
-def _of_table(classifier: Classifier, file: str, columns: list[str]) -> Iterator[Text]:
-    """Yield the texts of a table: of the columns named, or of those that the model was trained on."""
+def _of_table(classifier: Classifier, file: str, columns: list[str]) -> Iterator[Any]:
+    """Yield place and text of each row of a table: of the columns named, or of those that the model was trained on."""
     from onehop.data.labelled import LabelColumns, open_labelled
 
     if classifier.task == "answer":
         from onehop.data.questions import read_questions
 
         for question in read_questions(file, answered=False):
-            yield question.question, question.context
+            yield question.where, (question.question, question.context)
         return
     if classifier.task == "tag":
         from onehop.data.tagged import TagColumns, open_tagged
 
         for sentence in open_tagged(file, TagColumns("".join(columns[:1]), labelled=False)).sentences:
-            yield sentence.words
+            yield sentence.where, sentence.words
         return
     wanted = columns or getattr(classifier.settings, "columns", [])
     if classifier.task == "choose":
         from onehop.data.choices import ChoiceColumns, open_choices
 
-        yield from open_choices(file, ChoiceColumns(tuple(wanted), labelled=False)).rows  # type: ignore[misc]
+        for choice in open_choices(file, ChoiceColumns(tuple(wanted), labelled=False)).rows:
+            yield choice.where, choice
         return
     table = open_labelled(
         file, LabelColumns(tuple(wanted), labelled=False, numbers=True, many=True)
     )  # labels of any kind
-    for texts, _ in table.rows:
-        yield texts[0] if len(texts) == 1 else texts
+    for row in table.rows:
+        yield table.where(row), row.texts[0] if len(row.texts) == 1 else row.texts
 
 
-def _parts(texts: Iterable[Text], size: int) -> Iterator[list[Text]]:
+def _parts(texts: Iterable[Placed], size: int) -> Iterator[tuple[list[str], list[Text]]]:
+    """Yield the places and the texts of some at a time."""
     remaining = iter(texts)
     while part := list(islice(remaining, size)):
-        yield part
+        yield [where for where, _ in part], [text for _, text in part]
 
 
-def _check(classifier: Classifier, texts: Iterable[Text], name: str, size: int) -> None:
+def _check(classifier: Classifier, texts: Iterable[Placed], name: str, size: int) -> None:
     """Find a text that is too long before the first output."""
     from onehop.text import Ledger, limit_windows
 
     ledger = Ledger(name, classifier.settings.text.max_length, "error")
-    number = 1
-    for part in _parts(texts, size):
-        for place, tokens in enumerate(classifier.encode(part, name, number), number):
-            limit_windows(tokens, classifier.tokenizer.pieces, ledger, f"{name}:{place}")
-        number += len(part)
+    for places, part in _parts(texts, size):
+        for place, tokens in zip(places, classifier.encode(part, places), strict=True):
+            limit_windows(tokens, classifier.tokenizer.pieces, ledger, place)
 
 
 def _written(model: Any, text: Text, found: Any, long: Any, attention: bool) -> str:

@@ -13,7 +13,7 @@ import typer
 from onehop.cli.options import AllowDrift, Beam, Device, Ensemble, Long, Precision, Settings, Tag, Threads
 from onehop.cli.outputs import fate
 from onehop.cli.streams import chunks, opened, written
-from onehop.errors import ConfigError, DataError
+from onehop.errors import STDIN, ConfigError, DataError
 
 if TYPE_CHECKING:
     from onehop.explain import Alignment
@@ -73,7 +73,7 @@ def translate(
         translator.source_tokenizer.tag(tag)  # an unknown one is told before the input is read
     if alignments:
         _can_align(translator)
-    name = "standard input" if file == "-" else file
+    name = STDIN if file == "-" else file
     prefixes = None if prefix is None else list(read_lines(prefix))
     job = _Job(
         translator, decode, nbest, chosen, split and nbest == 1 and prefixes is None, prefixes, prefix or "", tag

@@ -159,9 +159,9 @@ def open_choices(path: str | Path, columns: ChoiceColumns | None = None) -> Choi
     name, columns = str(path), columns or ChoiceColumns()
     ending = Path(name.removesuffix(".gz").removesuffix(".zst")).suffix
     if ending == ".jsonl":
-        return _opened(name, "", [(number, value) for number, value in objects(name) if value], columns)
+        return _opened(name, [(number, value) for number, value in objects(name) if value], columns)
     if ending in (".csv", ".tsv"):
-        return _opened(name, "line ", list(_rows(name, ending)), columns)
+        return _opened(name, list(_rows(name, ending)), columns)
     raise DataError(f"the ending {ending!r} tells no table of choices", "Use .csv, .tsv or .jsonl.", name)
 
 
@@ -195,11 +195,11 @@ def _rows(path: str, ending: str) -> Iterator[tuple[int, dict[str, Any]]]:
             yield line, dict(zip(names, fields, strict=True))
 
 
-def _opened(path: str, place: str, rows: list[tuple[int, dict[str, Any]]], columns: ChoiceColumns) -> Choices:
+def _opened(path: str, rows: list[tuple[int, dict[str, Any]]], columns: ChoiceColumns) -> Choices:
     if not rows:
         raise DataError("no choice", FORMS, path)
     contexts, options, label = columns.find(list(rows[0][1]), path)
-    found = (_choice(value, contexts, options, label, f"{path}:{place}{number}") for number, value in rows)
+    found = (_choice(value, contexts, options, label, f"{path}:{number}") for number, value in rows)
     return Choices(contexts, options, label, found)
 
 

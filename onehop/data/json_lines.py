@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 from onehop.errors import DataError
@@ -45,4 +46,18 @@ def parse_json(line: str, remedy: str, where: str = "") -> Any:
     except _TwiceError as error:
         raise DataError(f"the key {str(error)!r} twice in one object", "Name each key once.", where) from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"not JSON: {error}", remedy, where) from error
+        raise DataError(f"not JSON: {told(error)}", remedy, where) from error
+
+
+def told(error: Exception) -> str:
+    """Return what is wrong with a text that JSON's reader refused, without the words of Python.
+
+    Example:
+        >>> told(RecursionError("maximum recursion depth exceeded"))
+        'lists or objects inside of each other, too deeply'
+    """
+    if isinstance(error, RecursionError):
+        return "lists or objects inside of each other, too deeply"
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+        return str(error)[:200]
+    return f"a whole number of more than {sys.get_int_max_str_digits():,} digits"

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 SEPARATORS = ("|", ";", ",")  # in this order, where none is named
+SEVERAL = 6  # cells with a mark, from which their parts tell whether it divides labels
 
 
 def label_set(cell: str, separator: str = "") -> list[str]:
@@ -53,6 +54,29 @@ def find_separator(cells: Iterable[str]) -> str:
     """
     plain = [cell for cell in cells if _json_list(cell) is None]
     return next((mark for mark in SEPARATORS if any(mark in cell for cell in plain)), "")
+
+
+def find_sets(cells: Iterable[str]) -> str | None:
+    """Return the separator of labels in cells that are sets of them, "" of JSON lists; None where cells are no sets.
+
+    That a mark divides labels is believed where two cells and more are made of labels that stand alone elsewhere, or
+    where cells with the mark have far fewer parts than they are.
+
+    Example:
+        >>> find_sets(["loud|dark", "dark|wet", "loud", "dark", "wet"]), find_sets(['["loud"]'])
+        ('|', '')
+        >>> find_sets(["Paris, France", "Rome, Italy", "Lyon, France"]) is None
+        True
+    """
+    every = dict.fromkeys(cells)
+    if any(_json_list(cell) is not None for cell in every):
+        return ""
+    for mark in SEPARATORS:
+        some = [{part.strip() for part in cell.split(mark)} - {""} for cell in every if mark in cell]
+        made = sum(parts <= every.keys() for parts in some)
+        if made > 1 or (len(some) >= SEVERAL and 2 * len(set().union(*some)) <= len(some)):
+            return mark
+    return None
 
 
 def _json_list(cell: str) -> list[str] | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from onehop.data.arrow import arrow_columns
 from onehop.data.columns import distinct
@@ -115,6 +115,20 @@ class LabelColumns:
 FOUND = LabelColumns()
 
 
+class Row(NamedTuple):
+    """A row of a table.
+
+    Attributes:
+        texts: Of its columns; all empty where the row is blank.
+        label: As the table has it.
+        number: The line of the file on which it begins, from 1; of a columnar table its own number.
+    """
+
+    texts: Fields
+    label: str
+    number: int
+
+
 @dataclass(frozen=True)
 class Labelled:
     """A table of labelled texts, opened.
@@ -123,23 +137,27 @@ class Labelled:
         path: The file, or the folder of a saved data set.
         texts: Names of the texts' columns; empty where the table names none.
         label: Name of the labels' column.
-        place: What stands before the number of a row in messages, such as `row `.
-        rows: The texts' columns and the label of each row; all empty where the row is blank.
+        place: What stands before the number of a row in messages: nothing before that of a line, else `row `.
+        rows: The rows, blank ones too.
     """
 
     path: str
     texts: tuple[str, ...]
     label: str
     place: str
-    rows: Iterable[tuple[Fields, str]]
+    rows: Iterable[Row]
 
     def pairs(self) -> Iterator[Pair]:
         """Yield the joined texts and the label of each row, once."""
-        return (Pair(joined(texts), label.strip()) for texts, label in self.rows)
+        return (pair for _, pair in self.numbered())
 
-    def where(self, row: int) -> str:
-        """Return the place of a row, counted from 1, for messages."""
-        return f"{self.path}:{self.place}{row}"
+    def numbered(self) -> Iterator[tuple[int, Pair]]:
+        """Yield the number of each row, and its pair, once."""
+        return ((row.number, Pair(joined(row.texts), row.label.strip())) for row in self.rows)
+
+    def where(self, row: Row) -> str:
+        """Return the place of a row for messages: file and line, as an editor counts lines."""
+        return f"{self.path}:{self.place}{row.number}"
 
 
 def open_labelled(path: str | Path, columns: LabelColumns = FOUND) -> Labelled:
@@ -167,7 +185,8 @@ def open_labelled(path: str | Path, columns: LabelColumns = FOUND) -> Labelled:
     table = _opened(path, columns)
     if not (columns.many and columns.labelled):
         return table
-    return replace(table, rows=((texts, written(label_set(label, columns.separator))) for texts, label in table.rows))
+    sets = (row._replace(label=written(label_set(row.label, columns.separator))) for row in table.rows)
+    return replace(table, rows=sets)
 
 
 def _opened(path: str | Path, columns: LabelColumns) -> Labelled:
@@ -186,8 +205,9 @@ def _opened(path: str | Path, columns: LabelColumns) -> Labelled:
     )  # fmt: skip
 
 
-def _split(rows: Iterable[Fields], width: int) -> Iterator[tuple[Fields, str]]:
-    return ((fields[:width], fields[width] if len(fields) > width else "") for fields in rows)
+def _split(rows: Iterable[Fields], width: int) -> Iterator[Row]:
+    numbered = enumerate(rows, 1)
+    return (Row(fields[:width], fields[width] if len(fields) > width else "", number) for number, fields in numbered)
 
 
 def _csv(path: str) -> Iterator[tuple[int, Fields]]:
@@ -211,26 +231,27 @@ def _open_rows(path: str, rows: Iterator[tuple[int, Fields]], columns: LabelColu
         some = [first, *islice(rows, SEEN)]
         sizes = [len({fields[side] for _, fields in some if len(fields) == 2}) for side in (0, 1)]
         places = [0, 1] if sizes[1] <= sizes[0] else [1, 0]
-        return Labelled(path, (), "", "row ", _chosen(path, chain(some, rows), places, 2))
+        return Labelled(path, (), "", "", _chosen(path, chain(some, rows), places, 2))
     if found is None and len(names) == 1 and not columns.labelled:
-        return Labelled(path, (), "", "row ", _chosen(path, chain([first], rows), [0], 1))
+        return Labelled(path, (), "", "", _chosen(path, chain([first], rows), [0], 1))
     texts, label = found or columns.choose(names, f"{path}:1")
     places = [names.index(name) for name in (*texts, *filter(None, [label]))]
-    return Labelled(path, texts, label, "row ", _chosen(path, rows, places, len(names), bool(label)))
+    return Labelled(path, texts, label, "", _chosen(path, rows, places, len(names), bool(label)))
 
 
 def _chosen(
     path: str, rows: Iterable[tuple[int, Fields]], places: list[int], width: int, labelled: bool = True
-) -> Iterator[tuple[Fields, str]]:
-    """Yield the chosen fields of each row, the label last if there is one."""
+) -> Iterator[Row]:
+    """Yield the chosen fields of each row; a label stands at the last of the places, if there is one."""
     texts = places[:-1] if labelled and len(places) > 1 else places
     for line, fields in rows:
         if not fields:
-            yield [""] * len(texts), ""
+            yield Row([""] * len(texts), "", line)
         elif len(fields) != width:
             raise DataError(f"{len(fields)} fields where the first row has {width}", "Mend the row.", f"{path}:{line}")
         else:
-            yield [fields[place] for place in texts], fields[places[-1]] if len(texts) < len(places) else ""
+            label = fields[places[-1]] if len(texts) < len(places) else ""
+            yield Row([fields[place] for place in texts], label, line)
 
 
 def _open_objects(path: str, columns: LabelColumns) -> Labelled:
@@ -248,10 +269,10 @@ def _open_objects(path: str, columns: LabelColumns) -> Labelled:
 
 def _of_objects(
     path: str, objects: Iterable[tuple[int, dict[str, Any]]], texts: Sequence[str], label: str, columns: LabelColumns
-) -> Iterator[tuple[Fields, str]]:
+) -> Iterator[Row]:
     for number, value in objects:
         if not value:
-            yield [""] * len(texts), ""
+            yield Row([""] * len(texts), "", number)
             continue
         row: list[str] = []
         for name in (*texts, *filter(None, [label])):
@@ -269,7 +290,7 @@ def _of_objects(
                     remedy = "Where a text may have several labels, the task is multilabel: --task multilabel"
                 raise DataError(f"{name!r} is a {kind}, not a string", remedy, f"{path}:{number}")
             row.append("" if item is None else str(item))
-        yield row[: len(texts)], row[-1] if label else ""
+        yield Row(row[: len(texts)], row[-1] if label else "", number)
 
 
 def _listed(items: list[Any], where: str) -> str:

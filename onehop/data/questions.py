@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onehop.data.json_lines import parse_json
+from onehop.data.json_lines import parse_json, told
 from onehop.data.labelled import objects
 from onehop.errors import DataError
 from onehop.files import open_bytes, os_errors
@@ -101,8 +101,10 @@ def _squad(name: str, answered: bool) -> Iterator[Question]:
     with os_errors(name, "read"), open_bytes(name) as stream:
         try:
             found = json.loads(stream.read().decode("utf-8-sig"))
-        except (ValueError, RecursionError, EOFError) as error:
-            raise DataError(f"not JSON: {str(error)[:200]}", SHAPE, name) from error
+        except EOFError as error:
+            raise DataError(f"not JSON: {error}", SHAPE, name) from error
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"not JSON: {told(error)}", SHAPE, name) from error
     number = 0
     for paragraph in _all(_all([found], "data", name), "paragraphs", name):
         for value in _all([paragraph], "qas", name):

@@ -8,6 +8,7 @@ runs can be compared.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,10 +29,17 @@ class Split:
     Attributes:
         validation: The held-out sources, each once, with the first of its targets, in the order of the store.
         held: The numbers of all pairs that have one of these sources, ascending, int64.
+        where: From the place of a validation pair, from 0, to file and line of its two sides.
     """
 
     validation: list[Pair]
     held: npt.NDArray[np.int64]
+    where: Callable[[int], Pair]
+
+    @classmethod
+    def of(cls, store: PairStore) -> Split:
+        """Return a split whose validation pairs come from files of their own: nothing is held out."""
+        return cls(list(store), np.empty(0, np.int64), store.where)
 
 
 def hold_out(store: PairStore) -> Split:
@@ -53,7 +61,7 @@ def hold_out(store: PairStore) -> Split:
     low = np.flatnonzero(digests <= chosen.max(initial=0))
     held = low[np.isin(digests[low], chosen)]
     first = held[np.sort(np.unique(digests[held], return_index=True)[1])]
-    return Split(_fetch(store, first), held)
+    return Split(_fetch(store, first), held, lambda place: store.where(int(first[place])))
 
 
 def _digests(store: PairStore) -> npt.NDArray[np.uint64]:

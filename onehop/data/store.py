@@ -138,8 +138,13 @@ class PairStore:
             self._write(sources, targets)
         self.num_skipped = len(self._skipped)
 
-    def add_numbered(self, rows: Iterable[tuple[int, Pair]], name: str) -> None:
+    def add_numbered(self, rows: Iterable[tuple[int, Pair]], name: str, place: str = "") -> None:
         """Append the pairs of one file that do not stand one on each line, each with the number of its line.
+
+        Args:
+            rows: In the order of the file.
+            name: Of the file, for messages.
+            place: What stands before the number of a line in messages, such as `row `.
 
         Raises:
             FileError: The spool file cannot be written.
@@ -152,7 +157,7 @@ class PairStore:
                     lines.append(line)
                 yield pair
 
-        self.add(pairs(), name)
+        self.add(pairs(), name, place=place)
 
     def _write(self, sources: list[str], targets: list[str]) -> None:
         # marshal, because it is the fastest exact form of lists of strings, lone surrogates included; version

@@ -27,6 +27,7 @@ from onehop.metrics.answers import Answering, answering, compare_answers
 from onehop.tasks.answering import Answerer
 from onehop.tasks.fates import by_own
 from onehop.tasks.settings import Long
+from onehop.text.places import Where, named
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,12 @@ def shown_answers(result: Answering, count: int, system: Given[str] | None = Non
 
 
 def answer(
-    answerer: Answerer, questions: Sequence[Question], *, name: str = "model", long: Long = "error", where: str = "data"
+    answerer: Answerer,
+    questions: Sequence[Question],
+    *,
+    name: str = "model",
+    long: Long = "error",
+    where: Where = "data",
 ) -> Given[str]:
     """Answer questions, and count what became of them.
 
@@ -98,7 +104,7 @@ def answer(
         questions: With their contexts.
         name: Of the system, for the report.
         long: What to do where question and context are longer than the model's limit.
-        where: Name of the file, for messages.
+        where: Name of the file, or the place of each in it, for messages.
     """
     started = time.monotonic()
     found = answerer.predict([(one.question, one.context) for one in questions], long=long, where=where)
@@ -112,7 +118,7 @@ def evaluate_answers(
     questions: Sequence[Question],
     *,
     long: Long = "error",
-    where: str = "data",
+    where: Where = "data",
     against: Given[str] | None = None,
 ) -> AnswerReport:
     """Answer questions and score the answers.
@@ -121,14 +127,14 @@ def evaluate_answers(
         answerer: The model.
         questions: With the answers that are right.
         long: What to do where question and context are longer than the model's limit; one dropped has no answer.
-        where: Name of the file, for messages.
+        where: Name of the file, or the place of each in it, for messages.
         against: Another system's answers to the same questions, from `answer` or from `read_answers`.
 
     Raises:
         DataError: There is no question; or the other system has not an answer for each.
     """
     if not questions:
-        raise DataError("no question to evaluate on", "Check that this is the file you meant.", where)
+        raise DataError("no question to evaluate on", "Check that this is the file you meant.", named(where))
     wanted = [[one.text for one in question.answers or ()] for question in questions]
     system = answer(answerer, questions, long=long, where=where)
     rival = None
@@ -164,7 +170,15 @@ def _read(data: str, columns: tuple[tuple[str, ...], str], answerer: Answerer) -
     return list(read_questions(data))
 
 
+def _run(answerer: Answerer, questions: Sequence[Question], **how: Any) -> Given[str]:
+    return answer(answerer, questions, **how, where=[one.where for one in questions])
+
+
+def _judge(answerer: Answerer, questions: Sequence[Question], **how: Any) -> AnswerReport:
+    return evaluate_answers(answerer, questions, **how, where=[one.where for one in questions])
+
+
 SCORED = Scored(
-    "answer", "questions with answers", _read, answer, evaluate_answers,
+    "answer", "questions with answers", _read, _run, _judge,
     lambda path, model: read_answers(path), lambda text, model: to_line(text),
 )  # fmt: skip

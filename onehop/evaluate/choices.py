@@ -30,6 +30,7 @@ from onehop.metrics import Interval
 from onehop.metrics.classification import Compared, Labelling, bootstrap, labelling, mcnemar
 from onehop.tasks.choosing import Chooser
 from onehop.tasks.settings import Long
+from onehop.text.places import Where, named, places_of
 
 SHOWN = 10  # of the mistakes that the model was surest of
 Place = int | None  # of an option, from 0; none where the choice was dropped, which counts as wrong
@@ -44,12 +45,14 @@ class WrongChoice:
         right: Place of the right option, from 0.
         found: Place of the one that was chosen.
         score: The probability of that.
+        where: Its place.
     """
 
     row: int
     right: int
     found: int
     score: float
+    where: str
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class ChoiceReport:
         notes: list[str] = []
         if self.mistakes:
             told = (
-                f"row {one.row} option {one.found + 1} for {one.right + 1} ({one.score:.3f})" for one in self.mistakes
+                f"{one.where} option {one.found + 1} for {one.right + 1} ({one.score:.3f})" for one in self.mistakes
             )
             notes.append("surest mistakes: " + ", ".join(told))
         if self.rival:
@@ -138,7 +141,7 @@ def _names(found: Sequence[Place], places: Sequence[str]) -> list[str | None]:
 
 
 def choose(
-    chooser: Chooser, choices: Sequence[Choice], *, name: str = "model", long: Long = "error", where: str = "data"
+    chooser: Chooser, choices: Sequence[Choice], *, name: str = "model", long: Long = "error", where: Where = "data"
 ) -> Given[Place]:
     """Choose, and count what became of the choices; see `Chooser.predict` for the arguments."""
     started = time.monotonic()
@@ -152,7 +155,7 @@ def evaluate_choices(
     choices: Sequence[Choice],
     *,
     long: Long = "error",
-    where: str = "data",
+    where: Where = "data",
     against: Given[Place] | None = None,
 ) -> ChoiceReport:
     """Choose, and score.
@@ -161,7 +164,7 @@ def evaluate_choices(
         chooser: The model.
         choices: Each with its right option.
         long: What to do with choices longer than the model's limit; one that is dropped counts as wrong.
-        where: Name of the file, for messages.
+        where: Name of the file, or the place of each in it, for messages.
         against: Another system's choices, from `choose` or from `read_chosen`.
 
     Raises:
@@ -169,7 +172,7 @@ def evaluate_choices(
             many.
     """
     if not choices:
-        raise DataError("no choice", "Give choices with their right options.", where)
+        raise DataError("no choice", "Give choices with their right options.", named(where))
     right = [one.index(chooser.settings.first_number) for one in choices]
     system = choose(chooser, choices, long=long, where=where)
     result, intervals = scored_places(system.each, right)
@@ -178,8 +181,9 @@ def evaluate_choices(
         against.check(len(right), "options", "choices")
         ours, theirs = ([None if place is None else str(place) for place in one.each] for one in (system, against))
         rival = against, scored_places(against.each, right)[0], mcnemar(ours, theirs, list(map(str, right)))
+    stand = places_of(where, len(choices))
     wrong = [
-        WrongChoice(number, one, found, score)
+        WrongChoice(number, one, found, score, stand[number - 1])
         for number, (one, found, score) in enumerate(zip(right, system.each, system.scores or [], strict=True), 1)
         if found is not None and found != one
     ]
@@ -227,7 +231,15 @@ def _read(data: str, columns: tuple[tuple[str, ...], str], chooser: Chooser) -> 
     return list(open_choices(data, ChoiceColumns(contexts, (), columns[1])).rows)
 
 
+def _run(chooser: Chooser, choices: Sequence[Choice], **how: Any) -> Given[Place]:
+    return choose(chooser, choices, **how, where=[one.where for one in choices])
+
+
+def _judge(chooser: Chooser, choices: Sequence[Choice], **how: Any) -> ChoiceReport:
+    return evaluate_choices(chooser, choices, **how, where=[one.where for one in choices])
+
+
 SCORED = Scored(
-    "choose", "choices with their right options", _read, choose, evaluate_choices,
+    "choose", "choices with their right options", _read, _run, _judge,
     lambda path, chooser: read_chosen(path, chooser.settings.first_number), _line,
 )  # fmt: skip

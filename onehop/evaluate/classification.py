@@ -29,6 +29,7 @@ from onehop.metrics.classification import Compared, Labelling, bootstrap, labell
 from onehop.tasks import Classifier
 from onehop.tasks.fates import by_own
 from onehop.tasks.settings import Long
+from onehop.text.places import Where, named, places_of
 
 SHOWN = 10  # of the mistakes that the model was surest of
 
@@ -42,12 +43,14 @@ class Mistake:
         label: Its own.
         found: What it got.
         score: The probability of that.
+        where: Its place.
     """
 
     row: int
     label: str
     found: str
     score: float
+    where: str
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class ClassifyReport:
     def _notes(self, count: int) -> list[str]:
         notes: list[str] = []
         if self.mistakes:
-            told = (f"row {one.row} {one.found} for {one.label} ({one.score:.3f})" for one in self.mistakes)
+            told = (f"{one.where} {one.found} for {one.label} ({one.score:.3f})" for one in self.mistakes)
             notes.append("surest mistakes: " + ", ".join(told))
         if self.rival:
             system, theirs, compared = self.rival
@@ -144,7 +147,7 @@ def classify(
     *,
     name: str = "model",
     long: Long = "error",
-    where: str = "data",
+    where: Where = "data",
     wanted: Sequence[str] = (),
 ) -> Given[str | None]:
     """Classify the texts, and count what became of them.
@@ -154,7 +157,7 @@ def classify(
         texts: None of them empty.
         name: Of the system, for the report.
         long: What to do with texts longer than the model's limit; one that is dropped counts as wrong.
-        where: Name of the file, for messages.
+        where: Name of the file, or the place of each in it, for messages.
         wanted: Their own labels, if these are known: what was too long is counted under them, too.
 
     Example:
@@ -175,7 +178,7 @@ def evaluate_labels(
     wanted: Sequence[str],
     *,
     long: Long = "error",
-    where: str = "data",
+    where: Where = "data",
     against: Given[str | None] | None = None,
 ) -> ClassifyReport:
     """Classify texts and score their labels.
@@ -185,7 +188,7 @@ def evaluate_labels(
         texts: None of them empty.
         wanted: The label of each, one that the model knows.
         long: What to do with texts longer than the model's limit; one that is dropped counts as wrong.
-        where: Name of the file, for messages.
+        where: Name of the file, or the place of each in it, for messages.
         against: Another system's labels of the same texts, from `classify` or from `read_predictions`.
 
     Raises:
@@ -210,13 +213,13 @@ def evaluate_labels(
         bootstrap(system.each, wanted, labels),
         labels,
         system,
-        _mistakes(system, wanted),
+        _mistakes(system, wanted, places_of(where, len(texts))),
         rival,
     )
 
 
 def checked(
-    classifier: Classifier, texts: Sequence[str | Sequence[str]], wanted: Sequence[str], where: str
+    classifier: Classifier, texts: Sequence[str | Sequence[str]], wanted: Sequence[str], where: Where
 ) -> list[str]:
     """Return the name of each label, and refuse texts and labels that cannot be scored.
 
@@ -224,12 +227,12 @@ def checked(
         DataError: A text is empty or a label unknown; or there are not as many of one as of the other, or none.
     """
     if len(texts) != len(wanted) or not texts:
-        raise DataError(f"{len(texts)} texts and {len(wanted)} labels", "Give a label for each text.", where)
+        raise DataError(f"{len(texts)} texts and {len(wanted)} labels", "Give a label for each text.", named(where))
     names: list[str] = []
-    for number, (text, label) in enumerate(zip(texts, wanted, strict=True), 1):
+    for text, label, place in zip(texts, wanted, places_of(where, len(texts)), strict=True):
         if not "".join(text).strip():
-            raise DataError("an empty text", "Leave the row out.", f"{where}:row {number}")
-        names.append(classifier.label(label, f"{where}:row {number}"))
+            raise DataError("an empty text", "Leave the row out.", place)
+        names.append(classifier.label(label, place))
     return names
 
 
@@ -260,10 +263,10 @@ def read_predictions(path: str) -> Given[str | None]:
     return Given(path, labels)
 
 
-def _mistakes(system: Given[str | None], wanted: Sequence[str]) -> list[Mistake]:
+def _mistakes(system: Given[str | None], wanted: Sequence[str], places: Sequence[str]) -> list[Mistake]:
     """Return the mistakes with the highest probabilities."""
     wrong = [
-        Mistake(number, label, found, score)
+        Mistake(number, label, found, score, places[number - 1])
         for number, (label, found, score) in enumerate(zip(wanted, system.each, system.scores or [], strict=False), 1)
         if found is not None and found != label
     ]
@@ -271,11 +274,11 @@ def _mistakes(system: Given[str | None], wanted: Sequence[str]) -> list[Mistake]
 
 
 def _run(classifier: Classifier, table: LabelledTexts, **how: Any) -> Given[str | None]:
-    return classify(classifier, table.texts, **how)
+    return classify(classifier, table.texts, **how, where=table.places)
 
 
 def _judge(classifier: Classifier, table: LabelledTexts, **how: Any) -> ClassifyReport:
-    return evaluate_labels(classifier, table.texts, table.wanted, **how)
+    return evaluate_labels(classifier, table.texts, table.wanted, **how, where=table.places)
 
 
 SCORED = Scored(

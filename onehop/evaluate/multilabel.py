@@ -34,6 +34,7 @@ from onehop.metrics.classification import Compared, mcnemar
 from onehop.metrics.multilabel import NAMES, Bools, SetScores, bootstrap_sets, score_sets
 from onehop.tasks.multilabel import Multilabeller
 from onehop.tasks.settings import Long
+from onehop.text.places import Where, named, places_of
 
 SHOWN = 10  # of the mistakes that the model was surest of
 Labels = tuple[str, ...]
@@ -48,12 +49,14 @@ class SetMistake:
         label: The label.
         given: Whether it was given.
         score: Its probability.
+        where: The place of the text, where that is known.
     """
 
     row: int
     label: str
     given: bool
     score: float
+    where: str = ""
 
     @property
     def was(self) -> str:
@@ -99,7 +102,7 @@ class SetsReport:
         """Return the report for people."""
         notes: list[str] = []
         if self.mistakes:
-            told = (f"row {one.row} {one.label} {one.was} ({one.score:.3f})" for one in self.mistakes)
+            told = (f"{one.where} {one.label} {one.was} ({one.score:.3f})" for one in self.mistakes)
             notes.append("surest mistakes: " + ", ".join(told))
         if self.rival:
             other, theirs, compared = self.rival
@@ -145,7 +148,7 @@ def label_texts(
     *,
     name: str = "model",
     long: Long = "error",
-    where: str = "data",
+    where: Where = "data",
     wanted: Sequence[Sequence[str]] = (),
 ) -> Given[Labels]:
     """Give the texts their labels, and count what became of them; scores are the probabilities of all labels.
@@ -155,7 +158,7 @@ def label_texts(
         texts: None of them empty.
         name: Of the system, for the report.
         long: What to do with texts longer than the model's limit; one that is dropped gets no label.
-        where: Name of the file, for messages.
+        where: Name of the file, or the place of each in it, for messages.
         wanted: Their own labels, if these are known: what was too long is counted under each of them, too.
     """
     started = time.monotonic()
@@ -172,7 +175,7 @@ def evaluate_sets(
     wanted: Sequence[str],
     *,
     long: Long = "error",
-    where: str = "data",
+    where: Where = "data",
     against: Given[Labels] | None = None,
 ) -> SetsReport:
     """Classify texts and score their labels.
@@ -182,7 +185,7 @@ def evaluate_sets(
         texts: None of them empty.
         wanted: The labels of each, as `onehop.data.label_sets.written` has them; all known to the model.
         long: What to do with texts longer than the model's limit; one that is dropped gets no label.
-        where: Name of the file, for messages.
+        where: Name of the file, or the place of each in it, for messages.
         against: Another system's labels of the same texts, from `label_texts` or from `read_sets`.
 
     Raises:
@@ -192,7 +195,7 @@ def evaluate_sets(
     system, labels = label_texts(task, texts, long=long, where=where, wanted=names), task.labels
     limits = dict(zip(labels, task.thresholds.tolist(), strict=True))
     truth, found = as_table(names, labels), as_table(system.each, labels)
-    rival = None
+    rival, stand = None, places_of(where, len(texts))
     if against is not None:
         against.check(len(names), "sets of labels", "texts")
         theirs = as_table([[label for label in one if label in labels] for one in against.each], labels)
@@ -201,7 +204,7 @@ def evaluate_sets(
         rival = against, score_sets(theirs, truth, labels), compared
     return SetsReport(
         score_sets(found, truth, labels), bootstrap_sets(found, truth), limits, system,
-        mistakes(found, truth, system.scores or [], labels), rival,
+        [replace(one, where=stand[one.row - 1]) for one in mistakes(found, truth, system.scores or [], labels)], rival,
     )  # fmt: skip
 
 
@@ -220,16 +223,16 @@ def as_table(sets: Sequence[Sequence[str]], labels: Sequence[str]) -> Bools:
 
 
 def _checked(
-    task: Multilabeller, texts: Sequence[str | Sequence[str]], wanted: Sequence[str], where: str
+    task: Multilabeller, texts: Sequence[str | Sequence[str]], wanted: Sequence[str], where: Where
 ) -> list[list[str]]:
     """Return the names of each text's labels, and refuse texts and labels that cannot be scored."""
     if len(texts) != len(wanted) or not texts:
-        raise DataError(f"{len(texts)} texts and {len(wanted)} sets of labels", "Give one for each text.", where)
+        raise DataError(f"{len(texts)} texts and {len(wanted)} sets of labels", "Give one for each text.", named(where))
     names: list[list[str]] = []
-    for number, (text, labels) in enumerate(zip(texts, wanted, strict=True), 1):
+    for text, labels, place in zip(texts, wanted, places_of(where, len(texts)), strict=True):
         if not "".join(text).strip():
-            raise DataError("an empty text", "Leave the row out.", f"{where}:row {number}")
-        found = (task.label(label, f"{where}:row {number}") for label in read(labels))
+            raise DataError("an empty text", "Leave the row out.", place)
+        found = (task.label(label, place) for label in read(labels))
         names.append(list(dict.fromkeys(found)))
     return names
 
@@ -278,11 +281,11 @@ def _read(data: str, columns: tuple[tuple[str, ...], str], task: Multilabeller) 
 
 
 def _run(task: Multilabeller, table: LabelledTexts, **how: Any) -> Given[Labels]:
-    return label_texts(task, table.texts, **how)
+    return label_texts(task, table.texts, **how, where=table.places)
 
 
 def _judge(task: Multilabeller, table: LabelledTexts, **how: Any) -> SetsReport:
-    return evaluate_sets(task, table.texts, table.wanted, **how)
+    return evaluate_sets(task, table.texts, table.wanted, **how, where=table.places)
 
 
 SCORED = Scored(

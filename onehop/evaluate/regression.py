@@ -17,6 +17,7 @@ from onehop.metrics import Interval
 from onehop.metrics.regression import Compared, Numbers, bootstrap, compare, numbers, rounded
 from onehop.tasks.regression import Regressor, number
 from onehop.tasks.settings import Long
+from onehop.text.places import Where, named, places_of
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def shown_numbers(
 
 def estimate(
     regressor: Regressor, texts: Sequence[str | Sequence[str]], *, name: str = "model", long: Long = "error",
-    where: str = "data",
+    where: Where = "data",
 ) -> Given[float]:  # fmt: skip
     """Return the numbers of texts, none of which is empty.
 
@@ -91,7 +92,8 @@ def estimate(
         DataError: A text would be left out.
     """
     if long == "drop":
-        raise DataError("a text that is left out has no number", "Use --long cut or window.", "--long")
+        problem = "a text that is left out has no number, and so no error that could be counted with the others"
+        raise DataError(problem, "Use --long cut or window; or take those texts out of the file.", "--long drop")
     started = time.monotonic()
     found = regressor.predict(texts, long=long, where=where)
     values = [one.value if one.value is not None else float("nan") for one in found]
@@ -104,7 +106,7 @@ def evaluate_numbers(
     wanted: Sequence[str],
     *,
     long: Long = "error",
-    where: str = "data",
+    where: Where = "data",
     against: Given[float] | None = None,
 ) -> RegressReport:
     """Find the numbers of texts and score them.
@@ -114,18 +116,19 @@ def evaluate_numbers(
         texts: None of them empty.
         wanted: The number of each, as the data write it.
         long: What to do with texts longer than the model's limit: not `drop`.
-        where: Name of the file, for messages.
+        where: Name of the file, or the place of each in it, for messages.
         against: Another system's numbers of the same texts.
 
     Raises:
         DataError: A text is empty or a number none; or there are not as many of one as of the other.
     """
     if len(texts) != len(wanted) or not texts:
-        raise DataError(f"{len(texts)} texts and {len(wanted)} numbers", "Give a number for each text.", where)
-    numbered = [number(text, f"{where}:row {row}") for row, text in enumerate(wanted, 1)]
-    for row, text in enumerate(texts, 1):
+        raise DataError(f"{len(texts)} texts and {len(wanted)} numbers", "Give a number for each text.", named(where))
+    stand = places_of(where, len(texts))
+    numbered = [number(text, place) for text, place in zip(wanted, stand, strict=True)]
+    for text, place in zip(texts, stand, strict=True):
         if not "".join(text).strip():
-            raise DataError("an empty text", "Leave the row out.", f"{where}:row {row}")
+            raise DataError("an empty text", "Leave the row out.", place)
     system = estimate(regressor, texts, long=long, where=where)
     rival = None
     if against is not None:
@@ -156,11 +159,11 @@ def _read(data: str, columns: tuple[tuple[str, ...], str], regressor: Regressor)
 
 
 def _run(regressor: Regressor, table: LabelledTexts, **how: Any) -> Given[float]:
-    return estimate(regressor, table.texts, **how)
+    return estimate(regressor, table.texts, **how, where=table.places)
 
 
 def _judge(regressor: Regressor, table: LabelledTexts, **how: Any) -> RegressReport:
-    return evaluate_numbers(regressor, table.texts, table.wanted, **how)
+    return evaluate_numbers(regressor, table.texts, table.wanted, **how, where=table.places)
 
 
 SCORED = Scored(

@@ -178,9 +178,8 @@ class Scored:
         task: Its name.
         needs: What `--data` must hold.
         read: From a file, the columns that were named, and the model, to examples.
-        run: From a model and examples, with `name`, `long` and `where`, to what it gives.
-        judge: From a model and examples, with `long`, `where` and `against`, to a report with `system`, `to_dict` and
-            `shown`.
+        run: From a model and examples, with `name` and `long`, to what it gives; messages name the examples' places.
+        judge: Likewise, with `long` and `against`, to a report with `system`, `to_dict` and `shown`.
         theirs: From a file and the model to what another system gave.
         line: From what was given for an example and the model to how `theirs` reads it.
     """

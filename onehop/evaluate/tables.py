@@ -16,10 +16,15 @@ class LabelledTexts:
     Args:
         texts: Of one column, or of several in order.
         wanted: As the table has it.
+        places: Where each stands.
     """
 
     texts: list[str | Sequence[str]]
     wanted: list[str]
+    places: list[str]
+
+    def __len__(self) -> int:
+        return len(self.texts)
 
 
 def read_table(data: str, columns: tuple[tuple[str, ...], str], task: Any, like: LabelColumns = FOUND) -> LabelledTexts:
@@ -32,6 +37,10 @@ def read_table(data: str, columns: tuple[tuple[str, ...], str], task: Any, like:
         like: What labels are, such as numbers.
     """
     texts_of = columns[0] or tuple(task.settings.columns)
-    rows = list(open_labelled(data, replace(like, texts=texts_of, label=columns[1])).rows)
-    texts: list[str | Sequence[str]] = [fields[0] if len(fields) == 1 else tuple(fields) for fields, _ in rows]
-    return LabelledTexts(texts, [label.strip() for _, label in rows])
+    table = open_labelled(data, replace(like, texts=texts_of, label=columns[1]))
+    found = LabelledTexts([], [], [])
+    for row in table.rows:
+        found.texts.append(row.texts[0] if len(row.texts) == 1 else tuple(row.texts))
+        found.wanted.append(row.label.strip())
+        found.places.append(table.where(row))
+    return found

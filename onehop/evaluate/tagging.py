@@ -31,6 +31,7 @@ from onehop.metrics.tagging import ComparedTags, Tagging, bootstrap_tags, compar
 from onehop.tasks.fates import by_word
 from onehop.tasks.settings import Long
 from onehop.tasks.tagging import Tagger
+from onehop.text.places import Where, named
 
 Labels = tuple[str | None, ...]
 
@@ -123,7 +124,7 @@ def tag(
     *,
     name: str = "model",
     long: Long = "error",
-    where: str = "data",
+    where: Where = "data",
     wanted: Sequence[Sequence[str]] = (),
 ) -> Given[Labels]:
     """Label the words of sentences, and count what became of them.
@@ -133,7 +134,7 @@ def tag(
         sentences: The words of each.
         name: Of the system, for the report.
         long: What to do with sentences longer than the model's limit; words that are not read count as wrong.
-        where: Name of the file, for messages.
+        where: Name of the file, or the place of each in it, for messages.
         wanted: The words' own labels, if these are known: what was too long is counted under them, too.
     """
     started = time.monotonic()
@@ -148,7 +149,7 @@ def evaluate_tags(
     sentences: Sequence[Sentence],
     *,
     long: Long = "error",
-    where: str = "data",
+    where: Where = "data",
     against: Given[Labels] | None = None,
 ) -> TagReport:
     """Label the words of sentences and score the labels.
@@ -157,14 +158,14 @@ def evaluate_tags(
         tagger: The model.
         sentences: With the labels of their words.
         long: What to do with sentences longer than the model's limit; words that are not read count as wrong.
-        where: Name of the file, for messages.
+        where: Name of the file, or the place of each in it, for messages.
         against: Another system's labels of the same sentences, from `tag` or from `read_tags`.
 
     Raises:
         DataError: A label is unknown, or there is no sentence; or the other system has not a label for each word.
     """
     if not sentences:
-        raise DataError("no sentence to evaluate on", "Check that this is the file you meant.", where)
+        raise DataError("no sentence to evaluate on", "Check that this is the file you meant.", named(where))
     scheme, labels = tagger.settings.scheme, tagger.labels
     wanted = [tuple(tagger.check_label(label, one.where) for label in mended(one.labels, scheme)) for one in sentences]
     changed = sum(not is_legal(one.labels, scheme) for one in sentences)
@@ -222,10 +223,14 @@ def _read(data: str, columns: tuple[tuple[str, ...], str], tagger: Tagger) -> li
 
 
 def _run(tagger: Tagger, sentences: Sequence[Sentence], **how: Any) -> Given[Labels]:
-    return tag(tagger, [one.words for one in sentences], **how)
+    return tag(tagger, [one.words for one in sentences], **how, where=[one.where for one in sentences])
+
+
+def _judge(tagger: Tagger, sentences: Sequence[Sentence], **how: Any) -> TagReport:
+    return evaluate_tags(tagger, sentences, **how, where=[one.where for one in sentences])
 
 
 SCORED = Scored(
-    "tag", "sentences with labels", _read, _run, evaluate_tags,
+    "tag", "sentences with labels", _read, _run, _judge,
     lambda path, model: read_tags(path), lambda labels, model: to_line(labels),
 )  # fmt: skip

@@ -80,4 +80,5 @@ KIND = Kind(
     golden,
     is_golden,
     replay,
+    lambda settings: {"threshold": settings.threshold, "unanswerable": settings.unanswerable},
 )

@@ -25,6 +25,7 @@ from onehop.tasks.answer_settings import AnswerSettings
 from onehop.tasks.framed import FramedDocuments
 from onehop.tasks.settings import Long
 from onehop.text import Ledger, limit_context
+from onehop.text.places import Where, named, places_of
 from onehop.text.pretrained import PretrainedTokenizer
 
 BATCH_TOKENS = 4096
@@ -189,7 +190,7 @@ class Answerer:
         pairs: Sequence[str | Pair],
         *,
         long: Long = "error",
-        where: str = "input",
+        where: Where = "input",
         first_line: int = 1,
         batch_tokens: int = BATCH_TOKENS,
     ) -> list[Found]:
@@ -199,8 +200,8 @@ class Answerer:
             pairs: Each a question and its context, or both in one string with U+001E between.
             long: What to do where question and context have more than `settings.text.max_length` tokens: "error",
                 "drop", "cut" the context, or read it in windows.
-            where: Name of the input, for messages.
-            first_line: Number of the first question, for messages.
+            where: Name of the input, or the place of each in it, for messages.
+            first_line: Number of the first question, where they are lines of the input.
             batch_tokens: Rows times longest row of a batch at most.
 
         Raises:
@@ -209,11 +210,12 @@ class Answerer:
         given = [pair_of(pair) if isinstance(pair, str) else pair for pair in pairs]
         questions = self.tokenizer.encode_batch([question for question, _ in given])
         contexts = self.tokenizer.encode_places([context for _, context in given])
-        ledger = Ledger(where, self.settings.text.max_length, long)
+        ledger = Ledger(named(where), self.settings.text.max_length, long)
         each: list[tuple[list[Window], int]] = []
-        for number, (question, (tokens, _)) in enumerate(zip(questions, contexts, strict=True), first_line):
+        whole = zip(questions, contexts, places_of(where, len(given), first_line), strict=True)
+        for question, (tokens, _), place in whole:
             before, overlap = ledger.tokens, self.settings.text.overlap
-            windows = self.documents.windows(question, tokens, ledger, f"{where}:{number}", overlap)
+            windows = self.documents.windows(question, tokens, ledger, place, overlap)
             each.append((windows, ledger.tokens - before))
         scores = iter(self.scores([window.row for windows, _ in each for window in windows], batch_tokens))
         return [
@@ -258,7 +260,7 @@ class Answerer:
 
     # -------------------------------------------------------------------------------------------- tokens
 
-    def encode(self, texts: Sequence[str | Pair], where: str = "input", first_line: int = 1) -> list[list[int]]:
+    def encode(self, texts: Sequence[str | Pair], where: Where = "input", first_line: int = 1) -> list[list[int]]:
         """Return the row of each question and its context, as long as it is."""
         return self.documents.encode_batch([text if isinstance(text, str) else SEPARATOR.join(text) for text in texts])
 

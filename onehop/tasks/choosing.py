@@ -25,6 +25,7 @@ from onehop.tasks.framed import FramedDocuments
 from onehop.tasks.settings import Long
 from onehop.tasks.whole import build_pooled, outputs_of
 from onehop.text import Ledger, limit
+from onehop.text.places import Where, named, places_of
 from onehop.text.pretrained import PretrainedTokenizer
 
 BATCH_TOKENS = 4096
@@ -175,7 +176,7 @@ class Chooser:
         choices: Sequence[Choice],
         *,
         long: Long = "error",
-        where: str = "input",
+        where: Where = "input",
         first_line: int = 1,
         batch_tokens: int = BATCH_TOKENS,
     ) -> list[Chosen]:
@@ -185,8 +186,8 @@ class Chooser:
             choices: With as many contexts as the model was trained on, and two or more options.
             long: What to do where context and an option have more than `settings.text.max_length` tokens: "error",
                 "drop", or "cut" the context.
-            where: Name of the input, for messages.
-            first_line: Number of the first choice, for messages.
+            where: Name of the input, or the place of each in it, for messages.
+            first_line: Number of the first choice, where they are lines of the input.
             batch_tokens: Rows times longest row of a batch at most.
 
         Raises:
@@ -197,9 +198,10 @@ class Chooser:
         if long == "window":
             remedy = "Use error, drop or cut."
             raise ConfigError("a choice has no windows: options are compared over one context", remedy, "--long window")
-        ledger = Ledger(where, self.settings.text.max_length, long)
+        ledger = Ledger(named(where), self.settings.text.max_length, long)
         rows = self.rows(choices, where, first_line)
-        kept = [self.documents.limited(row, ledger, f"{where}:{n}") for n, row in enumerate(rows, first_line)]
+        each = zip(rows, places_of(where, len(rows), first_line), strict=True)
+        kept = [self.documents.limited(row, ledger, place) for row, place in each]
         found = iter(self.scores([row for row in kept if row is not None], batch_tokens))
         chosen: list[Chosen] = []
         for one, row, left in zip(choices, rows, kept, strict=True):
@@ -212,18 +214,18 @@ class Chooser:
             chosen.append(Chosen(one.contexts, one.options, place, scores, cut=cut, lost=cut))
         return chosen
 
-    def rows(self, choices: Sequence[Choice], where: str = "input", first_line: int = 1) -> list[list[int]]:
+    def rows(self, choices: Sequence[Choice], where: Where = "input", first_line: int = 1) -> list[list[int]]:
         """Return the row of tokens of each choice, as long as it is; see `ChoiceDocuments`."""
-        for number, one in enumerate(choices, first_line):
+        for one, place in zip(choices, places_of(where, len(choices), first_line), strict=True):
             if len(one.contexts) != self.documents.contexts:
                 problem = f"{len(one.contexts)} contexts where the model reads {self.documents.contexts}"
                 remedy = f"Give {', '.join(self.settings.columns) or 'one text'} for each."
-                raise DataError(problem, remedy, f"{where}:{number}")
+                raise DataError(problem, remedy, place)
             if len(one.options) < 2:
-                raise DataError(f"{len(one.options)} options", "Give two or more.", f"{where}:{number}")
+                raise DataError(f"{len(one.options)} options", "Give two or more.", place)
         return self.documents.encode_batch([one.text for one in choices])
 
-    def encode(self, choices: Sequence[Choice], where: str = "input", first_line: int = 1) -> list[list[int]]:
+    def encode(self, choices: Sequence[Choice], where: Where = "input", first_line: int = 1) -> list[list[int]]:
         """Return the longest of the rows that the encoder reads of each choice."""
         return [max(self.documents.expand(row), key=len) for row in self.rows(choices, where, first_line)]
 

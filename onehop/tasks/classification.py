@@ -17,6 +17,7 @@ from onehop.tasks.settings import Long
 from onehop.tasks.whole import build_pooled, encode_texts, outputs_of, source_of
 from onehop.tasks.windows import Windows, average, divide, outputs
 from onehop.text import Ledger, Tokenizer
+from onehop.text.places import Where, named, places_of
 from onehop.text.pretrained import PretrainedTokenizer
 
 BATCH_TOKENS = 4096
@@ -120,7 +121,7 @@ class Classifier:
         texts: Sequence[str | Sequence[str]],
         *,
         long: Long = "error",
-        where: str = "input",
+        where: Where = "input",
         first_line: int = 1,
         batch_tokens: int = BATCH_TOKENS,
     ) -> list[Prediction]:
@@ -130,8 +131,8 @@ class Classifier:
             texts: Each a text, or the texts of its columns where the model was trained on several.
             long: What to do with a text of more than `settings.text.max_length` tokens: "error", "drop", "cut", or
                 divide it into windows whose probabilities are averaged, by their tokens.
-            where: Name of the input, for messages.
-            first_line: Number of the first text, for messages.
+            where: Name of the input, or the place of each in it, for messages.
+            first_line: Number of the first text, where they are lines of the input.
             batch_tokens: Rows times longest row of a batch at most.
 
         Raises:
@@ -143,9 +144,9 @@ class Classifier:
             >>> found[0].label, round(sum(found[0].scores.values()), 4), found[1].label
             ('good', 1.0, None)
         """
-        ledger = Ledger(where, self.settings.text.max_length, long)
+        ledger = Ledger(named(where), self.settings.text.max_length, long)
         encoded = self.encode(texts, where, first_line)
-        each = divide(encoded, self.tokenizer.pieces, ledger, first_line, empty=False)
+        each = divide(encoded, self.tokenizer.pieces, ledger, places_of(where, len(texts), first_line), empty=False)
         rows = [row for windows in each for row in windows.rows]
         values = outputs(each, self.log_probs(rows, batch_tokens).exp())
         return [self._prediction(*found) for found in zip(texts, each, values, strict=True)]
@@ -165,10 +166,10 @@ class Classifier:
     # -------------------------------------------------------------------------------------------- tokens
 
     def encode(
-        self, texts: Sequence[str | Sequence[str]], where: str = "input", first_line: int = 1
+        self, texts: Sequence[str | Sequence[str]], where: Where = "input", first_line: int = 1
     ) -> list[list[int]]:
         """Return the tokens of each text, as long as it is; none where it is empty."""
-        return encode_texts(self.documents, self.settings.columns, texts, where, first_line)
+        return encode_texts(self.documents, self.settings.columns, texts, places_of(where, len(texts), first_line))
 
     def source(self, tokens: Tensor, lengths: Tensor) -> Source:
         """Return what the encoder reads of padded rows."""

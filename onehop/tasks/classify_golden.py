@@ -87,4 +87,5 @@ KIND = Kind(
     golden,
     is_golden,
     replay,
+    lambda settings: {"threshold": settings.threshold},
 )

@@ -24,6 +24,7 @@ from onehop.tasks.framed import FramedDocuments
 from onehop.tasks.settings import Long
 from onehop.tasks.windows import Windows, average, divide, outputs
 from onehop.text import Ledger
+from onehop.text.places import Where, named, places_of
 from onehop.text.pretrained import PretrainedTokenizer
 
 BATCH_TOKENS = 4096
@@ -126,7 +127,7 @@ class Embedder:
         """Return what the encoder reads of padded rows."""
         return self.documents.source(tokens, lengths)
 
-    def encode(self, texts: Sequence[str], where: str = "input", first_line: int = 1) -> list[list[int]]:
+    def encode(self, texts: Sequence[str], where: Where = "input", first_line: int = 1) -> list[list[int]]:
         """Return the tokens of each text, as long as it is, without the marks around it."""
         return self.documents.encode_batch([joined([text]) for text in texts])
 
@@ -135,7 +136,7 @@ class Embedder:
         texts: Sequence[str],
         *,
         long: Long = "error",
-        where: str = "input",
+        where: Where = "input",
         first_line: int = 1,
         batch_tokens: int = BATCH_TOKENS,
     ) -> list[Embedding]:
@@ -145,15 +146,17 @@ class Embedder:
             texts: Any; of an empty one, the vector is that of its marks.
             long: What to do with a text of more than `settings.text.max_length` tokens: "error", "drop", "cut", or
                 divide it into windows whose vectors are averaged, by their tokens.
-            where: Name of the input, for messages.
-            first_line: Number of the first text, for messages.
+            where: Name of the input, or the place of each in it, for messages.
+            first_line: Number of the first text, where they are lines of the input.
             batch_tokens: Rows times longest row of a batch at most.
 
         Raises:
             LengthError: A text is too long and `long` is "error".
         """
-        ledger = Ledger(where, self.settings.text.max_length, long)
-        each = divide(self.encode(texts), self.tokenizer.pieces, ledger, first_line, empty=True)
+        ledger = Ledger(named(where), self.settings.text.max_length, long)
+        each = divide(
+            self.encode(texts), self.tokenizer.pieces, ledger, places_of(where, len(texts), first_line), empty=True
+        )
         vectors = outputs(each, self.vectors([row for windows in each for row in windows.rows], batch_tokens))
         return [self._embedding(*found) for found in zip(texts, each, vectors, strict=True)]
 

@@ -138,4 +138,11 @@ def build(settings: TranslationSettings, files: Mapping[str, Tokenizer]) -> Tran
     return Translator.build(settings, joint or files[SOURCE], joint or files[TARGET])
 
 
-KIND = Kind("translation", "translate", TranslationSettings, build, tokenizers, lengths, golden, is_golden, replay)
+def decides(settings: TranslationSettings) -> dict[str, Any]:
+    """Return how it searches: golden lines are greedy, so that no score of theirs tells the size of a beam."""
+    return settings.decode.model_dump(mode="json", exclude={"batch_tokens"})
+
+
+KIND = Kind(
+    "translation", "translate", TranslationSettings, build, tokenizers, lengths, golden, is_golden, replay, decides
+)  # fmt: skip

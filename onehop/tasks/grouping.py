@@ -51,8 +51,8 @@ def group_heads(package: Package, groups: int, pool: Pool = "mean", seed: int = 
     fresh, kept = weights(new.model), weights(old.model)
     put(new.model, {name: _pooled(kept[name], like, pool, _width(new.model)) for name, like in fresh.items()})
     new.model.eval()
-    lines = kind(new.task).golden(new, [line["source"] for line in package.golden])
-    return Package(new, tuple(lines), package.card, versions(), record=package.record, drift=package.drift)
+    lines = kind(new.task).lines(new, [line["source"] for line in package.golden])
+    return Package(new, lines, package.card, versions(), record=package.record, drift=package.drift)
 
 
 def _grouped(task: Translator, groups: int) -> Mapping[str, Any]:

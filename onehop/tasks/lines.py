@@ -11,6 +11,7 @@ from typing import Any
 from onehop.errors import ModelError
 from onehop.tasks.manifest import AGAIN, read_whole
 from onehop.tasks.names import GOLDEN
+from onehop.tasks.registry import DECIDES
 
 Short = tuple[str, list[int]]  # a text and its tokens
 LINES, TOKENS = 64, 1024  # most lines of a file, and most tokens of one on either side: they are replayed at load
@@ -36,7 +37,7 @@ def read_golden(path: Path, is_golden: Callable[[Any], bool]) -> tuple[dict[str,
             value = json.loads(line.decode("utf-8", "surrogatepass"))
         except (ValueError, RecursionError) as error:
             raise ModelError("damaged: not a golden line", AGAIN, f"{path}:{number}") from error
-        if number > LINES or not is_golden(value):
+        if number > LINES or not is_golden(value) or not isinstance(value.get(DECIDES, {}), dict):
             raise ModelError("damaged: not a golden line", AGAIN, f"{path}:{number}")
         found.append(value)
     return tuple(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -60,6 +61,9 @@ def read_manifest(folder: Path, task: str | None = None) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     manifest = _parse(read_whole(path), path)
+    later = [name for name in NEW if name in manifest] if manifest["format"] == FIRST else []
+    if later or not re.fullmatch(r"\d+\.\d+", manifest["format"]) or manifest.get("record", {}) is None:
+        raise ModelError("damaged: not a manifest of Onehop", AGAIN, str(path))  # what no Onehop writes
     if manifest["format"].split(".")[0] != FORMAT.split(".")[0]:
         raise ModelError(
             f"package format {manifest['format']}, this Onehop reads {FORMAT}", "Update onehop.", str(path)

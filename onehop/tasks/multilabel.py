@@ -19,6 +19,7 @@ from onehop.tasks.settings import Long
 from onehop.tasks.whole import build_pooled, encode_texts, outputs_of, source_of
 from onehop.tasks.windows import Windows, average, divide, outputs
 from onehop.text import Ledger
+from onehop.text.places import Where, named, places_of
 
 BATCH_TOKENS = 4096
 
@@ -138,7 +139,7 @@ class Multilabeller:
         texts: Sequence[str | Sequence[str]],
         *,
         long: Long = "error",
-        where: str = "input",
+        where: Where = "input",
         first_line: int = 1,
         batch_tokens: int = BATCH_TOKENS,
     ) -> list[LabelSet]:
@@ -148,17 +149,17 @@ class Multilabeller:
             texts: Each a text, or the texts of its columns where the model was trained on several.
             long: What to do with a text of more than `settings.text.max_length` tokens: "error", "drop", "cut", or
                 divide it into windows whose probabilities are averaged, by their tokens.
-            where: Name of the input, for messages.
-            first_line: Number of the first text, for messages.
+            where: Name of the input, or the place of each in it, for messages.
+            first_line: Number of the first text, where they are lines of the input.
             batch_tokens: Rows times longest row of a batch at most.
 
         Raises:
             LengthError: A text is too long and `long` is "error".
             DataError: A text has not as many columns as the model was trained on.
         """
-        ledger = Ledger(where, self.settings.text.max_length, long)
+        ledger = Ledger(named(where), self.settings.text.max_length, long)
         encoded = self.encode(texts, where, first_line)
-        each = divide(encoded, self.tokenizer.pieces, ledger, first_line, empty=False)
+        each = divide(encoded, self.tokenizer.pieces, ledger, places_of(where, len(texts), first_line), empty=False)
         rows = [row for windows in each for row in windows.rows]
         values = outputs(each, self.scores(rows, batch_tokens).sigmoid())
         return [self._found(*found) for found in zip(texts, each, values, strict=True)]
@@ -178,10 +179,10 @@ class Multilabeller:
         return probabilities >= self.thresholds
 
     def encode(
-        self, texts: Sequence[str | Sequence[str]], where: str = "input", first_line: int = 1
+        self, texts: Sequence[str | Sequence[str]], where: Where = "input", first_line: int = 1
     ) -> list[list[int]]:
         """Return the tokens of each text, as long as it is; none where it is empty."""
-        return encode_texts(self.documents, self.settings.columns, texts, where, first_line)
+        return encode_texts(self.documents, self.settings.columns, texts, places_of(where, len(texts), first_line))
 
     def source(self, tokens: Tensor, lengths: Tensor) -> Source:
         """Return what the encoder reads of padded rows."""

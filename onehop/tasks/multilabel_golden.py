@@ -103,4 +103,5 @@ KIND = Kind(
     golden,
     is_golden,
     replay,
+    lambda settings: {"thresholds": {label: settings.thresholds.get(label, 0.5) for label in settings.labels}},
 )

@@ -54,6 +54,8 @@ from onehop.tasks.translation import Translator
 from onehop.tasks.weights import Undrawn, check_shapes, load_weights, pack, put, unpack, weights
 from onehop.text.pretrained import read_tokenizer
 
+SHORT = ("a", "e", "1", ".")
+
 
 @dataclass(frozen=True)
 class Package:
@@ -95,6 +97,12 @@ class Package:
 def new_package(task: Any, golden_texts: Sequence[str], card: str, record: Mapping[str, Any] | None = None) -> Package:
     """Make a package of a trained model of any task; its golden lines are computed here.
 
+    Args:
+        task: The model.
+        golden_texts: Inputs of golden lines; those that are too long for the model are left out.
+        card: Text of the model card.
+        record: How it was trained. A model that has one has golden lines, of single letters if no text is short enough.
+
     Raises:
         ModelError: It is an ensemble.
 
@@ -105,7 +113,10 @@ def new_package(task: Any, golden_texts: Sequence[str], card: str, record: Mappi
     """
     if getattr(task, "others", ()):
         raise ModelError("an ensemble has no package", "Save each of its models by itself.")
-    return Package(task, tuple(kind(task.task).golden(task, golden_texts)), card, versions(), record=record)
+    lines = kind(task.task).lines(task, golden_texts)
+    if not lines and record is not None:
+        lines = kind(task.task).lines(task, SHORT)
+    return Package(task, lines, card, versions(), record=record)
 
 
 def convert(package: Package, precision: Precision) -> Package:
@@ -126,8 +137,8 @@ def convert(package: Package, precision: Precision) -> Package:
     task = copy.copy(package.task)
     task.model, task.drift = copy.deepcopy(package.task.model), ""
     put(task.model, {**weights(task.model), **unpack(pack(kept(package.task), precision))})
-    lines = kind(task.task).golden(task, [line["source"] for line in package.golden])
-    return Package(task, tuple(lines), package.card, versions(), precision, record=package.record, drift=package.drift)
+    lines = kind(task.task).lines(task, [line["source"] for line in package.golden])
+    return Package(task, lines, package.card, versions(), precision, record=package.record, drift=package.drift)
 
 
 def merge_package(package: Package) -> Package:
@@ -140,8 +151,8 @@ def merge_package(package: Package) -> Package:
         raise ModelError("no adapter: there is nothing to merge", "Leave --merge out.", str(package.path or ""))
     task = merged(package.task)
     task.drift = ""
-    lines = kind(task.task).golden(task, [line["source"] for line in package.golden])
-    return Package(task, tuple(lines), package.card, versions(), record=package.record, drift=package.drift)
+    lines = kind(task.task).lines(task, [line["source"] for line in package.golden])
+    return Package(task, lines, package.card, versions(), record=package.record, drift=package.drift)
 
 
 def versions() -> dict[str, str]:

@@ -65,6 +65,8 @@ class Kind:
         golden: Golden lines of some texts: outputs, with the log-probabilities that led to them.
         is_golden: Whether a value can be a golden line of a task.
         replay: The first golden line that comes out otherwise by more than a tolerance, in words; empty if none does.
+        decides: From settings to those that make outputs of scores, such as thresholds, as JSON has them: no score
+            shows that they were changed, so they stand in the first golden line, too.
     """
 
     name: str
@@ -76,7 +78,17 @@ class Kind:
     golden: Callable[[Any, Sequence[str]], list[Line]]
     is_golden: Callable[[Any, Any], bool]
     replay: Callable[[Any, Sequence[Mapping[str, Any]], float], str]
+    decides: Callable[[Any], dict[str, Any]] = lambda settings: {}
 
+    def lines(self, task: Any, texts: Sequence[str]) -> tuple[Line, ...]:
+        """Return the golden lines of some texts; the first has the settings that decide."""
+        found, decides = self.golden(task, texts), self.decides(task.settings)
+        if found and decides:
+            found[0] = {**found[0], DECIDES: decides}
+        return tuple(found)
+
+
+DECIDES = "settings"  # key of golden lines
 
 TASKS = {
     "translation": "onehop.tasks.golden:KIND",

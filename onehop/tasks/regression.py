@@ -23,6 +23,7 @@ from onehop.tasks.settings import Long
 from onehop.tasks.whole import build_pooled, encode_texts, outputs_of, source_of
 from onehop.tasks.windows import Windows, average, divide, outputs
 from onehop.text import Ledger, Tokenizer
+from onehop.text.places import Where, named, places_of
 
 BATCH_TOKENS = 4096
 LARGEST = 1e18  # of a number: its square must fit into float32
@@ -115,7 +116,7 @@ class Regressor:
         texts: Sequence[str | Sequence[str]],
         *,
         long: Long = "error",
-        where: str = "input",
+        where: Where = "input",
         first_line: int = 1,
         batch_tokens: int = BATCH_TOKENS,
     ) -> list[Estimate]:
@@ -125,17 +126,17 @@ class Regressor:
             texts: Each a text, or the texts of its columns where the model was trained on several.
             long: What to do with a text of more than `settings.text.max_length` tokens: "error", "drop", "cut", or
                 divide it into windows whose numbers are averaged, by their tokens.
-            where: Name of the input, for messages.
-            first_line: Number of the first text, for messages.
+            where: Name of the input, or the place of each in it, for messages.
+            first_line: Number of the first text, where they are lines of the input.
             batch_tokens: Rows times longest row of a batch at most.
 
         Raises:
             LengthError: A text is too long and `long` is "error".
             DataError: A text has not as many columns as the model was trained on.
         """
-        ledger = Ledger(where, self.settings.text.max_length, long)
+        ledger = Ledger(named(where), self.settings.text.max_length, long)
         encoded = self.encode(texts, where, first_line)
-        each = divide(encoded, self.tokenizer.pieces, ledger, first_line, empty=False)
+        each = divide(encoded, self.tokenizer.pieces, ledger, places_of(where, len(texts), first_line), empty=False)
         values = outputs(each, self.values([row for windows in each for row in windows.rows], batch_tokens))
         return [self._estimate(*found) for found in zip(texts, each, values, strict=True)]
 
@@ -146,10 +147,10 @@ class Regressor:
         return Estimate(given, float(average(windows, values)), False, windows.lost, windows.count, windows.lost)
 
     def encode(
-        self, texts: Sequence[str | Sequence[str]], where: str = "input", first_line: int = 1
+        self, texts: Sequence[str | Sequence[str]], where: Where = "input", first_line: int = 1
     ) -> list[list[int]]:
         """Return the tokens of each text, as long as it is; none where it is empty."""
-        return encode_texts(self.documents, self.settings.columns, texts, where, first_line)
+        return encode_texts(self.documents, self.settings.columns, texts, places_of(where, len(texts), first_line))
 
     def source(self, tokens: Tensor, lengths: Tensor) -> Source:
         """Return what the encoder reads of padded rows."""

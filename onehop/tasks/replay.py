@@ -15,7 +15,8 @@ import torch
 
 from onehop.errors import OnehopError
 from onehop.files import cache_folder, to_json
-from onehop.tasks.registry import Task, kind
+from onehop.tasks.names import GOLDEN
+from onehop.tasks.registry import DECIDES, Task, kind
 from onehop.tasks.settings import Precision
 from onehop.text import Tokenizer
 
@@ -38,15 +39,35 @@ def find_drift(
         tokenizers: As they were loaded, by the same names.
         precision: Of the weights; it decides how far a log-probability may be off.
     """
+    if told := changed(task, lines, fingerprints, tokenizers):
+        return told
+    try:
+        return kind(task.task).replay(task, lines, TOLERANCES[precision])
+    except OnehopError as error:
+        return f"golden lines cannot be decoded: {error.problem}"
+
+
+def changed(
+    task: Task,
+    lines: Sequence[Mapping[str, Any]],
+    fingerprints: Mapping[str, Mapping[str, str]],
+    tokenizers: Mapping[str, Tokenizer],
+) -> str:
+    """Return, in words, the first difference that needs no run of the model: of a tokenizer, or a setting that decides.
+
+    Arguments are those of `find_drift`.
+    """
     for name, recorded in fingerprints.items():
         found = tokenizers[name].fingerprint()
         parts = [part for part, value in found.items() if recorded.get(part) != value]
         if parts:
             return f"{name} encodes otherwise than when the package was made: {', '.join(parts)} of the fixed text"
-    try:
-        return kind(task.task).replay(task, lines, TOLERANCES[precision])
-    except OnehopError as error:
-        return f"golden lines cannot be decoded: {error.problem}"
+    now = kind(task.task).decides(task.settings)
+    for number, line in enumerate(lines, 1):
+        for name, before in line.get(DECIDES, {}).items():
+            if name in now and now[name] != before:
+                return f"{GOLDEN}:{number}: {name} was {before!r} when the package was made, and is {now[name]!r}"
+    return ""
 
 
 # ------------------------------------------------------------------------------------------------ what is remembered

@@ -91,4 +91,5 @@ KIND = Kind(
     golden,
     is_golden,
     replay,
+    lambda settings: {"scheme": settings.scheme},
 )

@@ -25,6 +25,7 @@ from onehop.tasks.settings import Long
 from onehop.tasks.tag_settings import TagSettings
 from onehop.tasks.wordwise import WordDocuments, Words, as_words
 from onehop.text import Ledger, Tokenizer, limit_words, unread
+from onehop.text.places import Where, named, places_of
 from onehop.text.pretrained import PretrainedTokenizer
 
 BATCH_TOKENS = 4096
@@ -153,7 +154,7 @@ class Tagger:
         sentences: Sequence[str | Sequence[str]],
         *,
         long: Long = "error",
-        where: str = "input",
+        where: Where = "input",
         first_line: int = 1,
         batch_tokens: int = BATCH_TOKENS,
     ) -> list[Tags]:
@@ -163,22 +164,23 @@ class Tagger:
             sentences: Each a text, which is divided into words, or its words.
             long: What to do with a sentence of more than `settings.text.max_length` tokens: "error", "drop", "cut", or
                 read it in windows of whole words that overlap; the labels of all its words are chosen together.
-            where: Name of the input, for messages.
-            first_line: Number of the first sentence, for messages.
+            where: Name of the input, or the place of each in it, for messages.
+            first_line: Number of the first sentence, where they are lines of the input.
             batch_tokens: Rows times longest row of a batch at most.
 
         Raises:
             LengthError: A sentence is too long and `long` is "error".
         """
         given = [as_words(sentence, self.settings.text.words) for sentence in sentences]
-        ledger = Ledger(where, self.settings.text.max_length, long)
+        ledger = Ledger(named(where), self.settings.text.max_length, long)
         parts: list[list[tuple[int, int]]] = []
         missed: list[list[int]] = []
         rows: list[list[int]] = []
-        for number, pieces in enumerate(self.documents.pieces(given), first_line):
+        each = zip(self.documents.pieces(given), places_of(where, len(given), first_line), strict=True)
+        for pieces, place in each:
             counts = [len(word) for word in pieces]
             shared = self.settings.text.max_length // SHARED
-            parts.append(limit_words(counts, ledger, f"{where}:{number}", shared) if pieces else [])
+            parts.append(limit_words(counts, ledger, place, shared) if pieces else [])
             missed.append(unread(counts, parts[-1], ledger.max_length))
             for start, end in parts[-1]:
                 tokens = [token for word in pieces[start:end] for token in word]
@@ -206,7 +208,7 @@ class Tagger:
     # -------------------------------------------------------------------------------------------- tokens
 
     def encode(
-        self, texts: Sequence[str | Sequence[str]], where: str = "input", first_line: int = 1
+        self, texts: Sequence[str | Sequence[str]], where: Where = "input", first_line: int = 1
     ) -> list[list[int]]:
         """Return the row of each sentence, as long as it is; none where there is no word."""
         given = [as_words(text, self.settings.text.words) for text in texts]

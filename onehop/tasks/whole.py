@@ -45,22 +45,21 @@ def encode_texts(
     documents: Documents | FramedDocuments,
     columns: Sequence[str],
     texts: Sequence[str | Sequence[str]],
-    where: str,
-    first_line: int,
+    where: Sequence[str],
 ) -> list[list[int]]:
-    """Return the tokens of each text, as long as it is; none where it is empty.
+    """Return the tokens of each text, as long as it is; none where it is empty. `where` is the place of each.
 
     Raises:
         DataError: A text has not as many columns as the model reads.
     """
     wanted = max(1, len(columns))
     whole: list[str] = []
-    for number, text in enumerate(texts, first_line):
+    for text, place in zip(texts, where, strict=True):
         given = [text] if isinstance(text, str) else list(text)
         if len(given) != wanted:
             raise DataError(
                 f"{len(given)} texts where the model reads {wanted}",
-                f"Give {', '.join(columns) or 'one text'} for each.", f"{where}:{number}",
+                f"Give {', '.join(columns) or 'one text'} for each.", place,
             )  # fmt: skip
         whole.append(joined(given))
     encoded = documents.encode_batch(whole)

@@ -30,8 +30,8 @@ class Windows:
 
 
 def divide(
-    encoded: Sequence[list[int]], pieces: Callable[[Sequence[int]], list[str]], ledger: Ledger, first_line: int,
-    *, empty: bool,
+    encoded: Sequence[list[int]], pieces: Callable[[Sequence[int]], list[str]], ledger: Ledger,
+    where: Sequence[str], *, empty: bool,
 ) -> list[Windows]:  # fmt: skip
     """Return what is read of each text, by the ledger's policy.
 
@@ -39,18 +39,18 @@ def divide(
         encoded: Tokens of each.
         pieces: From tokens to their texts.
         ledger: With the limit; it counts what is lost.
-        first_line: Number of the first text, for messages.
+        where: The place of each, for messages.
         empty: Whether a text without tokens is read.
 
     Raises:
         LengthError: A text is too long, and the policy is "error".
     """
     found: list[Windows] = []
-    for number, tokens in enumerate(encoded, first_line):
+    for tokens, place in zip(encoded, where, strict=True):
         before = ledger.tokens
         rows = [[]] if empty else list[list[int]]()
         if tokens:
-            rows = limit_windows(tokens, pieces, ledger, f"{ledger.split}:{number}")
+            rows = limit_windows(tokens, pieces, ledger, place)
         found.append(Windows(rows, ledger.tokens - before))
     return found
 

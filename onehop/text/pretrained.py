@@ -20,7 +20,7 @@ import tokenizers
 
 from onehop.errors import ModelError
 from onehop.text.probe import PROBES
-from onehop.text.tokenizer import Tokenizer
+from onehop.text.tokenizer import Tokenizer, told
 
 SURROGATES = re.compile("[\ud800-\udfff]")
 PADS, MASKS, UNKNOWN = ("[PAD]", "<pad>"), ("[MASK]", "<mask>"), ("[UNK]", "<unk>")
@@ -190,7 +190,7 @@ class PretrainedTokenizer:
         except BaseException as error:  # the Rust library raises bare `Exception`, and panics as `BaseException`
             if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
                 raise
-            raise ModelError(f"not a tokenizer: {str(error)[:200] or type(error).__name__}", REMEDY) from error
+            raise ModelError(f"not a tokenizer: {told(error)}", REMEDY) from error
 
     def fingerprint(self) -> dict[str, str]:
         """Return short hashes of how a fixed text of many scripts is encoded, one for each part, and of the pieces.

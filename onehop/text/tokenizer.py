@@ -242,7 +242,7 @@ class Tokenizer:
             tokenizer = cls(*_read(data))
             same = _agrees(data, json.loads(tokenizer.to_json()))
         except Exception as error:  # the Rust library raises bare `Exception`
-            raise ModelError(f"not a tokenizer: {str(error) or type(error).__name__}", remedy) from error
+            raise ModelError(f"not a tokenizer: {told(error)}", remedy) from error
         if not same:
             raise ModelError("a tokenizer with settings that Onehop does not use", remedy)
         return tokenizer
@@ -266,6 +266,22 @@ class Tokenizer:
         parts["vocabulary"] = self.encode_batch(learnt)
         parts["pieces"] = vars(self._model)
         return {name: hashlib.sha256(json.dumps(part).encode()).hexdigest()[:16] for name, part in parts.items()}
+
+
+def told(error: BaseException) -> str:
+    """Return why a tokenizer.json was refused, without the words of Python.
+
+    Example:
+        >>> told(KeyError("normalizers")), told(TypeError("list indices must be integers"))
+        ("it lacks 'normalizers'", 'a value of another kind than it must be')
+    """
+    if isinstance(error, KeyError):
+        return f"it lacks {error}"
+    if isinstance(error, TypeError | AttributeError | IndexError):
+        return "a value of another kind than it must be"
+    if isinstance(error, RecursionError):
+        return "lists or objects inside of each other, too deeply"
+    return str(error)[:200] or type(error).__name__
 
 
 def normal_form(normalization: str) -> list[normalizers.Normalizer]:

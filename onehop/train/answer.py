@@ -23,7 +23,7 @@ from onehop.train.answer_card import Answered, HeldOutQuestions, answerer_card
 from onehop.train.answer_recipe import AnswerRecipe, answer_faults
 from onehop.train.choose import Tell, precision
 from onehop.train.jobs import Job
-from onehop.train.look import look
+from onehop.train.look import Rows, look
 from onehop.train.objective import Forgetful, Objective
 from onehop.train.parent import Parent, notices
 from onehop.train.pretrained import begin, begin_headed, is_pretrained
@@ -157,7 +157,7 @@ def prepare(
     ledger = Ledger("train", task.settings.text.max_length, recipe.text.long or "window")
     store, length = _store(task, recipe.data.train, training, ledger, folder)
     limited = Ledger("valid", ledger.max_length, "window")
-    rows = [row for rows in _rows(task, held_out, limited, "valid") for row in rows]
+    rows = [row for rows in _rows(task, held_out, limited) for row in rows]
     for each in (ledger, limited):
         if summary := each.summary():
             tell(summary)
@@ -199,7 +199,8 @@ def read_data(recipe: AnswerRecipe, folder: Path, tell: Tell) -> tuple[list[tupl
     if recipe.data.check:
         given = [_row(one) for one in validation] if recipe.data.valid else []
         rows = (_row(one) for _, one in training)
-        look("answers", rows, len(training), lambda number: training[number][1].where, given, tell)
+        asked = Rows(rows, len(training), lambda number: training[number][1].where)
+        look("answers", asked, Rows(given, len(given), lambda number: validation[number].where), tell)
     if not validation:
         tell("data: too few questions to hold any out: no validation, and the last model is the one kept")
     return training, validation
@@ -219,7 +220,7 @@ def _store(
 
     def numbered(own: list[Question]) -> Iterator[tuple[int, Pair]]:
         nonlocal total
-        for number, rows in enumerate(_rows(task, own, ledger, ""), 1):
+        for number, rows in enumerate(_rows(task, own, ledger), 1):
             for tokens, ends in rows:
                 total += len(tokens) + 1
                 yield number, Pair(" ".join(map(str, tokens)), f"{ends[0]} {ends[1]}")
@@ -229,17 +230,16 @@ def _store(
     return store, total / max(1, len(store))
 
 
-def _rows(task: Answerer, questions: Sequence[Question], ledger: Ledger, where: str) -> Iterator[list[Row]]:
+def _rows(task: Answerer, questions: Sequence[Question], ledger: Ledger) -> Iterator[list[Row]]:
     """Yield the rows of each question: one, or one for each window of its context."""
     for start in range(0, len(questions), TOGETHER):
         some = questions[start : start + TOGETHER]
         asked = task.tokenizer.encode_batch([one.question for one in some])
         contexts = task.tokenizer.encode_places([one.context for one in some])
         for one, question, (tokens, places) in zip(some, asked, contexts, strict=True):
-            place = f"{where}:{one.id}" if where else one.where
             ends = answer_tokens(one, places)
             before = ledger.affected, ledger.tokens
-            windows = task.documents.windows(question, tokens, ledger, place, task.settings.text.overlap)
+            windows = task.documents.windows(question, tokens, ledger, one.where, task.settings.text.overlap)
             rows: list[Row] = []
             for window in windows:
                 size = len(window.row) - window.begin

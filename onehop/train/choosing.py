@@ -24,7 +24,7 @@ from onehop.train.choose import Tell, precision
 from onehop.train.choosing_card import ChosenFigures, HeldOutChoices, chooser_card
 from onehop.train.choosing_recipe import ChooseRecipe
 from onehop.train.jobs import Job
-from onehop.train.look import look
+from onehop.train.look import Rows, look
 from onehop.train.objective import Forgetful, Objective
 from onehop.train.parent import Parent, notices
 from onehop.train.pretrained import begin, begin_with, is_pretrained
@@ -196,7 +196,8 @@ def read_data(
     if data.check:
         given = [Pair(one.text, str(one.index(base))) for one in valid] if data.valid else []
         rows = (Pair(one.text, str(one.index(base))) for _, one in training)
-        look("answers", rows, len(training), lambda number: training[number][1].where, given, tell)
+        asked = Rows(rows, len(training), lambda number: training[number][1].where)
+        look("answers", asked, Rows(given, len(given), lambda number: valid[number].where), tell)
     return recipe.model_copy(update={"data": data.model_copy(update={"first_number": base})}), training, valid
 
 

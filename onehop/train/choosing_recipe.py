@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from onehop.config import Table
 from onehop.data.choices import ChoiceColumns
@@ -47,8 +47,17 @@ class ChooseText(Table):
     )
     sentences: Literal[False] | None = Field(default=None, description="Says nothing to choices.")
     long: Literal["error", "drop", "cut"] | None = Field(
-        default=None, description="Longer ones in training and validation; default: their contexts are cut."
+        default=None,
+        description="Longer ones in training and validation; default: error if max_length is less than the encoder's, "
+        "else their contexts are cut.",
     )
+
+    @field_validator("long", mode="before")
+    @classmethod
+    def _not_window(cls, long: object) -> object:
+        if long == "window":
+            raise ValueError("a choice has no windows: options are compared over one context; use error, drop or cut")
+        return long
 
 
 class ChooseTrain(TuneConfig):

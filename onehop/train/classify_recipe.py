@@ -14,6 +14,8 @@ from onehop.tasks.classify_settings import HeadConfig
 from onehop.train.recipe import family_faults
 from onehop.train.tune_recipe import TuneConfig
 
+WHOLE = "a text that is learnt from has no windows: what is wanted of it is of the whole; use error, drop or cut"
+
 ARCHITECTURE = "recurrent"  # where a recipe names none
 
 
@@ -85,6 +87,13 @@ class ClassifyText(Table):
         description="Longer texts in training and validation; default: error if max_length was given, cut if it was "
         "chosen.",
     )
+
+    @field_validator("long", mode="before")
+    @classmethod
+    def _not_window(cls, long: object) -> object:
+        if long == "window":
+            raise ValueError(WHOLE)
+        return long
 
 
 class ClassifyTrain(TuneConfig):

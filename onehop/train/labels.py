@@ -82,9 +82,8 @@ def find_labels(
     for number, pair in enumerate(split.validation):
         label = names.get(pair.target, pair.target)
         if label not in labels:
-            file = ", ".join(recipe.data.valid) or where
             known = f"The training texts have {', '.join(labels[:20])}."
-            raise DataError(f"text {number + 1} for validation has the label {label!r}", known, file)
+            raise DataError(f"a text for validation has the label {label!r}", known, split.where(number).target)
     if unknown := [label for label in found if label not in labels]:
         problem = f"the labels {', '.join(unknown)}, which the model that train.init names does not know"
         raise DataError(problem, f"It knows {', '.join(labels)}. Begin anew without train.init.", where)
@@ -93,7 +92,7 @@ def find_labels(
     shown = ", ".join(f"{label} {found.get(label, 0):,}" for label in labels[:10]) + (", …" if len(labels) > 10 else "")
     tell(f"data: {len(labels)} labels ({shown}); always {usual!r} would be right in {share:.1f} %")
     if recipe.data.check:
-        look_at_store("labels", store, split.validation if recipe.data.valid else (), tell)
+        look_at_store("labels", store, split, tell)
     _warn(found, labels, split, names, tell)
     return {label: found.get(label, 0) for label in labels}
 
@@ -130,20 +129,17 @@ def find_label_sets(recipe: Any, store: PairStore, split: Split, parent: Parent 
         problem = f"{len(found):,} labels of {len(sizes):,} texts: these are values, not classes"
         raise DataError(problem, "Name the column of labels: data.label_column; or data.label_separator", where)
     labels = list(parent.task.labels) if parent and parent.task.labels else sorted(found, key=_order)
-    for number, pair in enumerate(split.validation, 1):
+    for number, pair in enumerate(split.validation):
         for label in read(pair.target):
             if names.get(label, label) not in labels:
-                file, known = (
-                    ", ".join(recipe.data.valid) or where,
-                    f"The training texts have {', '.join(labels[:20])}.",
-                )
-                raise DataError(f"text {number} for validation has the label {label!r}", known, file)
+                known = f"The training texts have {', '.join(labels[:20])}."
+                raise DataError(f"a text for validation has the label {label!r}", known, split.where(number).target)
     if unknown := [label for label in found if label not in labels]:
         problem = f"the labels {', '.join(unknown)}, which the model that train.init names does not know"
         raise DataError(problem, f"It knows {', '.join(labels)}. Begin anew without train.init.", where)
     _tell_sets(found, sizes, labels, tell)
     if recipe.data.check:
-        look_at_store("sets", store, split.validation if recipe.data.valid else (), tell)
+        look_at_store("sets", store, split, tell)
     seen = {names.get(label, label) for pair in split.validation for label in read(pair.target)} or set(labels)
     if absent := sorted(set(labels) - seen):
         tell(f"data: warning: no text for validation has the label {', '.join(map(repr, absent[:10]))}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from onehop.data import Pair, PairStore
+from onehop.data import Split as Divided
 from onehop.data.check.finding import SHOWN, Finding, judge
 from onehop.data.check.labels import examine
 from onehop.data.check.tables import Split
@@ -16,45 +18,58 @@ from onehop.train.choose import Tell
 CHECKED = 20_000  # rows whose texts and labels are looked at
 
 
-def look_at_store(kind: str, store: PairStore, validation: Sequence[Pair], tell: Tell) -> None:
-    """Look at a store of texts with labels or numbers; see `look`."""
-    look(kind, store, len(store), lambda number: store.where(number).source, validation, tell)
+@dataclass(frozen=True)
+class Rows:
+    """What is looked at.
+
+    Args:
+        pairs: Texts with their targets; of several columns, and of words, with U+001E between.
+        size: How many there are.
+        where: From the number of one, from 0, to its place.
+    """
+
+    pairs: Iterable[Pair]
+    size: int
+    where: Callable[[int], str]
 
 
-def look(
-    kind: str, pairs: Iterable[Pair], size: int, where: Callable[[int], str], validation: Sequence[Pair], tell: Tell
-) -> None:
+def look_at_store(kind: str, store: PairStore, split: Divided, tell: Tell) -> None:
+    """Look at a store of texts with labels or numbers, and at validation texts of files of their own; see `look`."""
+    given = split.validation if not len(split.held) else []
+    training = Rows(store, len(store), lambda number: store.where(number).source)
+    look(kind, training, Rows(given, len(given), lambda number: split.where(number).source), tell)
+
+
+def look(kind: str, training: Rows, validation: Rows, tell: Tell) -> None:
     """Tell what looks wrong with some of the rows, and how many of those for validation are trained on.
 
     Args:
         kind: What the targets are: `labels`, `sets` of labels, `numbers`, `words` (the labels of words) or `answers`.
-        pairs: Texts with their targets; of several columns, and of words, with U+001E between.
-        size: How many there are.
-        where: From the number of a row to its place.
-        validation: Rows of files of their own, which are compared with all.
+        training: Some of these are looked at.
+        validation: Those of files of their own, which are compared with all; else none.
         tell: Hears it.
     """
-    step = -(-size // CHECKED) or 1
+    step, given = -(-training.size // CHECKED) or 1, list(validation.pairs)
     known: dict[str, list[int]] = {}
-    for number, pair in enumerate(validation):
+    for number, pair in enumerate(given):
         known.setdefault(_key(pair), []).append(number)
     places: list[str] = []
     some: list[Pair] = []
     leaked: dict[str, set[int]] = {"overlap": set(), "source-overlap": set()}
-    for number, pair in enumerate(pairs):
+    for number, pair in enumerate(training.pairs):
         if number % step == 0:
             some.append(pair)
-            places.append(where(number))
+            places.append(training.where(number))
         for row in known.get(_key(pair), ()) if known else ():
-            leaked["overlap" if validation[row].target == pair.target else "source-overlap"].add(row)
+            leaked["overlap" if given[row].target == pair.target else "source-overlap"].add(row)
     leaked["source-overlap"] -= leaked["overlap"]
     findings = examine(split_of(kind, some, places))
     for name, rows in leaked.items():
         if rows:
-            lines = [f"valid:{row + 1}" for row in sorted(rows)[:SHOWN]]
-            findings.append(judge(name, "valid", len(rows), len(validation), lines))
+            lines = [validation.where(row) for row in sorted(rows)[:SHOWN]]
+            findings.append(judge(name, "valid", len(rows), len(given), lines))
     for finding in findings:
-        if finding.severity != "note" and finding.name not in ("label-constant", "label-missing"):
+        if finding.severity != "note" and finding.name not in ("label-constant", "label-missing", "label-everywhere"):
             tell(told(finding))
 
 

@@ -207,7 +207,7 @@ def with_separator(recipe: MultilabelRecipe, tell: Tell) -> MultilabelRecipe:
     cells: list[str] = []
     for file in recipe.data.train:
         try:
-            cells += [label for _, label in islice(open_labelled(file, plain).rows, SEEN)]
+            cells += [row.label for row in islice(open_labelled(file, plain).rows, SEEN)]
         except DataError:  # lists, which need no separator; what else is wrong is told when all is read
             continue
     mark = find_separator(cells)

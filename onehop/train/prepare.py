@@ -157,7 +157,7 @@ def prepare(recipe: Recipe, folder: Path, tell: Tell, device: str = "cpu", paren
     if policy == "error":
         batches.check_lengths()
     ledger = Ledger.of_pairs("valid", limits.max_length, "error" if policy == "error" else "drop")
-    validation = within(split.validation, (source, target), ledger, tell)
+    validation = within(split, (source, target), ledger, tell)
     return Prepared(recipe, translator, batches, validation, num_pairs, store, ledger, parent)
 
 
@@ -183,12 +183,13 @@ def new_model(
     return translator
 
 
-def within(pairs: list[Pair], tokenizers: tuple[Tokenizer, Tokenizer], ledger: Ledger, tell: Tell) -> list[Pair]:
+def within(split: Split, tokenizers: tuple[Tokenizer, Tokenizer], ledger: Ledger, tell: Tell) -> list[Pair]:
     """Return the validation pairs that the length limit allows: a figure over cut lines would be another figure."""
+    pairs = split.validation
     sources = tokenizers[0].encode_batch([pair.source for pair in pairs])
     targets = tokenizers[1].encode_batch([pair.target for pair in pairs])
-    sides = enumerate(zip(pairs, sources, targets, strict=True), 1)
-    kept = [pair for n, (pair, a, b) in sides if limit_pair(a, b, ledger, f"valid:{n}", f"valid:{n}")]
+    sides = enumerate(zip(pairs, sources, targets, strict=True))
+    kept = [pair for place, (pair, a, b) in sides if limit_pair(a, b, ledger, *split.where(place))]
     if summary := ledger.summary():
         tell(summary)
     return kept
@@ -203,7 +204,7 @@ def read_data(recipe: Recipe, folder: Path, tell: Tell) -> tuple[PairStore, Spli
             tell(f"data: {file}: sources from column {names[0]!r}, targets from {names[1]!r}")
     if data.valid_source or data.valid_pairs:
         valid = _read(data.valid_source, data.valid_target, data.valid_pairs, folder, data.columns)
-        split = Split(list(valid), np.empty(0, np.int64))
+        split = Split.of(valid)
         how = "from your validation files"
     else:
         split = hold_out(store)

@@ -166,8 +166,8 @@ def find_scale(recipe: RegressRecipe, read: Read, parent: Parent | None, tell: T
             value = number(text, store.where(place).target)
             if place not in held:
                 found.append(value)
-    for place, pair in enumerate(read.split.validation, 1):
-        number(pair.target, f"{', '.join(recipe.data.valid) or ', '.join(recipe.data.train)}: text {place}")
+    for place, pair in enumerate(read.split.validation):
+        number(pair.target, read.split.where(place).target)
     low, high = min(found), max(found)
     if low == high:
         problem = f"one number only, {low:g}: there is nothing to learn"
@@ -179,7 +179,7 @@ def find_scale(recipe: RegressRecipe, read: Read, parent: Parent | None, tell: T
     if count > NEARLY * len(found):
         tell(f"data: warning: {100 * count / len(found):.1f} % of the texts have the number {usual:g}")
     if recipe.data.check:
-        look_at_store("numbers", store, read.split.validation if recipe.data.valid else (), tell)
+        look_at_store("numbers", store, read.split, tell)
     if parent and parent.task.task == "regress":
         return parent.task.settings.mean, parent.task.settings.deviation
     return mean, deviation

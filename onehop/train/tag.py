@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from onehop.data import Batch, Pair, PairStore, TrainingBatches, evaluation_batches
+from onehop.data import Batch, PairStore, TrainingBatches, evaluation_batches
 from onehop.data.tagged import Sentence
 from onehop.errors import ConfigError
 from onehop.models.encoders import configure_encoder, encoder_family
@@ -152,13 +152,12 @@ def prepare(
         device: Where it will train.
         parent: The model to continue.
     """
-    whole, validation, held = read_data(recipe, folder, tell)
-    kept = set(held.tolist())
+    whole, validation, split = read_data(recipe, folder, tell)
+    kept = set(split.held.tolist())
     pairs = [pair for number, pair in enumerate(whole) if number not in kept]
     recipe, labels = find_labels(recipe, pairs, validation, parent, tell)
     if recipe.data.check:
-        given = [Pair(joined_words(one.words), joined_words(one.labels)) for one in validation] if not kept else []
-        look_at_store("words", whole, given, tell)
+        look_at_store("words", whole, split, tell)
     recipe = recipe.model_copy(update={"train": precision(recipe.train, device, tell)})
     recipe = resolve(recipe)
     some = [pair.source for pair in pairs[:: max(1, len(pairs) // SAMPLE)]]
@@ -246,8 +245,8 @@ def _validation(task: Tagger, sentences: list[Sentence], ledger: Ledger, batch_t
     wanted: list[list[int]] = []
     ids = TagIds(task.labels).ids
     given = [as_words(joined_words(one.words), "space") for one in sentences]
-    for number, (one, pieces) in enumerate(zip(sentences, task.documents.pieces(given), strict=True), 1):
-        for start, end in limit_labelled([len(word) for word in pieces], one.labels, ledger, f"valid:{number}"):
+    for one, pieces in zip(sentences, task.documents.pieces(given), strict=True):
+        for start, end in limit_labelled([len(word) for word in pieces], one.labels, ledger, one.where):
             rows.append([token for word in pieces[start:end] for token in word][: ledger.max_length])
             wanted.append([ids[label] for label in one.labels[start:end]])
     return TaggedSentences(task, sentences, rows, wanted, batch_tokens)

@@ -7,10 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from onehop.data import Pair, PairStore, hold_out
+from onehop.data import Pair, PairStore, Split, hold_out
 from onehop.data.labelled import SEPARATOR
 from onehop.data.tagged import Sentence, open_tagged
 from onehop.errors import DataError
@@ -46,22 +43,22 @@ def parts(text: str) -> list[str]:
     return text.removesuffix(SEPARATOR).split(SEPARATOR)
 
 
-def read_data(recipe: TagRecipe, folder: Path, tell: Tell) -> tuple[PairStore, list[Sentence], npt.NDArray[np.int64]]:
-    """Return the training sentences, those for validation, and the numbers of the former that do not train."""
+def read_data(recipe: TagRecipe, folder: Path, tell: Tell) -> tuple[PairStore, list[Sentence], Split]:
+    """Return all sentences of the training files, those for validation, and how they are divided."""
     data = recipe.data
     store = _read(recipe, data.train, folder, tell)
     if data.valid:
-        valid = _read(recipe, data.valid, folder, tell)
-        held, how = np.empty(0, np.int64), "from your validation files"
-        found = list(valid)
+        split, how = Split.of(_read(recipe, data.valid, folder, tell)), "from your validation files"
     else:
-        split = hold_out(store)
-        held, how, found = split.held, "held out by hash of the sentence", split.validation
-    validation = [Sentence(tuple(parts(pair.source)), tuple(parts(pair.target)), "valid") for pair in found]
-    tell(f"data: {len(store) - len(held):,} training sentences, {len(validation):,} for validation ({how})")
+        split, how = hold_out(store), "held out by hash of the sentence"
+    validation = [
+        Sentence(tuple(parts(pair.source)), tuple(parts(pair.target)), split.where(place).source)
+        for place, pair in enumerate(split.validation)
+    ]
+    tell(f"data: {len(store) - len(split.held):,} training sentences, {len(validation):,} for validation ({how})")
     if not validation:
         tell("data: too few sentences to hold any out: no validation, and the last model is the one kept")
-    return store, validation, held
+    return store, validation, split
 
 
 def _read(recipe: TagRecipe, files: Sequence[str], folder: Path, tell: Tell) -> PairStore:
@@ -112,8 +109,7 @@ def find_labels(
         validation[number] = replace(one, labels=tuple(mended(one.labels, scheme)))
         if strange := sorted(set(validation[number].labels) - set(labels)):
             known = f"The training sentences have {', '.join(labels[:20])}."
-            file = ", ".join(recipe.data.valid) or where
-            raise DataError(f"sentence {number + 1} for validation has the label {strange[0]!r}", known, file)
+            raise DataError(f"a sentence for validation has the label {strange[0]!r}", known, one.where)
     _tell_labels(count, scheme, wrong, tell)
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"scheme": scheme})}), labels
 

@@ -115,9 +115,9 @@ class Chosen:
         encoded = documents.encode_batch([pair.source for pair in pairs])
         wanted = targets.encode_batch([pair.target for pair in pairs])
         names = targets.labels if isinstance(targets, LabelEncoder) else ()
-        for number, (pair, tokens, target) in enumerate(zip(pairs, encoded, wanted, strict=True), 1):
+        for number, (pair, tokens, target) in enumerate(zip(pairs, encoded, wanted, strict=True)):
             with ledger.of(*names_of(names, target)):
-                row = limit(tokens, ledger, f"valid:{number}")
+                row = limit(tokens, ledger, read.split.where(number).source)
             if row is not None:
                 held.rows.append(row)
                 held.texts.append(pair.source)
@@ -176,7 +176,7 @@ def read_data(recipe: Any, folder: Path, tell: Tell) -> Read:
         if len(others) != len(columns):
             problem = f"{len(others)} columns of text where the training data have {len(columns)}"
             raise DataError(problem, "Name them: data.text_columns", data.valid[0])
-        split, how = Split(list(valid), np.empty(0, np.int64)), "from your validation files"
+        split, how = Split.of(valid), "from your validation files"
     else:
         split, how = hold_out(store), "held out by hash of the text"
     tell(f"data: {len(store) - len(split.held):,} training texts, {len(split.validation):,} for validation ({how})")
@@ -198,7 +198,7 @@ def _read(recipe: Any, files: Sequence[str], folder: Path, tell: Tell) -> tuple[
         if columns:
             named = " and ".join(map(repr, columns))
             tell(f"data: {file}: texts from {named}, labels from {table.label!r}")
-        store.add(table.pairs(), file, place=table.place)
+        store.add_numbered(table.numbered(), file, table.place)
     if not len(store):
         problem = f"no text with a label ({store.num_skipped} rows without one or the other)"
         raise DataError(problem, "Check that this is the file you meant.", ", ".join(files))
@@ -292,6 +292,9 @@ def inherit(recipe: Any, parent: Parent) -> Any:
         "head": head.model_dump(),
         "text": {"max_length": theirs.text.max_length, "sentences": theirs.text.sentences},
     }
+    fewer = recipe.text.max_length
+    if fewer and is_pretrained(parent) and fewer < theirs.text.max_length:
+        fixed["text"]["max_length"] = fewer  # an encoder that has learnt no task yet may read less than it can
     asked: dict[str, dict[str, Any]] = {
         "model": recipe.model,
         "head": {key: getattr(recipe.head, key) for key in recipe.head.model_fields_set},
@@ -307,7 +310,8 @@ def inherit(recipe: Any, parent: Parent) -> Any:
     if faults:
         raise ConfigError("; ".join(faults), "Leave them out, or begin anew without train.init.", "train.init")
     own = {key: value for key, value in recipe.model.items() if key in free}
-    text = recipe.text.model_copy(update={"long": recipe.text.long or "cut", **fixed["text"]})
+    long = recipe.text.long or ("error" if fixed["text"]["max_length"] < theirs.text.max_length else "cut")
+    text = recipe.text.model_copy(update={"long": long, **fixed["text"]})
     language = recipe.data.language or getattr(theirs, "language", "")
     return recipe.model_copy(
         update={

@@ -23,7 +23,7 @@ from onehop.verify.report import Check
 from onehop.verify.rows import packed_source
 from onehop.verify.stored import ROUNDED
 from onehop.verify.subject import GROUP, Lines
-from onehop.verify.suites import Suite
+from onehop.verify.suites import Known, Suite
 
 QUESTIONS = (".json", ".jsonl")
 SCORE = 1e-4  # what rounding in float32 may do to the score of a token
@@ -48,7 +48,7 @@ class AnswerSubject:
 
     def place(self, row: int) -> str:
         """Return a question as messages name it."""
-        return f"{self.lines.name or 'fixed line'}:{self.lines.numbers[row]}"
+        return self.lines.places[row]
 
 
 def batched(subject: AnswerSubject) -> Check:
@@ -126,9 +126,10 @@ def rounding(subject: AnswerSubject, rounded: Answerer, precision: Precision) ->
     return Check(f"{precision} against float32", unit, ROUNDED[precision], share, 0, 0, detail, figures)
 
 
-def read(answerer: Answerer, path: str) -> tuple[list[str], list[str] | None]:
+def read(answerer: Answerer, path: str) -> Known:
     """Return the questions of a file with their contexts."""
-    return [SEPARATOR.join((one.question, one.context)) for one in read_questions(path, answered=False)], None
+    found = list(read_questions(path, answered=False))
+    return Known([SEPARATOR.join((one.question, one.context)) for one in found], None, [one.where for one in found])
 
 
 def _subject(answerer: Any, lines: Lines) -> AnswerSubject:

@@ -19,7 +19,7 @@ from onehop.verify.report import Check
 from onehop.verify.rows import packed_source
 from onehop.verify.stored import ROUNDED
 from onehop.verify.subject import GROUP, Lines
-from onehop.verify.suites import Suite
+from onehop.verify.suites import Known, Suite
 
 UNIT = "of an option's score"
 SCORE = 1e-4  # what rounding in float32 may do to the score of an option
@@ -44,7 +44,7 @@ class ChoiceSubject:
 
     def place(self, row: int) -> str:
         """Return a choice as messages name it."""
-        return f"{self.lines.name or 'fixed line'}:{self.lines.numbers[row]}"
+        return self.lines.places[row]
 
 
 def batched(subject: ChoiceSubject) -> Check:
@@ -96,10 +96,11 @@ def rounding(subject: ChoiceSubject, rounded: Chooser, precision: Precision) -> 
     return Check(f"{precision} against float32", unit, ROUNDED[precision], share, 0, 0, detail, figures)
 
 
-def read(chooser: Chooser, path: str) -> tuple[list[str], list[str] | None]:
+def read(chooser: Chooser, path: str) -> Known:
     """Return the choices of a table."""
     columns = ChoiceColumns(tuple(chooser.settings.columns), labelled=False)
-    return [one.text for one in open_choices(path, columns).rows], None
+    found = list(open_choices(path, columns).rows)
+    return Known([one.text for one in found], None, [one.where for one in found])
 
 
 def _subject(chooser: Any, lines: Lines) -> ChoiceSubject:

@@ -21,7 +21,7 @@ from onehop.verify.report import Check
 from onehop.verify.rows import packed_source
 from onehop.verify.stored import ROUNDED
 from onehop.verify.subject import GROUP, Lines
-from onehop.verify.suites import Suite
+from onehop.verify.suites import Known, Suite
 
 LABEL = 1e-4  # nats: what rounding in float32 may do to a label's log-probability
 
@@ -45,7 +45,7 @@ class LabelSubject:
 
     def place(self, row: int) -> str:
         """Return a text as messages name it."""
-        return f"{self.lines.name or 'fixed line'}:{self.lines.numbers[row]}"
+        return self.lines.places[row]
 
 
 def batched(subject: LabelSubject) -> Check:
@@ -124,7 +124,7 @@ def rounding(subject: LabelSubject, rounded: Classifier, precision: Precision) -
     return Check(f"{precision} against float32", unit, ROUNDED[precision], share, 0, 0, detail, figures)
 
 
-def read(classifier: Classifier, path: str) -> tuple[list[str], list[str] | None]:
+def read(classifier: Classifier, path: str) -> Known:
     """Return the texts of a table, and their labels where it has some."""
     texts = tuple(classifier.settings.columns)
     try:
@@ -132,9 +132,9 @@ def read(classifier: Classifier, path: str) -> tuple[list[str], list[str] | None
     except DataError:
         table = open_labelled(path, LabelColumns(texts, labelled=False, numbers=True, many=True))
     rows = list(table.rows)
-    labels = [label.strip() for _, label in rows]
-    named = [classifier.label(label, table.where(n)) for n, label in enumerate(labels, 1)] if all(labels) else None
-    return [joined(fields) for fields, _ in rows], named
+    labelled = all(row.label.strip() for row in rows)
+    named = [classifier.label(row.label.strip(), table.where(row)) for row in rows] if labelled else None
+    return Known([joined(row.texts) for row in rows], named, [table.where(row) for row in rows])
 
 
 def _subject(classifier: Any, lines: Lines) -> LabelSubject:

@@ -17,10 +17,10 @@ from onehop.tasks.embedding import Embedder
 from onehop.tasks.replay import TOLERANCES
 from onehop.verify.numeric import ROW_PAIRS, Largest
 from onehop.verify.report import Check
-from onehop.verify.rows import packed_source
+from onehop.verify.rows import of_table, packed_source
 from onehop.verify.stored import ROUNDED
 from onehop.verify.subject import GROUP, Lines
-from onehop.verify.suites import Suite
+from onehop.verify.suites import Known, Suite
 
 NUMBER = 1e-4  # what rounding in float32 may do to a number of a vector of length 1
 
@@ -44,7 +44,7 @@ class VectorSubject:
 
     def place(self, row: int) -> str:
         """Return a text as messages name it."""
-        return f"{self.lines.name or 'fixed line'}:{self.lines.numbers[row]}"
+        return self.lines.places[row]
 
 
 def batched(subject: VectorSubject) -> Check:
@@ -93,11 +93,9 @@ def rounding(subject: VectorSubject, rounded: Embedder, precision: Precision) ->
     return Check(name, "distance of a cosine from 1", tolerance, 1 - least, values=figures)
 
 
-def read(embedder: Any, path: str) -> tuple[list[str], list[str] | None]:
+def read(embedder: Any, path: str) -> Known:
     """Return the texts of a table of one column of texts."""
-    return [
-        fields[0] for fields, _ in open_labelled(path, LabelColumns(labelled=False, numbers=True, many=True)).rows
-    ], None
+    return of_table(open_labelled(path, LabelColumns(labelled=False, numbers=True, many=True)))
 
 
 def _subject(embedder: Any, lines: Lines) -> VectorSubject:

@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from onehop.data.labelled import LabelColumns, joined, open_labelled
+from onehop.data.labelled import LabelColumns, open_labelled
 from onehop.tasks import Package, Precision
 from onehop.tasks.multilabel import Multilabeller
 from onehop.tasks.multilabel_golden import differs, log_probs_of
 from onehop.tasks.replay import TOLERANCES
 from onehop.verify.numeric import ROW_PAIRS, Largest
 from onehop.verify.report import Check
-from onehop.verify.rows import packed_source
+from onehop.verify.rows import of_table, packed_source
 from onehop.verify.stored import ROUNDED
 from onehop.verify.subject import GROUP, Lines
-from onehop.verify.suites import Suite
+from onehop.verify.suites import Known, Suite
 
 UNIT = "nats, of a label"
 LABEL = 1e-4  # nats: what rounding in float32 may do to a label's log-probability
@@ -46,7 +46,7 @@ class SetSubject:
 
     def place(self, row: int) -> str:
         """Return a text as messages name it."""
-        return f"{self.lines.name or 'fixed line'}:{self.lines.numbers[row]}"
+        return self.lines.places[row]
 
 
 def batched(subject: SetSubject) -> Check:
@@ -104,10 +104,10 @@ def rounding(subject: SetSubject, rounded: Multilabeller, precision: Precision) 
     return Check(f"{precision} against float32", unit, ROUNDED[precision], share, 0, 0, detail, figures)
 
 
-def read(model: Any, path: str) -> tuple[list[str], list[str] | None]:
+def read(model: Any, path: str) -> Known:
     """Return the texts of a table."""
     columns = LabelColumns(tuple(model.settings.columns), labelled=False, numbers=True, many=True)
-    return [joined(fields) for fields, _ in open_labelled(path, columns).rows], None
+    return of_table(open_labelled(path, columns))
 
 
 def _subject(model: Any, lines: Lines) -> SetSubject:

@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from onehop.data.labelled import LabelColumns, joined, open_labelled
+from onehop.data.labelled import LabelColumns, open_labelled
 from onehop.tasks import Package, Precision
 from onehop.tasks.regression import WIDER, Regressor
 from onehop.tasks.replay import TOLERANCES
 from onehop.verify.numeric import ROW_PAIRS, Largest
 from onehop.verify.report import Check
-from onehop.verify.rows import packed_source
+from onehop.verify.rows import of_table, packed_source
 from onehop.verify.stored import ROUNDED
 from onehop.verify.subject import GROUP, Lines
-from onehop.verify.suites import Suite
+from onehop.verify.suites import Known, Suite
 
 UNIT = "deviations of the training numbers"
 NUMBER = 1e-4  # deviations: what rounding in float32 may do to a number
@@ -44,7 +44,7 @@ class NumberSubject:
 
     def place(self, row: int) -> str:
         """Return a text as messages name it."""
-        return f"{self.lines.name or 'fixed line'}:{self.lines.numbers[row]}"
+        return self.lines.places[row]
 
     def difference(self, values: Tensor, others: Tensor) -> Tensor:
         """Return how far numbers are from others, in deviations."""
@@ -98,10 +98,10 @@ def rounding(subject: NumberSubject, rounded: Regressor, precision: Precision) -
     return Check(name, unit, 2 * ROUNDED[precision], mean, values=figures)
 
 
-def read(regressor: Any, path: str) -> tuple[list[str], list[str] | None]:
+def read(regressor: Any, path: str) -> Known:
     """Return the texts of a table."""
     columns = LabelColumns(tuple(regressor.settings.columns), labelled=False, numbers=True, many=True)
-    return [joined(fields) for fields, _ in open_labelled(path, columns).rows], None
+    return of_table(open_labelled(path, columns))
 
 
 def _subject(regressor: Any, lines: Lines) -> NumberSubject:

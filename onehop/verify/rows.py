@@ -8,8 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from onehop.data.labelled import Labelled, joined
 from onehop.nn import Source
 from onehop.text import EOS
+from onehop.verify.suites import Known
+
+
+def of_table(table: Labelled) -> Known:
+    """Return the texts of a table."""
+    rows = list(table.rows)
+    return Known([joined(row.texts) for row in rows], None, [table.where(row) for row in rows])
 
 
 def packed_source(task: Any, rows: Sequence[list[int]]) -> Source:

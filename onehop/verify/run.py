@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from onehop.errors import ConfigError, ModelError
 from onehop.tasks import Package, Precision, convert
 from onehop.tasks.adapters import adapter_of, merged
+from onehop.tasks.names import GOLDEN
 from onehop.tasks.registry import check_task, kind
+from onehop.tasks.replay import changed
 from onehop.verify.numeric import batched, cached, packed, searched
 from onehop.verify.report import Check, Report
 from onehop.verify.stored import ROUNDED, golden_lines, round_trip, rounding
@@ -48,7 +51,7 @@ def verify(
     began = time.monotonic()
     lines, of_task = lines or fixed_lines(package), suite(package.task.task)
     subject = of_task.subject(package.task, lines)
-    checks = [_done(of_task.golden, package), *(_done(check, subject) for check in of_task.checks)]
+    checks = [_golden(of_task, package), *(_done(check, subject) for check in of_task.checks)]
     checks.append(round_trip(package))
     if adapter_of(package.task):
         checks.append(_done(lambda subject: merged_apart(of_task, subject, package.task), subject))
@@ -58,6 +61,17 @@ def verify(
         path, package.task.task, package.precision, lines.name, len(lines), lines.dropped, lines.cut,
         tuple(checks), time.monotonic() - began,
     )  # fmt: skip
+
+
+def _golden(of_task: Suite, package: Package) -> Check:
+    """Golden lines, and what else was recorded of what the model does; a model that was trained has some."""
+    found = _done(of_task.golden, package)
+    if package.record is not None and not package.golden:
+        detail = f"{GOLDEN} is empty, though this model was trained by Onehop, which writes some: copy it again"
+        return replace(found, measured=math.inf, detail=detail)
+    fingerprints = (package.manifest or {}).get("fingerprints") or {}
+    told = changed(package.task, package.golden, fingerprints, kind(package.task.task).tokenizers(package.task))
+    return replace(found, measured=found.measured or 0.0, differences=1, detail=told) if told else found
 
 
 def _done(check: Callable[[Any], Check], subject: Any) -> Check:

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from onehop.data import Batch, evaluation_batches, read_table
+from onehop.data.readers import numbering
 from onehop.errors import DataError
 from onehop.files import read_lines
 from onehop.tasks import Candidate, DecodeConfig, Package, Translator
 from onehop.tasks.settings import PairLong
 from onehop.text import Ledger, limit
+from onehop.text.places import places_of
 from onehop.verify.margins import neutral
-from onehop.verify.suites import suite
+from onehop.verify.suites import Known, suite
 
 GROUP = 16  # lines of a batch, of any lengths together, so that most of them are padded
 FIXED = (
@@ -40,7 +42,7 @@ class Lines:
 
     Args:
         name: Of the file; empty for the fixed ones.
-        numbers: Of each line in the file, from 1.
+        places: Where each stands.
         sources: Tokens of each.
         references: A translation or label of each, or None where none are known.
         dropped: Lines that were too long and left out.
@@ -48,7 +50,7 @@ class Lines:
     """
 
     name: str
-    numbers: tuple[int, ...]
+    places: tuple[str, ...]
     sources: tuple[list[int], ...]
     references: tuple[str, ...] | None = None
     dropped: int = 0
@@ -67,7 +69,7 @@ def fixed_lines(package: Package) -> Lines:
         20
     """
     texts = [line["source"] for line in package.golden] + list(FIXED)
-    return _lines(package.task, "", texts, None, "drop")
+    return _lines(package.task, "", Known(texts, None, places_of("fixed line", len(texts))), "drop")
 
 
 def read_data(task: Any, path: str | Path, long: PairLong = "error") -> Lines:
@@ -89,34 +91,35 @@ def read_data(task: Any, path: str | Path, long: PairLong = "error") -> Lines:
     """
     endings = Path(path).name.removesuffix(".gz").removesuffix(".zst")
     if Path(endings).suffix not in suite(task.task).endings:
-        return _lines(task, str(path), list(read_lines(path)), None, long)
-    texts, references = suite(task.task).read(task, str(path))
-    return _lines(task, str(path), texts, references, long)
+        lines = list(read_lines(path))
+        return _lines(task, str(path), Known(lines, None, places_of(str(path), len(lines))), long)
+    return _lines(task, str(path), suite(task.task).read(task, str(path)), long)
 
 
-def read_pairs(translator: Translator, path: str) -> tuple[list[str], list[str] | None]:
+def read_pairs(translator: Translator, path: str) -> Known:
     """Return the sources and targets of a table."""
     pairs = list(read_table(path))
-    return [pair.source for pair in pairs], [pair.target for pair in pairs]
+    stand = places_of(f"{path}:{place}" if (place := numbering(path)) else path, len(pairs))
+    return Known([pair.source for pair in pairs], [pair.target for pair in pairs], stand)
 
 
-def _lines(task: Any, name: str, texts: Sequence[str], references: Sequence[str] | None, long: PairLong) -> Lines:
+def _lines(task: Any, name: str, known: Known, long: PairLong) -> Lines:
     """Tokenise, and limit by what the model was trained on."""
     ledger = Ledger(name or "fixed lines", task.settings.text.max_length, long)
-    encoded = suite(task.task).encoder(task).encode_batch(list(texts))
-    numbers: list[int] = []
+    encoded = suite(task.task).encoder(task).encode_batch(list(known.texts))
+    rows: list[int] = []
     sources: list[list[int]] = []
-    for number, (text, tokens) in enumerate(zip(texts, encoded, strict=True), 1):
-        kept = limit(tokens, ledger, f"{ledger.split}:{number}") if text.strip() else None
+    for row, (text, tokens) in enumerate(zip(known.texts, encoded, strict=True)):
+        kept = limit(tokens, ledger, known.places[row]) if text.strip() else None
         if kept is not None:
-            numbers.append(number)
+            rows.append(row)
             sources.append(kept)
     if not sources:
         remedy = f"The model takes lines of up to {ledger.max_length} tokens; give some with `--data`."
         raise DataError("no line to verify on", remedy, ledger.split)
-    chosen = None if references is None else tuple(references[number - 1] for number in numbers)
+    chosen = None if known.references is None else tuple(known.references[row] for row in rows)
     lost = {policy: ledger.affected if policy == long else 0 for policy in ("drop", "cut")}
-    return Lines(name, tuple(numbers), tuple(sources), chosen, lost["drop"], lost["cut"])
+    return Lines(name, tuple(known.places[row] for row in rows), tuple(sources), chosen, lost["drop"], lost["cut"])
 
 
 @dataclass(frozen=True)
@@ -176,4 +179,4 @@ class Subject:
 
     def place(self, row: int) -> str:
         """Return a line as messages name it."""
-        return f"{self.lines.name or 'fixed line'}:{self.lines.numbers[row]}"
+        return self.lines.places[row]

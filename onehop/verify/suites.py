@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from onehop.tasks import Package, Precision
 from onehop.verify.report import Check
+
+
+class Known(NamedTuple):
+    """What a file tells.
+
+    Attributes:
+        texts: Its texts.
+        references: A translation or label of each, or None where none are known.
+        places: Where each stands.
+    """
+
+    texts: Sequence[str]
+    references: Sequence[str] | None
+    places: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -17,7 +31,7 @@ class Suite:
 
     Args:
         encoder: From a task to what makes tokens of its texts, by `encode_batch`.
-        read: From a task and the path of a table to its texts, and a translation or label of each, if these are known.
+        read: From a task and the path of a table to what that tells.
         subject: From a task and lines to what the checks look at.
         golden: Of a package: whether its golden lines come out again.
         checks: Of a subject.
@@ -26,7 +40,7 @@ class Suite:
     """
 
     encoder: Callable[[Any], Any]
-    read: Callable[[Any, str], tuple[list[str], list[str] | None]]
+    read: Callable[[Any, str], Known]
     subject: Callable[[Any, Any], Any]
     golden: Callable[[Package], Check]
     checks: tuple[Callable[[Any], Check], ...]

@@ -23,7 +23,7 @@ from onehop.verify.report import Check
 from onehop.verify.rows import packed_source
 from onehop.verify.stored import ROUNDED
 from onehop.verify.subject import GROUP, Lines
-from onehop.verify.suites import Suite
+from onehop.verify.suites import Known, Suite
 
 SENTENCES = (".conll", ".conllu", ".jsonl")
 LABEL = 1e-4  # nats: what rounding in float32 may do to what a word says of a label
@@ -48,7 +48,7 @@ class TagSubject:
 
     def place(self, row: int) -> str:
         """Return a sentence as messages name it."""
-        return f"{self.lines.name or 'fixed line'}:{self.lines.numbers[row]}"
+        return self.lines.places[row]
 
     def score(self, emissions: Tensor, ids: Sequence[int]) -> float:
         """Return how likely the tagger finds a sequence of labels, not normalised."""
@@ -141,7 +141,7 @@ def rounding(subject: TagSubject, rounded: Tagger, precision: Precision) -> Chec
     return Check(f"{precision} against float32", unit, ROUNDED[precision], share, 0, 0, detail, figures)
 
 
-def read(tagger: Tagger, path: str) -> tuple[list[str], list[str] | None]:
+def read(tagger: Tagger, path: str) -> Known:
     """Return the sentences of a file, and their labels where it has some that the tagger knows."""
     try:
         found = list(open_tagged(path).sentences)
@@ -149,7 +149,8 @@ def read(tagger: Tagger, path: str) -> tuple[list[str], list[str] | None]:
         known = all(label in tagger.labels for row in labels for label in row)
     except DataError:
         found, labels, known = list(open_tagged(path, TagColumns(labelled=False)).sentences), [], False
-    return [joined_words(one.words) for one in found], [joined_words(row) for row in labels] if known else None
+    named = [joined_words(row) for row in labels] if known else None
+    return Known([joined_words(one.words) for one in found], named, [one.where for one in found])
 
 
 def _subject(tagger: Any, lines: Lines) -> TagSubject:

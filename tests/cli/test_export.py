@@ -1,5 +1,6 @@
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +36,22 @@ def test_what_cannot_be_exported_is_told_and_nothing_is_overwritten(trained, tmp
     assert (tmp_path / "full/file").read_text() == "mine"
     refused(onehop("export", tmp_path / "none", tmp_path / "out"), "no such model")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_of_others_may_be_given_golden_lines_which_every_later_copy_keeps(tmp_path):
+    checkpoint = Path(__file__).parents[1] / "fixtures" / "checkpoints" / "BertForSequenceClassification"
+    (tmp_path / "some.txt").write_text("the cat sat\n\n" + "a dog ran\n" * 20)
+    (tmp_path / "long.txt").write_text("the cat " * 5_000)
+    assert onehop("export", checkpoint, tmp_path / "none").status == 0
+    assert (tmp_path / "none/golden.jsonl").read_text() == ""
+    assert onehop("export", checkpoint, tmp_path / "some", "--golden", tmp_path / "some.txt").status == 0
+    assert onehop("export", tmp_path / "some", tmp_path / "int8", "--precision", "int8").status == 0
+    for name in ("some", "int8"):
+        sources = [json.loads(line)["source"] for line in (tmp_path / name / "golden.jsonl").read_text().splitlines()]
+        assert sources == ["the cat sat", *["a dog ran"] * 7]
+        report = json.loads(onehop("verify", tmp_path / name, "--json").out)
+        assert next(check["passed"] for check in report["checks"] if check["name"] == "golden lines")
+    refused(
+        onehop("export", checkpoint, tmp_path / "out", "--golden", tmp_path / "long.txt"), "no text for golden lines"
+    )
+    refused(onehop("export", checkpoint, tmp_path / "out", "--to", "hf", "--golden", tmp_path / "some.txt"), "--golden")

@@ -95,9 +95,9 @@ def test_evaluation_tells_figures_labels_and_the_difference(model: str):
 @pytest.mark.parametrize(
     ("row", "parts"),
     [
-        (("The bed was warm.", "fair"), ("rooms.csv:row 31", "the label 'fair'", "'bad', 'good', 'neither'")),
-        (("  ", "good"), ("rooms.csv:row 31", "an empty text")),
-        ((LONG, "good"), ("rooms.csv:31", "longer than the model's limit")),
+        (("The bed was warm.", "fair"), ("rooms.csv:32", "the label 'fair'", "'bad', 'good', 'neither'")),
+        (("  ", "good"), ("rooms.csv:32", "an empty text")),
+        ((LONG, "good"), ("rooms.csv:32", "longer than the model's limit")),
     ],
 )
 def test_texts_that_cannot_be_scored_are_told_with_their_row(row: tuple[str, str], parts: tuple[str, ...], model: str):

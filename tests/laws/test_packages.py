@@ -78,7 +78,7 @@ def few(package: Package) -> Lines:
     """Return six lines of different lengths."""
     lines = fixed_lines(package)
     places = sorted(range(len(lines)), key=lambda place: len(lines.sources[place]))[::2][:6]
-    return Lines("few", tuple(lines.numbers[i] for i in places), tuple(lines.sources[i] for i in places))
+    return Lines("few", tuple(lines.places[i] for i in places), tuple(lines.sources[i] for i in places))
 
 
 def unchecked(small: Small) -> set[str]:

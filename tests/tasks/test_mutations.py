@@ -15,6 +15,7 @@ from onehop.files import to_json
 from onehop.tasks import Translator, load_package, save_package
 from onehop.tasks.names import GOLDEN, JOINT, MANIFEST, SOURCE, TARGET, WEIGHTS
 from onehop.train import train
+from tests.fixtures.packages import edit_manifest
 from tests.fixtures.tiny import number_pairs, tiny_recipe, write_pairs
 
 FILES = [MANIFEST, WEIGHTS, GOLDEN, JOINT]
@@ -358,3 +359,18 @@ def test_each_side_of_two_vocabularies_has_its_fingerprint(tmp_path):
     rehash(model)
     with pytest.raises(ModelError, match=r"source\.tokenizer\.json encodes otherwise|do not fit"):
         load_package(model)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda manifest: manifest.update(format="1"),
+        lambda manifest: manifest.update(format="1.x"),
+        lambda manifest: manifest.update(format="1.0"),
+        lambda manifest: manifest.update(record=None),
+    ],
+    ids=["format 1", "format 1.x", "format 1.0 with what that had not", "a record that is null"],
+)
+def test_a_manifest_that_no_onehop_writes_is_refused_with_hashes_that_fit(model, change):
+    edit_manifest(model, change)
+    refused(model, "not a manifest of Onehop")

@@ -12,7 +12,7 @@ import onehop
 from onehop.errors import ModelError
 from onehop.files import to_json
 from onehop.tasks import Translator, load_package, new_package, save_package
-from onehop.tasks.golden import golden
+from onehop.tasks.golden import KIND
 from onehop.tasks.weights import weights
 from onehop.train import train
 from tests.fixtures.tiny import number_pairs, tiny_recipe, write_pairs
@@ -59,7 +59,7 @@ def test_saving_what_was_loaded_gives_the_same_bytes(made, tmp_path):
 def test_the_golden_lines_come_out_again_after_loading(made, tmp_path):
     loaded = load_package(made)
     assert len(loaded.golden) == 8
-    assert golden(loaded.translator, [line["source"] for line in loaded.golden]) == list(loaded.golden)
+    assert KIND.lines(loaded.translator, [line["source"] for line in loaded.golden]) == loaded.golden
 
 
 def test_a_loaded_model_is_the_one_that_was_saved_and_ready_to_use(made):

@@ -12,7 +12,7 @@ from torch import nn
 import onehop
 from onehop.errors import ModelError
 from onehop.tasks import convert, load_package, save_package
-from onehop.tasks.golden import golden
+from onehop.tasks.golden import KIND
 from onehop.tasks.weights import Undrawn, pack, quantise, unpack, weights
 from tests.tasks.test_package import contents, edited
 
@@ -62,7 +62,7 @@ def test_saving_what_was_loaded_gives_the_same_bytes_in_each_precision(stored, t
 def test_golden_lines_are_those_of_the_weights_that_are_stored(stored):
     loaded = load_package(stored)
     assert len(loaded.golden) == 8
-    assert golden(loaded.translator, [line["source"] for line in loaded.golden]) == list(loaded.golden)
+    assert KIND.lines(loaded.translator, [line["source"] for line in loaded.golden]) == loaded.golden
 
 
 def test_loaded_weights_compute_in_float32_and_are_near_the_original(stored, trained):

@@ -217,7 +217,7 @@ def test_what_looks_wrong_is_told_before_training(tmp_path: Path):
 
 def test_an_unknown_label_for_validation_is_told(table: str, tmp_path: Path):
     valid = write_reviews(tmp_path / "valid.csv", [("A room.", "fair")])
-    with pytest.raises(DataError, match="text 1 for validation has the label 'fair'"):
+    with pytest.raises(DataError, match=r"valid\.csv:2: a text for validation has the label 'fair'"):
         train(recipe(table, data={"valid": [valid]}), tmp_path / "run")
 
 

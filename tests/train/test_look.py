@@ -69,7 +69,7 @@ def test_what_looks_wrong_is_told_before_a_training_of_every_task(task: str, che
     heard = Heard()
     recipe = make_recipe({"task": task, "data": {"train": [given], "valid": [valid], "check": check}, **start})
     train(recipe, tmp_path / "run", listener=heard)
-    found = [line for line in heard.told if "replacement-characters" in line or "(overlap, first valid:1)" in line]
+    found = [line for line in heard.told if "replacement-characters" in line or f"(overlap, first {valid}:" in line]
     assert len(found) == (2 if check else 0), heard.told
     if check:
         assert any(": 2 pairs that also stand in the training data" in line for line in found)

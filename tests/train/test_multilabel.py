@@ -144,7 +144,7 @@ def test_a_cell_holds_any_number_of_labels(tmp_path: Path, cell: str, wanted: li
     quoted = cell.replace('"', '""')
     (tmp_path / "t.csv").write_text(f'text,label\nHello.,"{quoted}"\n')
     columns = LabelColumns(many=True, separator=";")
-    assert [json.loads(label) for _, label in open_labelled(tmp_path / "t.csv", columns).rows] == [wanted]
+    assert [json.loads(row.label) for row in open_labelled(tmp_path / "t.csv", columns).rows] == [wanted]
 
 
 def test_a_list_that_holds_no_names_is_an_error_with_its_line(tmp_path: Path):
@@ -162,11 +162,15 @@ def test_what_cannot_be_learnt_or_scored_is_one_message(run: Path, tmp_path: Pat
     refused(train("none", [(text, []) for text, _ in rows(30)]), "no text has a label")
     refused(train("drop", rows(30), "--set", "train.r_drop=1"), "r_drop")
     valid = write(tmp_path / "held.jsonl", [("the cat", ["beast"])])
-    refused(train("valid", rows(30), "--valid", str(valid)), "text 1 for validation has the label 'beast'")
+    refused(
+        train("valid", rows(30), "--valid", str(valid)), "a text for validation has the label 'beast'", f"{valid}:1"
+    )
     single = command("train", "--task", "classify", "--data", run.parent / "train.jsonl", "--out", tmp_path / "single")
     refused(single, "'labels' is a list, not a string", "--task multilabel")
     unknown = write(tmp_path / "unknown.csv", [("the cat", ["animal"]), ("the dog", ["animal", "beast"])])
-    refused(command("evaluate", run, "--data", unknown), "the label 'beast', which the model does not know", "row 2")
+    refused(
+        command("evaluate", run, "--data", unknown), "the label 'beast', which the model does not know", f"{unknown}:3"
+    )
     (tmp_path / "theirs.txt").write_text("animal\n")
     bad = command("evaluate", run, "--data", run.parent / "test.csv", "--against", tmp_path / "theirs.txt")
     refused(bad, "not a set of labels", "theirs.txt:1")

@@ -93,7 +93,7 @@ def test_the_report_is_one_page_about_the_validation_texts(run: Path):
     ):
         assert part in page
     assert "http" not in page
-    texts = {fields[0] for fields, _ in open_labelled(run.parent / "rooms7.csv").rows}
+    texts = {row.texts[0] for row in open_labelled(run.parent / "rooms7.csv").rows}
     assert any(text in page for text in texts)
 
 

@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import nn
 
+from onehop.errors import ModelError
 from onehop.nn import Memory, Source
-from onehop.tasks import Package, convert, load_package, save_package
+from onehop.tasks import Package, convert, load_package, new_package, save_package
 from onehop.tasks import weights as weights_module
 from onehop.tasks.regression import WIDER
 from onehop.verify import Lines, Report, fixed_lines, verify
-from tests.fixtures.packages import edit_golden
+from tests.fixtures.packages import edit_golden, edit_manifest
 from tests.laws.packages import CHECKPOINTS, PACKAGES, Small, every_package
 
 KNOWN = {str(small): small for small in every_package()}
@@ -53,7 +54,7 @@ def few(package: Package) -> Lines:
     if package.task.task == "choose":
         places = [place for place in places if package.task.documents.mark in lines.sources[place]]
     places = places[{"answer": slice(2), "choose": slice(1)}.get(package.task.task, slice(0, 12, 2))]
-    return Lines("few", tuple(lines.numbers[i] for i in places), tuple(lines.sources[i] for i in places))
+    return Lines("few", tuple(lines.places[i] for i in places), tuple(lines.sources[i] for i in places))
 
 
 Encode = Callable[[Any, Source], Memory]
@@ -94,7 +95,7 @@ def test_an_encoder_that_mixes_texts_fails_the_check_of_that(
     report = verify(package, few(package))
     assert failed(report) == [check]
     assert not report.passed
-    assert next(one for one in report.checks if one.name == check).detail.startswith("largest at few:")
+    assert next(one for one in report.checks if one.name == check).detail.startswith("largest at fixed line:")
 
 
 def test_weights_that_change_when_they_are_loaded_fail_the_check_of_bytes(
@@ -182,3 +183,64 @@ def test_a_checkpoint_of_others_is_no_package_whose_bytes_could_have_changed():
     report = verify(load_package(CHECKPOINTS / "BertForSequenceClassification"))
     assert failed(report) == []
     assert {check.name for check in report.checks if check.passed is None} == {"golden lines", "precision"}
+
+
+DECIDES: dict[str, Any] = {
+    "classify-transformer-fresh": {"threshold": 0.6},
+    "multilabel-bert-fresh": {"thresholds": {"bad": 0.4, "good": 0.61}},
+    "tag-transformer-fresh": {"scheme": "bioes"},
+    "answer-bert-BertModel": {"threshold": 1.0},
+    "translation-transformer-fresh": {"decode": {"beam_size": 3}},
+}
+
+
+@pytest.mark.parametrize("name", DECIDES)
+def test_a_setting_that_decides_and_was_changed_with_hashes_that_fit_is_drift_and_fails(name: str, tmp_path: Path):
+    folder = tmp_path / "model"
+    save_package(KNOWN[name].make(), folder)
+
+    def change(manifest: dict[str, Any]) -> None:
+        for key, value in DECIDES[name].items():
+            old = manifest["settings"][key]
+            manifest["settings"][key] = {**old, **value} if key == "decode" else value
+
+    edit_manifest(folder, change)
+    key = next(iter(DECIDES[name].get("decode", DECIDES[name])))
+    with pytest.raises(ModelError, match=rf"golden.jsonl:1: {key} was .* when the package was made, and is"):
+        load_package(folder)
+    edited = load_package(folder, allow_drift=True)
+    report = verify(edited, few(edited))
+    assert failed(report) == ["golden lines"]
+    assert f"{key} was" in report.checks[0].detail
+
+
+def test_golden_lines_of_older_packages_have_no_settings_and_are_believed(tmp_path: Path):
+    save_package(KNOWN["classify-transformer-fresh"].make(), tmp_path / "model")
+    edit_golden(tmp_path / "model", lambda lines: lines[0].pop("settings"))
+    assert load_package(tmp_path / "model").drift == ""
+
+
+def test_a_trained_model_without_golden_lines_fails_and_one_read_from_a_checkpoint_is_not_checked(
+    package: Package, tmp_path: Path
+):
+    trained, bare = replace(package, record={"recipe": {}}), replace(package, golden=())
+    for number, (made, passed) in enumerate([(trained, True), (replace(trained, golden=()), False), (bare, None)]):
+        save_package(made, tmp_path / f"{number}")
+        loaded = load_package(tmp_path / f"{number}")
+        check = verify(loaded, few(loaded)).checks[0]
+        assert (check.name, check.passed) == ("golden lines", passed)
+        assert ("was trained by Onehop" in check.detail) == (passed is False)
+
+
+def test_a_trained_model_has_golden_lines_even_where_every_text_is_too_long(package: Package):
+    assert new_package(package.task, ["the cat sat on the mat " * 500], "").golden == ()
+    assert new_package(package.task, ["the cat sat on the mat " * 500], "", {"recipe": {}}).golden
+
+
+def test_a_tokenizer_that_encodes_otherwise_fails_even_without_golden_lines(tmp_path: Path):
+    save_package(replace(KNOWN["embed-bert-BertModel"].make(), golden=()), tmp_path / "model")
+    edit_manifest(tmp_path / "model", lambda manifest: manifest["fingerprints"]["tokenizer.json"].update(thai="0"))
+    edited = load_package(tmp_path / "model", allow_drift=True)
+    report = verify(edited, few(edited))
+    assert failed(report) == ["golden lines"]
+    assert "encodes otherwise" in report.checks[0].detail

@@ -35,7 +35,7 @@ def few(package: Package) -> Lines:
     """Return six short lines, of different lengths."""
     lines = fixed_lines(package)
     places = sorted(range(len(lines)), key=lambda i: len(lines.sources[i]))[:11:2]
-    return Lines("few", tuple(lines.numbers[i] for i in places), tuple(lines.sources[i] for i in places))
+    return Lines("few", tuple(lines.places[i] for i in places), tuple(lines.sources[i] for i in places))
 
 
 def of(package: Package, architecture: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
@@ -248,7 +248,8 @@ def test_lines_and_pairs_are_read_as_they_are(trained, tmp_path):
     (tmp_path / "a.txt").write_text("One Two.\n\nThree.\n")
     (tmp_path / "a.tsv").write_text("One Two.\tEins Zwei.\n\t\nThree.\tDrei.\n")
     plain, pairs = (read_data(translator, tmp_path / name) for name in ("a.txt", "a.tsv"))
-    assert plain.numbers == pairs.numbers == (1, 3)
+    assert plain.places == tuple(f"{tmp_path}/a.txt:{n}" for n in (1, 3))
+    assert pairs.places == tuple(f"{tmp_path}/a.tsv:{n}" for n in (1, 3))
     assert plain.sources == pairs.sources == tuple(translator.source_tokenizer.encode_batch(["One Two.", "Three."]))
     assert (plain.references, pairs.references) == (None, ("Eins Zwei.", "Drei."))
 

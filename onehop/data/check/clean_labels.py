@@ -16,6 +16,7 @@ from onehop.data.check.left import refuse_empty
 from onehop.data.check.mojibake import Mojibake
 from onehop.data.check.tables import Split
 from onehop.data.check.text import plain
+from onehop.data.label_sets import label_set
 from onehop.data.labelled import objects
 from onehop.data.questions import read_questions
 from onehop.data.tagged import open_tagged
@@ -95,7 +96,7 @@ def _plan(split: Split, leaked: set[tuple[str, str]]) -> Cleaned:
 def _labels(split: Split) -> dict[str, str]:
     """Return for each label the commonest of those that differ from it in case or blanks only."""
     usual: dict[str, str] = {}
-    counts = Counter(split.values if split.kind == "labels" else ())
+    counts = Counter(split.labels[0] if split.kind in ("labels", "sets") else ())
     for label, _ in counts.most_common():
         usual.setdefault(" ".join(label.casefold().split()), label)
     return {label: usual[" ".join(label.casefold().split())] for label in counts}
@@ -142,10 +143,24 @@ def _cleaned(split: Split, plan: Cleaned, counts: dict[str, int], row: Mapping[s
         if isinstance(row.get(name), str):
             new[name] = plan.texts(row[name])
     counts["repaired"] += any(new.get(name) != row.get(name) for name in texts)
-    if isinstance(row[label], str):
+    if split.kind == "sets":
+        new[label] = _set(row[label], split.separator, plan.label)
+        counts["relabelled"] += new[label] != row[label]
+    elif isinstance(row[label], str):
         new[label] = plan.label.get(row[label].strip(), row[label].strip())
         counts["relabelled"] += new[label] != row[label].strip()
     return new
+
+
+def _set(cell: Any, separator: str, label: Mapping[str, str]) -> Any:
+    """Return a set of labels as it is to be, in its own form; as it was where no label changes."""
+    old = [str(one) for one in cell] if isinstance(cell, list) else label_set(str(cell or ""), separator)
+    new = list(dict.fromkeys(label.get(one.strip(), one) for one in old))
+    if new == old:
+        return cell
+    if isinstance(cell, list):
+        return new
+    return separator.join(new) if separator and separator in cell else json.dumps(new, ensure_ascii=False)
 
 
 def _sentences(split: Split, plan: Cleaned, out: IO[str], counts: dict[str, int]) -> None:
@@ -165,4 +180,4 @@ def _questions(split: Split, plan: Cleaned, out: IO[str], counts: dict[str, int]
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-WRITERS = {"labels": _table, "numbers": _table, "words": _sentences, "answers": _questions}
+WRITERS = {"labels": _table, "sets": _table, "numbers": _table, "words": _sentences, "answers": _questions}

@@ -77,6 +77,7 @@ KINDS: dict[str, Kind] = {
     "near-overlap": Kind("pairs nearly like one of the training data", "Look whether they were split from one text."),
     "label-missing": Kind("rows without a label", "Label or remove them.", 0.01),
     "label-constant": Kind("one label for every row", "There is nothing to learn; check the label column.", 0.0),
+    "label-everywhere": Kind("rows with a label that nearly all have", "Leave that label out: it tells nothing."),
     "label-rare": Kind("labels with fewer than 5 rows", "Join them with others, or find more rows."),
     "label-leak": Kind(
         "a column that tells the label, or texts that hold its name", "Leave the column out of the input.", 0.9, 20
@@ -164,7 +165,8 @@ class Report:
         checked: What was looked for.
         findings: Gravest first.
         unchecked: What could not be looked for, and why.
-        columns: Of labelled text, the names of the columns that were taken: `label` and `text`.
+        columns: Of labelled text, the names of the columns that were taken: `label` and `text`; where rows have sets of
+            labels also `label separator`, none where they are lists.
         coverage: Of each side, how a model's tokenizer cuts it: `side`, `pieces`, `words`, `characters`, `bytes` and
             `unknown` pieces.
     """

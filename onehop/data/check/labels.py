@@ -18,12 +18,15 @@ from onehop.data.check.near import BANDS, ROWS, Signatures, signatures
 from onehop.data.check.near import near as nearly
 from onehop.data.check.tables import MOST_DIFFERENT, Split, illegal, read_split
 from onehop.data.check.text import plain
+from onehop.data.label_sets import read
 from onehop.errors import DataError
 
 RARE = 5  # rows of a label
 NOTHING = {"nan", "none", "null", "n/a", "na", "?", "-"}
 SURER, STRETCH = 0.8, 20  # share of the usual label's errors that a telling column mends; rows of a stretch of numbers
 TOLD = 0.99  # share of the rows whose label a column tells
+MOST_TOLD = 100  # labels of sets, the commonest, that are compared with columns and texts
+NEARLY = 0.95  # share of the rows from which a label of sets tells next to nothing
 MOST_LABELS = 0.2  # labels that are more of the rows than this are values, not classes
 CHECKED = ["encoding", "empty texts", "labels", "leaking columns", "duplicates"]
 
@@ -60,7 +63,7 @@ def check_labels(
 
 def diagnose_labels(
     path: str | Path, *, label: str = "", texts: Sequence[str] = (), others: Mapping[str, str | Path] | None = None,
-    near: bool = False, coverage: Coverage | None = None,
+    separator: str | None = None, near: bool = False, coverage: Coverage | None = None,
 ) -> Labelling:  # fmt: skip
     """Look for what would ruin a training on labelled text.
 
@@ -69,6 +72,8 @@ def diagnose_labels(
         label: The label's column; empty: the one that has such a name.
         texts: The texts' columns; empty: those that have such names, or the one with the longest values.
         others: Files of the same columns that are not trained on, by the name of their split, `valid` or `test`.
+        separator: Between the labels of a cell that holds a set of them, "" for JSON lists; None: found, or each cell
+            is one label.
         near: Look for near duplicates, too.
         coverage: Looks at the training texts with a model's tokenizer.
 
@@ -76,11 +81,13 @@ def diagnose_labels(
         FileError: A file cannot be read.
         DataError: It is no such file, or has no such column.
     """
-    train = read_split("data", path, label, texts)
+    train = read_split("data", path, label, texts, separator)
+    if train.kind == "sets":
+        separator = train.separator
     splits = [train]
     findings = examine(train)
     for name, other in (others or {}).items():
-        seen = read_split(name, other, *train.columns) if train.table else read_split(name, other)
+        seen = read_split(name, other, *train.columns, separator) if train.table else read_split(name, other)
         if seen.kind != train.kind and {seen.kind, train.kind} != {"labels", "numbers"}:
             raise DataError(f"{seen.kind} beside {train.kind}", "Give files of one form.", str(other))
         splits.append(seen)
@@ -94,6 +101,8 @@ def diagnose_labels(
     more = {"overlap": bool(others), "near duplicates": near, "tokenizer": coverage is not None}
     checked = [*CHECKED, *(name for name, done in more.items() if done)]
     columns = {"label": [train.columns[0]], "text": [*train.columns[1]]}
+    if train.kind == "sets":
+        columns["label separator"] = [train.separator] if train.separator else []
     sizes = {split.name: len(split) for split in splits}
     report = Report(sizes, checked, ordered(findings), columns=columns, coverage=coverage.figures() if coverage else [])
     return Labelling(report, splits)
@@ -109,14 +118,52 @@ def _of_split(split: Split) -> Iterator[Finding]:
     if split.kind == "numbers":
         yield from _of_numbers(split)
     elif split.labels[0]:
-        yield from _of_labels(*split.labels)
+        yield from _of_labels(*split.labels, sets=split.kind == "sets")
+    if split.kind == "sets":
+        yield from _of_sets(split)
     if rows := illegal(split):
         yield judge("label-scheme", "data", len(rows), len(split), rows[:SHOWN])
     yield from _of_texts(split.values, split.bodies, split.places, named=split.kind == "labels")
     for name, column in split.table.items():
-        told = name not in (split.columns[0], *split.columns[1]) and split.kind == "labels"
-        if told and (share := _tells(column, split.values)) >= TOLD:
+        if name in (split.columns[0], *split.columns[1]):
+            continue
+        if split.kind == "labels" and (share := _tells(column, split.values)) >= TOLD:
             yield judge("label-leak", "data", round(share * len(split)), len(split), [], f"column {name!r}")
+        for one, has in _each(split):
+            if (share := _tells(column, has)) >= TOLD:
+                told = f"column {name!r} tells {one!r}"
+                yield judge("label-leak", "data", round(share * len(split)), len(split), [], told)
+
+
+def _each(split: Split) -> Iterator[tuple[str, list[str]]]:
+    """Yield each label that sets have but for rare ones, and whether each row has it."""
+    sets = [set(read(value)) for value in split.values] if split.kind == "sets" else []
+    for label, count in Counter(split.labels[0]).most_common(MOST_TOLD) if sets else ():
+        if RARE <= count <= len(sets) - RARE:
+            yield label, ["with" if label in row else "without" for row in sets]
+
+
+def _of_sets(split: Split) -> Iterator[Finding]:
+    """Yield what is wrong with sets of labels as a whole, and with each of their labels beside the texts."""
+    size, counts = len(split), Counter(split.labels[0])
+    if not counts:
+        yield judge("label-missing", "data", size, size, split.places[:SHOWN], "no row has any label")
+        return
+    if len(set(split.values)) == 1:
+        yield judge("label-constant", "data", size, size, split.places[:1], f"always {split.values[0]}")
+        return
+    if usual := [label for label, count in counts.items() if count > NEARLY * size]:
+        names = ", ".join(map(repr, sorted(usual)[:SHOWN]))
+        yield judge("label-everywhere", "data", max(counts.values()), size, [], names)
+    keys = list(map(_key, split.bodies))
+    for label, has in _each(split):
+        if len(label) <= 2 or label.replace(".", "").isdigit():
+            continue
+        named = [(place, own) for key, place, own in zip(keys, split.places, has, strict=True) if label.lower() in key]
+        telling = [place for place, own in named if own == "with"]
+        if len(telling) >= 0.5 * counts[label] and len(telling) >= 0.5 * len(named):
+            told = f"the name of {label!r} in the text"
+            yield judge("label-leak", "data", len(telling), counts[label], telling[:SHOWN], told)
 
 
 def _of_numbers(split: Split) -> Iterator[Finding]:
@@ -184,12 +231,13 @@ def _key(body: str) -> str:
     return plain(body).lower()
 
 
-def _of_labels(values: list[str], places: list[str]) -> Iterator[Finding]:
+def _of_labels(values: list[str], places: list[str], *, sets: bool = False) -> Iterator[Finding]:
+    """Yield what is wrong with labels; `sets`: whether a row may have any number of them, each judged by itself."""
     counts = Counter(value for value in values if value)
     missing = [place for place, value in zip(places, values, strict=True) if not value]
     if missing:
         yield judge("label-missing", "data", len(missing), len(values), missing[:SHOWN])
-    if len(counts) == 1:
+    if len(counts) == 1 and not sets:
         yield judge("label-constant", "data", len(values), len(values), places[:1], f"always {next(iter(counts))!r}")
     folded: defaultdict[str, set[str]] = defaultdict(set)
     for value in counts:

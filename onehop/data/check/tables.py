@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from onehop.data.arrow import arrow_columns
 from onehop.data.columns import distinct
 from onehop.data.csv_tables import csv_rows
 from onehop.data.json_lines import parse_json
+from onehop.data.label_sets import find_sets, label_set, written
 from onehop.data.labelled import LABELS, NUMBERS, TEXTS
 from onehop.data.questions import read_questions
 from onehop.data.tagged import open_tagged
@@ -34,13 +36,15 @@ class Split:
         name: Of the split.
         path: Of the file.
         bodies: The text of each row; of several columns, with tabs between.
-        values: Its label; of a sentence, those of its words, with spaces between; of a question, its answer.
+        values: Its label; of a sentence, those of its words, with spaces between; of a question, its answer; of a set
+            of labels what `onehop.data.label_sets.written` says.
         places: Where it stands.
-        labels: What is judged as labels, each with its place: of a sentence, those of its words; of numbers and of
-            answers, none.
+        labels: What is judged as labels, each with its place: of a sentence, those of its words; of a set, each of it;
+            of numbers and of answers, none.
         kind: `labels`, `sets` of them, `numbers`, `words` or `answers`.
         columns: What was taken for `label` and for `text`.
         table: All columns, where it is a table.
+        separator: Between the labels of a cell that is a set of them; empty where those are JSON lists.
     """
 
     name: str
@@ -52,12 +56,15 @@ class Split:
     kind: str
     columns: tuple[str, tuple[str, ...]]
     table: Table
+    separator: str = ""
 
     def __len__(self) -> int:
         return len(self.values)
 
 
-def read_split(name: str, path: str | Path, label: str = "", texts: Sequence[str] = ()) -> Split:
+def read_split(
+    name: str, path: str | Path, label: str = "", texts: Sequence[str] = (), separator: str | None = None
+) -> Split:
     """Read labelled text of any form that training reads.
 
     Args:
@@ -66,6 +73,7 @@ def read_split(name: str, path: str | Path, label: str = "", texts: Sequence[str
             `.jsonl` with lists of words) or questions (`.json`, `.jsonl` with contexts).
         label: The label's column; empty: found by its name.
         texts: The texts' columns; empty: found.
+        separator: Between the labels of a cell, "" for JSON lists; None: found, or each cell is one label.
 
     Raises:
         FileError: It cannot be read.
@@ -82,10 +90,19 @@ def read_split(name: str, path: str | Path, label: str = "", texts: Sequence[str
     bodies = list(map("\t".join, zip(*(table[column] for column in found), strict=True)))
     values = [value.strip() for value in table[label]]
     places = [f"{path}:{line}" for line in lines]
+    columns = label, tuple(found)
+    separator = find_sets(values) if separator is None else separator
+    if separator is not None:
+        sets = [label_set(value, separator) for value in values]
+        flat = (
+            [one for row in sets for one in row],
+            [place for place, row in zip(places, sets, strict=True) for _ in row],
+        )
+        return Split(name, str(path), bodies, [*map(written, sets)], places, flat, "sets", columns, table, separator)
     numbers = are_numbers(values)
     judged = ([], []) if numbers else (values, places)
     kind = "numbers" if numbers else "labels"
-    return Split(name, str(path), bodies, values, places, judged, kind, (label, tuple(found)), table)
+    return Split(name, str(path), bodies, values, places, judged, kind, columns, table)
 
 
 def are_numbers(values: Sequence[str]) -> bool:
@@ -213,12 +230,18 @@ def _objects(path: str | Path) -> tuple[Table, list[str]]:
             value = parse_json(line, "Write an object for each line.", f"{path}:{number}")
             if not isinstance(value, dict):
                 raise DataError("not an object", "Write an object for each line.", f"{path}:{number}")
-            rows.append({str(key): "" if item is None else str(item) for key, item in value.items()})
+            rows.append({str(key): _cell(item) for key, item in value.items()})
             lines.append(str(number))
     if not rows:
         raise DataError("a table without rows", "Write an object for each line.", str(path))
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name, "") for row in rows] for name in names}, lines
+
+
+def _cell(item: Any) -> str:
+    if isinstance(item, list | dict):
+        return json.dumps(item, ensure_ascii=False)
+    return "" if item is None else str(item)
 
 
 def _arrow(path: str | Path) -> tuple[Table, list[str]]:
