@@ -31,7 +31,7 @@ from onehop.verify import NEAR_TIE
 from tests.laws.packages import PACKAGES
 
 HERE = Path(__file__).parent
-WORDS = "the cat sat on mat a dog ran big red small rug room was lovely bath".split()
+WORDS = ["the", "cat", "sat", "on", "mat", "a", "dog", "ran", "big", "red", "small", "rug", "room", "was", "bath"]
 BATCHES = ("7", "64", "tokens")
 SIZES = {"7": 7, "64": 64}
 # From a prediction to what it says, and to the numbers behind it.
