@@ -7,7 +7,7 @@ span of all windows counts, against the lowest score of no answer among them (De
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,9 @@ from onehop.models.encoders import build_encoder
 from onehop.models.tokenwise import Tokenwise
 from onehop.nn import Source
 from onehop.nn.modes import for_inference
-from onehop.runtime import Speed, accelerate
 from onehop.tasks.answer_settings import AnswerSettings
 from onehop.tasks.framed import FramedDocuments
+from onehop.tasks.running import Runs
 from onehop.tasks.settings import Long
 from onehop.text import Ledger, limit_context
 from onehop.text.places import Where, named, places_of
@@ -126,7 +126,7 @@ def pair_of(text: str) -> Pair:
     return (question, context) if mark else (text, text)
 
 
-class Answerer:
+class Answerer(Runs):
     """A model that answers questions, with all it needs to run.
 
     Args:
@@ -136,13 +136,10 @@ class Answerer:
     """
 
     task = "answer"
-    drift = ""  # what its package does otherwise than when it was made, where that was allowed
     labels: tuple[str, ...] | None = None
-    speed: Speed | None = None  # how a fast one runs
-    made_of: Answerer | None = None  # what a fast one was made of
 
     def __init__(self, model: Any, tokenizer: PretrainedTokenizer, settings: AnswerSettings) -> None:
-        self.model, self.tokenizer, self.settings = model, tokenizer, settings
+        super().__init__(model, tokenizer, settings)
         self.documents = QuestionDocuments(tokenizer)
 
     @classmethod
@@ -152,36 +149,6 @@ class Answerer:
         output = nn.Linear(encoder.dim, 2)
         nn.init.zeros_(output.bias)
         return cls(Tokenwise(encoder, output, settings.head.dropout), tokenizer, settings)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.reference.model.parameters()).device
-
-    def to(self, device: torch.device | str) -> Answerer:
-        """Move the weights; return this model."""
-        self.model.to(device)
-        return self
-
-    def fast(self, precision: str = "float32", tell: Callable[[str], None] = lambda text: None) -> Answerer:
-        """Return a model of the same weights that runs as fast as this machine allows, for inference alone.
-
-        Args:
-            precision: Of the products: `float32`, which gives the same numbers up to rounding, or `int8`.
-            tell: Is told when kernels are compiled, which takes seconds, once.
-
-        Raises:
-            ConfigError: No such precision.
-        """
-        model, speed = accelerate(self.model, precision, tell)
-        twin = Answerer(model, self.tokenizer, self.settings)
-        twin.made_of, twin.drift, twin.speed = self, self.drift, speed
-        return twin
-
-    @property
-    def reference(self) -> Answerer:
-        """What a fast model was made of, whose every part can be looked into; itself, if it is none."""
-        return self.made_of or self
 
     # -------------------------------------------------------------------------------------------- use
 

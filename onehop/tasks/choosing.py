@@ -7,7 +7,7 @@ row what the encoder reads, one row for each option.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,9 @@ from onehop.data.choices import Choice
 from onehop.data.labelled import SEPARATOR
 from onehop.errors import ConfigError, DataError, LengthError, ModelError
 from onehop.nn import Source
-from onehop.runtime import Speed, accelerate
 from onehop.tasks.classify_settings import TextSettings
 from onehop.tasks.framed import FramedDocuments
+from onehop.tasks.running import Runs
 from onehop.tasks.settings import Long
 from onehop.tasks.whole import build_pooled, outputs_of
 from onehop.text import Ledger, limit
@@ -120,7 +120,7 @@ class Chosen:
         return None if self.choice is None else self.options[self.choice]
 
 
-class Chooser:
+class Chooser(Runs):
     """A model that chooses one of several options, with all it needs to run.
 
     Args:
@@ -133,43 +133,18 @@ class Chooser:
     """
 
     task = "choose"
-    drift = ""  # what its package does otherwise than when it was made, where that was allowed
     labels: tuple[str, ...] | None = None
-    speed: Speed | None = None  # how a fast one runs
-    made_of: Chooser | None = None  # what a fast one was made of
 
     def __init__(self, model: Any, tokenizer: PretrainedTokenizer, settings: ChooseSettings) -> None:
         if settings.text.sentences:
             raise ModelError("a pretrained model reads no marks between sentences", "Leave text.sentences out.")
-        self.model, self.tokenizer, self.settings = model, tokenizer, settings
+        super().__init__(model, tokenizer, settings)
         self.documents = ChoiceDocuments(tokenizer, max(1, len(settings.columns)))
 
     @classmethod
     def build(cls, settings: ChooseSettings, tokenizer: PretrainedTokenizer) -> Chooser:
         """Return one with fresh weights."""
         return cls(build_pooled(settings, 1, tokenizer.vocab_size), tokenizer, settings)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.model.parameters()).device
-
-    def to(self, device: torch.device | str) -> Chooser:
-        """Move the weights; return this model."""
-        self.model.to(device)
-        return self
-
-    def fast(self, precision: str = "float32", tell: Callable[[str], None] = lambda text: None) -> Chooser:
-        """Return one of the same weights that runs as fast as this machine allows; see `Classifier.fast`."""
-        model, speed = accelerate(self.model, precision, tell)
-        twin = Chooser(model, self.tokenizer, self.settings)
-        twin.made_of, twin.drift, twin.speed = self, self.drift, speed
-        return twin
-
-    @property
-    def reference(self) -> Chooser:
-        """What a fast one was made of; itself, if it is none."""
-        return self.made_of or self
 
     def predict(
         self,

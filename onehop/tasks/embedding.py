@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,9 +18,9 @@ from onehop.models.checkpoint import build_pretrained, layout
 from onehop.nn import Source
 from onehop.nn.modes import for_inference
 from onehop.nn.pooling import build_pooling
-from onehop.runtime import Speed, accelerate
 from onehop.tasks.classify_settings import DocumentLimits
 from onehop.tasks.framed import FramedDocuments
+from onehop.tasks.running import Runs
 from onehop.tasks.settings import Long
 from onehop.tasks.windows import Windows, average, divide, outputs
 from onehop.text import Ledger
@@ -67,7 +67,7 @@ class Embedding:
         return self.vector is None
 
 
-class Embedder:
+class Embedder(Runs):
     """A pretrained encoder with all it needs to make vectors of texts.
 
     Args:
@@ -77,13 +77,10 @@ class Embedder:
     """
 
     task = "embed"
-    drift = ""  # what its package does otherwise than when it was made, where that was allowed
     labels: tuple[str, ...] | None = None
-    speed: Speed | None = None  # how a fast one runs
-    made_of: Embedder | None = None  # what a fast one was made of
 
     def __init__(self, model: Any, tokenizer: PretrainedTokenizer, settings: EmbedSettings) -> None:
-        self.model, self.tokenizer, self.settings = model, tokenizer, settings
+        super().__init__(model, tokenizer, settings)
         self.documents = FramedDocuments(tokenizer)
         self.pooling: nn.Module = build_pooling(settings.pooling, model.encoder.dim, 0)
 
@@ -92,36 +89,6 @@ class Embedder:
         """Return an embedder with fresh weights."""
         of = layout(settings.architecture)
         return cls(build_pretrained(of, settings.model, settings.heads, settings.rows, 0), tokenizer, settings)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.model.parameters()).device
-
-    def to(self, device: torch.device | str) -> Embedder:
-        """Move the weights; return this embedder."""
-        self.model.to(device)
-        return self
-
-    def fast(self, precision: str = "float32", tell: Callable[[str], None] = lambda text: None) -> Embedder:
-        """Return an embedder of the same weights that runs as fast as this machine allows, for inference alone.
-
-        Args:
-            precision: Of the products: `float32`, which gives the same numbers up to rounding, or `int8`.
-            tell: Is told when kernels are compiled, which takes seconds, once.
-
-        Raises:
-            ConfigError: No such precision.
-        """
-        model, speed = accelerate(self.model, precision, tell)
-        twin = Embedder(model, self.tokenizer, self.settings)
-        twin.made_of, twin.drift, twin.speed = self, self.drift, speed
-        return twin
-
-    @property
-    def reference(self) -> Embedder:
-        """What a fast embedder was made of, whose every part can be looked into; itself, if it is none."""
-        return self.made_of or self
 
     def source(self, tokens: Tensor, lengths: Tensor) -> Source:
         """Return what the encoder reads of padded rows."""

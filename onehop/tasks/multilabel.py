@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,17 +11,9 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from onehop.nn import Source
-from onehop.runtime import Speed, accelerate
 from onehop.tasks.classify_settings import TextSettings, known_label
-from onehop.tasks.framed import documents_of
-from onehop.tasks.settings import Long
-from onehop.tasks.whole import build_pooled, encode_texts, outputs_of, source_of
-from onehop.tasks.windows import Windows, average, divide, outputs
-from onehop.text import Ledger
-from onehop.text.places import Where, named, places_of
-
-BATCH_TOKENS = 4096
+from onehop.tasks.whole import BATCH_TOKENS, WholeText, build_pooled, outputs_of
+from onehop.tasks.windows import Windows
 
 
 class MultilabelSettings(TextSettings):
@@ -71,7 +63,7 @@ class LabelSet:
     lost: int = 0
 
 
-class Multilabeller:
+class Multilabeller(WholeText[LabelSet]):
     """A classifier that gives a text any number of labels, with all it needs to run.
 
     Args:
@@ -81,13 +73,6 @@ class Multilabeller:
     """
 
     task = "multilabel"
-    drift = ""  # what its package does otherwise than when it was made, where that was allowed
-    speed: Speed | None = None  # how a fast one runs
-    made_of: Multilabeller | None = None  # what a fast one was made of
-
-    def __init__(self, model: Any, tokenizer: Any, settings: MultilabelSettings) -> None:
-        self.model, self.tokenizer, self.settings = model, tokenizer, settings
-        self.documents = documents_of(tokenizer, sentences=settings.text.sentences, language=settings.language)
 
     @classmethod
     def build(cls, settings: MultilabelSettings, tokenizer: Any) -> Multilabeller:
@@ -104,28 +89,6 @@ class Multilabeller:
         """The probability from which on a text gets each label, `(C,)`."""
         return torch.tensor([self.settings.thresholds.get(label, 0.5) for label in self.labels])
 
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.model.parameters()).device
-
-    def to(self, device: torch.device | str) -> Multilabeller:
-        """Move the weights; return this classifier."""
-        self.model.to(device)
-        return self
-
-    def fast(self, precision: str = "float32", tell: Callable[[str], None] = lambda text: None) -> Multilabeller:
-        """Return one of the same weights that runs as fast as this machine allows; see `Classifier.fast`."""
-        model, speed = accelerate(self.model, precision, tell)
-        twin = Multilabeller(model, self.tokenizer, self.settings)
-        twin.made_of, twin.drift, twin.speed = self, self.drift, speed
-        return twin
-
-    @property
-    def reference(self) -> Multilabeller:
-        """What a fast one was made of; itself, if it is none."""
-        return self.made_of or self
-
     def label(self, value: str, where: str = "") -> str:
         """Return the name of a label as data have it.
 
@@ -134,59 +97,21 @@ class Multilabeller:
         """
         return known_label(self.settings, value, where)
 
-    def predict(
-        self,
-        texts: Sequence[str | Sequence[str]],
-        *,
-        long: Long = "error",
-        where: Where = "input",
-        first_line: int = 1,
-        batch_tokens: int = BATCH_TOKENS,
-    ) -> list[LabelSet]:
-        """Return the labels of each text; they do not depend on which texts stand together.
+    def averages(self, rows: Sequence[list[int]], batch_tokens: int) -> Tensor:
+        """Return the probability that each row of tokens has each label, `(N, C)`."""
+        return self.scores(rows, batch_tokens).sigmoid()
 
-        Args:
-            texts: Each a text, or the texts of its columns where the model was trained on several.
-            long: What to do with a text of more than `settings.text.max_length` tokens: "error", "drop", "cut", or
-                divide it into windows whose probabilities are averaged, by their tokens.
-            where: Name of the input, or the place of each in it, for messages.
-            first_line: Number of the first text, where they are lines of the input.
-            batch_tokens: Rows times longest row of a batch at most.
-
-        Raises:
-            LengthError: A text is too long and `long` is "error".
-            DataError: A text has not as many columns as the model was trained on.
-        """
-        ledger = Ledger(named(where), self.settings.text.max_length, long)
-        encoded = self.encode(texts, where, first_line)
-        each = divide(encoded, self.tokenizer.pieces, ledger, places_of(where, len(texts), first_line), empty=False)
-        rows = [row for windows in each for row in windows.rows]
-        values = outputs(each, self.scores(rows, batch_tokens).sigmoid())
-        return [self._found(*found) for found in zip(texts, each, values, strict=True)]
-
-    def _found(self, text: str | Sequence[str], windows: Windows, values: Tensor) -> LabelSet:
-        given = text if isinstance(text, str) else tuple(text)
-        if not windows.rows:
-            return LabelSet(given, None, dropped=windows.lost > 0, lost=windows.lost)
-        mean = average(windows, values)
-        given_labels = self.chosen(mean)
-        labels = tuple(label for label, has in zip(self.labels, given_labels.tolist(), strict=True) if has)
+    def found(self, text: str | tuple[str, ...], windows: Windows, mean: Tensor | None) -> LabelSet:
+        """Return the labels of a text."""
+        if mean is None:
+            return LabelSet(text, None, dropped=windows.lost > 0, lost=windows.lost)
+        labels = tuple(label for label, has in zip(self.labels, self.chosen(mean).tolist(), strict=True) if has)
         scores = dict(zip(self.labels, mean.tolist(), strict=True))
-        return LabelSet(given, labels, scores, False, windows.lost, windows.count, windows.lost)
+        return LabelSet(text, labels, scores, False, windows.lost, windows.count, windows.lost)
 
     def chosen(self, probabilities: Tensor) -> Tensor:
         """Return which labels texts get, `(..., C)` bool, by the package's thresholds."""
         return probabilities >= self.thresholds
-
-    def encode(
-        self, texts: Sequence[str | Sequence[str]], where: Where = "input", first_line: int = 1
-    ) -> list[list[int]]:
-        """Return the tokens of each text, as long as it is; none where it is empty."""
-        return encode_texts(self.documents, self.settings.columns, texts, places_of(where, len(texts), first_line))
-
-    def source(self, tokens: Tensor, lengths: Tensor) -> Source:
-        """Return what the encoder reads of padded rows."""
-        return source_of(self, tokens, lengths)
 
     @torch.inference_mode()
     def scores(self, rows: Sequence[list[int]], batch_tokens: int = BATCH_TOKENS) -> Tensor:

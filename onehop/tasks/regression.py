@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -12,20 +12,14 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from onehop.errors import DataError, ModelError
-from onehop.nn import Source
-from onehop.runtime import Speed, accelerate
 from onehop.tasks.classify_settings import TextSettings
-from onehop.tasks.framed import documents_of
 from onehop.tasks.lines import short_texts, too_long
 from onehop.tasks.names import GOLDEN, JOINT
 from onehop.tasks.registry import Kind
-from onehop.tasks.settings import Long
-from onehop.tasks.whole import build_pooled, encode_texts, outputs_of, source_of
-from onehop.tasks.windows import Windows, average, divide, outputs
-from onehop.text import Ledger, Tokenizer
-from onehop.text.places import Where, named, places_of
+from onehop.tasks.whole import BATCH_TOKENS, WholeText, build_pooled, outputs_of
+from onehop.tasks.windows import Windows
+from onehop.text import Tokenizer
 
-BATCH_TOKENS = 4096
 LARGEST = 1e18  # of a number: its square must fit into float32
 WIDER = 4  # a deviation against a nat: by how much more rounding of weights may move a number
 
@@ -65,7 +59,7 @@ class Estimate:
     lost: int = 0
 
 
-class Regressor:
+class Regressor(WholeText[Estimate]):
     """A model that gives a number for a text, with all it needs to run.
 
     Args:
@@ -75,86 +69,22 @@ class Regressor:
     """
 
     task = "regress"
-    drift = ""  # what its package does otherwise than when it was made, where that was allowed
     labels: tuple[str, ...] | None = None
-    speed: Speed | None = None  # how a fast one runs
-    made_of: Regressor | None = None  # what a fast one was made of
-
-    def __init__(self, model: Any, tokenizer: Any, settings: RegressSettings) -> None:
-        self.model, self.tokenizer, self.settings = model, tokenizer, settings
-        self.documents = documents_of(tokenizer, sentences=settings.text.sentences, language=settings.language)
 
     @classmethod
     def build(cls, settings: RegressSettings, tokenizer: Any) -> Regressor:
         """Return a regressor with fresh weights."""
         return cls(build_pooled(settings, 1, tokenizer.vocab_size), tokenizer, settings)
 
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.model.parameters()).device
+    def averages(self, rows: Sequence[list[int]], batch_tokens: int) -> Tensor:
+        """Return the number of each row of tokens, `(N,)`."""
+        return self.values(rows, batch_tokens)
 
-    def to(self, device: torch.device | str) -> Regressor:
-        """Move the weights; return this regressor."""
-        self.model.to(device)
-        return self
-
-    def fast(self, precision: str = "float32", tell: Callable[[str], None] = lambda text: None) -> Regressor:
-        """Return a regressor of the same weights that runs as fast as this machine allows; see `Classifier.fast`."""
-        model, speed = accelerate(self.model, precision, tell)
-        twin = Regressor(model, self.tokenizer, self.settings)
-        twin.made_of, twin.drift, twin.speed = self, self.drift, speed
-        return twin
-
-    @property
-    def reference(self) -> Regressor:
-        """What a fast regressor was made of; itself, if it is none."""
-        return self.made_of or self
-
-    def predict(
-        self,
-        texts: Sequence[str | Sequence[str]],
-        *,
-        long: Long = "error",
-        where: Where = "input",
-        first_line: int = 1,
-        batch_tokens: int = BATCH_TOKENS,
-    ) -> list[Estimate]:
-        """Return a number for each text; it does not depend on which stand together.
-
-        Args:
-            texts: Each a text, or the texts of its columns where the model was trained on several.
-            long: What to do with a text of more than `settings.text.max_length` tokens: "error", "drop", "cut", or
-                divide it into windows whose numbers are averaged, by their tokens.
-            where: Name of the input, or the place of each in it, for messages.
-            first_line: Number of the first text, where they are lines of the input.
-            batch_tokens: Rows times longest row of a batch at most.
-
-        Raises:
-            LengthError: A text is too long and `long` is "error".
-            DataError: A text has not as many columns as the model was trained on.
-        """
-        ledger = Ledger(named(where), self.settings.text.max_length, long)
-        encoded = self.encode(texts, where, first_line)
-        each = divide(encoded, self.tokenizer.pieces, ledger, places_of(where, len(texts), first_line), empty=False)
-        values = outputs(each, self.values([row for windows in each for row in windows.rows], batch_tokens))
-        return [self._estimate(*found) for found in zip(texts, each, values, strict=True)]
-
-    def _estimate(self, text: str | Sequence[str], windows: Windows, values: Tensor) -> Estimate:
-        given = text if isinstance(text, str) else tuple(text)
-        if not windows.rows:
-            return Estimate(given, None, dropped=windows.lost > 0, lost=windows.lost)
-        return Estimate(given, float(average(windows, values)), False, windows.lost, windows.count, windows.lost)
-
-    def encode(
-        self, texts: Sequence[str | Sequence[str]], where: Where = "input", first_line: int = 1
-    ) -> list[list[int]]:
-        """Return the tokens of each text, as long as it is; none where it is empty."""
-        return encode_texts(self.documents, self.settings.columns, texts, places_of(where, len(texts), first_line))
-
-    def source(self, tokens: Tensor, lengths: Tensor) -> Source:
-        """Return what the encoder reads of padded rows."""
-        return source_of(self, tokens, lengths)
+    def found(self, text: str | tuple[str, ...], windows: Windows, mean: Tensor | None) -> Estimate:
+        """Return the number of a text."""
+        if mean is None:
+            return Estimate(text, None, dropped=windows.lost > 0, lost=windows.lost)
+        return Estimate(text, float(mean), False, windows.lost, windows.count, windows.lost)
 
     @torch.inference_mode()
     def values(self, rows: Sequence[list[int]], batch_tokens: int = BATCH_TOKENS) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -20,7 +20,7 @@ from onehop.models.tokenwise import Tokenwise
 from onehop.nn import Source
 from onehop.nn.crf import Allowed, Crf, viterbi
 from onehop.nn.modes import for_inference
-from onehop.runtime import Speed, accelerate
+from onehop.tasks.running import Runs
 from onehop.tasks.settings import Long
 from onehop.tasks.tag_settings import TagSettings
 from onehop.tasks.wordwise import WordDocuments, Words, as_words
@@ -68,7 +68,7 @@ class Tags:
         return self.labels[0] if self.labels else None
 
 
-class Tagger:
+class Tagger(Runs):
     """A tagger with all it needs to run.
 
     Args:
@@ -78,12 +78,9 @@ class Tagger:
     """
 
     task = "tag"
-    drift = ""  # what its package does otherwise than when it was made, where that was allowed
-    speed: Speed | None = None  # how a fast one runs
-    made_of: Tagger | None = None  # what a fast one was made of
 
     def __init__(self, model: Any, tokenizer: Any, settings: TagSettings) -> None:
-        self.model, self.tokenizer, self.settings = model, tokenizer, settings
+        super().__init__(model, tokenizer, settings)
         self.documents = WordDocuments(tokenizer, settings.text.words)
         self.allowed = Allowed.of(settings.labels, partial(legal, scheme=settings.scheme))
 
@@ -101,36 +98,6 @@ class Tagger:
     def labels(self) -> tuple[str, ...]:
         """Names of the labels, in the order of their ids."""
         return tuple(self.settings.labels)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.reference.model.parameters()).device
-
-    def to(self, device: torch.device | str) -> Tagger:
-        """Move the weights; return this tagger."""
-        self.model.to(device)
-        return self
-
-    def fast(self, precision: str = "float32", tell: Callable[[str], None] = lambda text: None) -> Tagger:
-        """Return a tagger of the same weights that runs as fast as this machine allows, for inference alone.
-
-        Args:
-            precision: Of the products: `float32`, which gives the same numbers up to rounding, or `int8`.
-            tell: Is told when kernels are compiled, which takes seconds, once.
-
-        Raises:
-            ConfigError: No such precision.
-        """
-        model, speed = accelerate(self.model, precision, tell)
-        twin = Tagger(model, self.tokenizer, self.settings)
-        twin.made_of, twin.drift, twin.speed = self, self.drift, speed
-        return twin
-
-    @property
-    def reference(self) -> Tagger:
-        """What a fast tagger was made of, whose every part can be looked into; itself, if it is none."""
-        return self.made_of or self
 
     def check_label(self, label: str, where: str) -> str:
         """Return a label as data have it.

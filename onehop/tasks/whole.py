@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,90 @@ from onehop.nn import Source
 from onehop.nn.modes import for_inference
 from onehop.nn.pooling import build_pooling
 from onehop.tasks.documents import Documents, sentence_segments
-from onehop.tasks.framed import FramedDocuments
+from onehop.tasks.framed import FramedDocuments, documents_of
+from onehop.tasks.running import Runs
+from onehop.tasks.settings import Long
+from onehop.tasks.windows import Windows, average, divide, outputs
+from onehop.text import Ledger
+from onehop.text.places import Where, named, places_of
+
+BATCH_TOKENS = 4096
+Given = str | Sequence[str]  # a text, or the texts of its columns
+Found = TypeVar("Found")
+
+
+class WholeText(Runs, Generic[Found]):
+    """A model of texts, each read as one vector, with all it needs to run.
+
+    Args:
+        model: Encoder, pooling and head; see `onehop.models.pooled.Pooled`.
+        tokenizer: Of what it reads.
+        settings: What its package remembers.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, settings: Any) -> None:
+        super().__init__(model, tokenizer, settings)
+        self.documents = documents_of(tokenizer, sentences=settings.text.sentences, language=settings.language)
+
+    def predict(
+        self,
+        texts: Sequence[Given],
+        *,
+        long: Long = "error",
+        where: Where = "input",
+        first_line: int = 1,
+        batch_tokens: int = BATCH_TOKENS,
+    ) -> list[Found]:
+        """Return what is found of each text; it does not depend on which texts stand together.
+
+        Args:
+            texts: Each a text, or the texts of its columns where the model was trained on several.
+            long: What to do with a text of more than `settings.text.max_length` tokens: "error", "drop", "cut", or
+                divide it into windows whose probabilities, or numbers, are averaged, by their tokens.
+            where: Name of the input, or the place of each in it, for messages.
+            first_line: Number of the first text, where they are lines of the input.
+            batch_tokens: Rows times longest row of a batch at most.
+
+        Raises:
+            LengthError: A text is too long and `long` is "error".
+            DataError: A text has not as many columns as the model was trained on.
+
+        Example:
+            >>> found = onehop.load_classifier("runs/reviews").predict(["The room was lovely.", ""])
+            >>> found[0].label, round(sum(found[0].scores.values()), 4), found[1].label
+            ('good', 1.0, None)
+        """
+        ledger = Ledger(named(where), self.settings.text.max_length, long)
+        encoded = self.encode(texts, where, first_line)
+        each = divide(encoded, self.tokenizer.pieces, ledger, places_of(where, len(texts), first_line), empty=False)
+        values = outputs(each, self.averages([row for windows in each for row in windows.rows], batch_tokens))
+        given = (text if isinstance(text, str) else tuple(text) for text in texts)
+        return [
+            self.found(text, windows, average(windows, row) if windows.rows else None)
+            for text, windows, row in zip(given, each, values, strict=True)
+        ]
+
+    @abstractmethod
+    def averages(self, rows: Sequence[list[int]], batch_tokens: int) -> Tensor:
+        """Return of each row of tokens what may be averaged over the windows of a text, `(N, ...)`."""
+
+    @abstractmethod
+    def found(self, text: str | tuple[str, ...], windows: Windows, mean: Tensor | None) -> Found:
+        """Return what is found of a text.
+
+        Args:
+            text: As it was given.
+            windows: Rows that it was divided into, and what was lost on the way.
+            mean: Of what `averages` gave for its rows; None where it has none, since it is empty or was dropped.
+        """
+
+    def encode(self, texts: Sequence[Given], where: Where = "input", first_line: int = 1) -> list[list[int]]:
+        """Return the tokens of each text, as long as it is; none where it is empty."""
+        return encode_texts(self.documents, self.settings.columns, texts, places_of(where, len(texts), first_line))
+
+    def source(self, tokens: Tensor, lengths: Tensor) -> Source:
+        """Return what the encoder reads of padded rows."""
+        return source_of(self, tokens, lengths)
 
 
 def build_pooled(settings: Any, outputs: int, vocab_size: int) -> Pooled:
