@@ -497,7 +497,7 @@ def test_labelled_texts_of_a_test_that_are_trained_on_are_found_and_a_sound_test
 
 
 def test_columns_are_named_or_found_and_others_are_an_error(tmp_path):
-    path = table(tmp_path / "t.tsv", [("a", "b"), *labelled()])
+    path = table(tmp_path / "t.tsv", [("a", "b", "n"), *((*row, "-") for row in labelled())])
     assert check_labels(path, label="b").pairs == {"data": 100}
     with pytest.raises(DataError, match="no column of labels"):
         check_labels(path)

@@ -274,7 +274,7 @@ def test_every_key_of_a_multi_label_report_and_predictions_is_explained():
     inside = {key: set(re.findall(r"`(\w+)`", row[1])) for row in of_report for key in re.findall(r"`(\w+)`", row[0])}
     assert set(report["against"]) == inside["against"]
     assert set(report["by_label"][0]) == inside["by_label"]
-    assert {"row", "label", "given", "score"} == inside["mistakes"]
+    assert {"row", "where", "label", "given", "score"} == inside["mistakes"]
     line = json.loads(set_line(model.predict([text])[0]))
     of_classifiers = {
         key for row in rows(section(FILES, "`onehop predict`"), "field") for key in re.findall(r"`(\w+)`", row[0])

@@ -118,12 +118,14 @@ def _table(split: Split, plan: Cleaned, out: IO[str], counts: dict[str, int]) ->
     if ".jsonl" in Path(split.path).suffixes:
         out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in _objects(split, plan, counts))
     elif ".tsv" in Path(split.path).suffixes:
-        out.write("\t".join(split.table) + "\n")
+        if split.headed:
+            out.write("\t".join(split.table) + "\n")
         for row in rows:
             out.write("\t".join(" ".join(value.replace("\t", " ").split("\n")) for value in row.values()) + "\n")
     else:
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(split.table)
+        if split.headed:
+            writer.writerow(split.table)
         writer.writerows(row.values() for row in rows)
 
 

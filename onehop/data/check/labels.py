@@ -85,7 +85,7 @@ def diagnose_labels(
     if train.kind == "sets":
         separator = train.separator
     splits = [train]
-    findings = examine(train)
+    findings = examine(train, unread=not texts)
     for name, other in (others or {}).items():
         seen = read_split(name, other, *train.columns, separator) if train.table else read_split(name, other)
         if seen.kind != train.kind and {seen.kind, train.kind} != {"labels", "numbers"}:
@@ -108,13 +108,18 @@ def diagnose_labels(
     return Labelling(report, splits)
 
 
-def examine(train: Split) -> list[Finding]:
-    """Return what is wrong with the rows of training data by themselves."""
-    return [*_encoding(train), *_of_split(train)]
+def examine(train: Split, *, unread: bool = True) -> list[Finding]:
+    """Return what is wrong with the rows of training data by themselves.
+
+    Args:
+        train: The rows.
+        unread: Whether columns that are taken for no text may yet become input, so that one may not tell the label.
+    """
+    return [*_encoding(train), *_of_split(train), *(_of_unread(train) if unread else ())]
 
 
 def _of_split(split: Split) -> Iterator[Finding]:
-    """Yield what is wrong with labels, with texts beside them, and with columns that tell them."""
+    """Yield what is wrong with labels and with texts beside them."""
     if split.kind == "numbers":
         yield from _of_numbers(split)
     elif split.labels[0]:
@@ -124,6 +129,10 @@ def _of_split(split: Split) -> Iterator[Finding]:
     if rows := illegal(split):
         yield judge("label-scheme", "data", len(rows), len(split), rows[:SHOWN])
     yield from _of_texts(split.values, split.bodies, split.places, named=split.kind == "labels")
+
+
+def _of_unread(split: Split) -> Iterator[Finding]:
+    """Yield the other columns that tell labels."""
     for name, column in split.table.items():
         if name in (split.columns[0], *split.columns[1]):
             continue

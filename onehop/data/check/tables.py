@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from onehop.data.columns import distinct
 from onehop.data.csv_tables import csv_rows
 from onehop.data.json_lines import parse_json
 from onehop.data.label_sets import find_sets, label_set, written
-from onehop.data.labelled import LABELS, NUMBERS, TEXTS
+from onehop.data.labelled import LABELS, NUMBERS, TEXTS, LabelColumns
 from onehop.data.questions import read_questions
 from onehop.data.tagged import open_tagged
 from onehop.errors import DataError, nearest
@@ -26,6 +26,7 @@ from onehop.metrics.schemes import find_scheme, is_legal
 Table = dict[str, list[str]]
 SENTENCES = (".conll", ".conllu", ".bio", ".iob", ".iob2")
 MOST_DIFFERENT = 0.5  # share of the rows with a label of their own from which these are no labels
+UNNAMED = ["1", "2"]  # what a table of two columns without names gets
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Split:
         columns: What was taken for `label` and for `text`.
         table: All columns, where it is a table.
         separator: Between the labels of a cell that is a set of them; empty where those are JSON lists.
+        headed: Whether the file names its columns; else they are numbered from 1.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Split:
     columns: tuple[str, tuple[str, ...]]
     table: Table
     separator: str = ""
+    headed: bool = True
 
     def __len__(self) -> int:
         return len(self.values)
@@ -71,8 +74,8 @@ def read_split(
         name: Of the split.
         path: A table (`.csv`, `.tsv`, `.jsonl`, `.parquet`, a saved data set), sentences of words (`.conll` and others,
             `.jsonl` with lists of words) or questions (`.json`, `.jsonl` with contexts).
-        label: The label's column; empty: found by its name.
-        texts: The texts' columns; empty: found.
+        label: The label's column, or where a table names none its number, from 1; empty: found by its name.
+        texts: The texts' columns, likewise; empty: found.
         separator: Between the labels of a cell, "" for JSON lists; None: found, or each cell is one label.
 
     Raises:
@@ -85,7 +88,10 @@ def read_split(
         return _sentences(name, str(path))
     if form in (".json", "questions"):
         return _questions(name, str(path))
-    table, lines = _read(path, ending)
+    table, lines, headed = _read(path, ending, LabelColumns(tuple(texts), label))
+    if not label and not headed:
+        first, second = (len(set(table[column])) for column in UNNAMED)
+        label = UNNAMED[second <= first]
     label, found = _columns(table, str(path), label, texts)
     bodies = list(map("\t".join, zip(*(table[column] for column in found), strict=True)))
     values = [value.strip() for value in table[label]]
@@ -98,11 +104,12 @@ def read_split(
             [one for row in sets for one in row],
             [place for place, row in zip(places, sets, strict=True) for _ in row],
         )
-        return Split(name, str(path), bodies, [*map(written, sets)], places, flat, "sets", columns, table, separator)
+        told = [*map(written, sets)]
+        return Split(name, str(path), bodies, told, places, flat, "sets", columns, table, separator, headed)
     numbers = are_numbers(values)
     judged = ([], []) if numbers else (values, places)
     kind = "numbers" if numbers else "labels"
-    return Split(name, str(path), bodies, values, places, judged, kind, columns, table)
+    return Split(name, str(path), bodies, values, places, judged, kind, columns, table, headed=headed)
 
 
 def are_numbers(values: Sequence[str]) -> bool:
@@ -187,23 +194,38 @@ def _columns(table: Table, where: str, label: str, texts: Sequence[str]) -> tupl
     return found[0], list(texts) or named or [longest]
 
 
-def _read(path: str | Path, ending: str) -> tuple[Table, list[str]]:
-    """Return the columns of a table, and the line of each row, or its number."""
+def _read(path: str | Path, ending: str, columns: LabelColumns) -> tuple[Table, list[str], bool]:
+    """Return the columns of a table, the line of each row, or its number, and whether the file names the columns."""
     if ending in (".parquet", ""):
-        return _arrow(path)
+        return *_arrow(path), True
     if ending == ".jsonl":
-        return _objects(path)
+        return *_objects(path), True
     if ending not in (".csv", ".tsv"):
         raise DataError(f"the ending {ending!r} tells no table", "Use .csv, .tsv, .jsonl or .parquet.", str(path))
     rows, lines = _fields(path, ending)
-    if len(rows) < 2:
+    names = rows[0] if rows else []
+    headed = _are_names(names, columns)
+    if headed:
+        rows, lines = rows[1:], lines[1:]
+    else:
+        names = [str(number) for number in range(1, len(names) + 1)]
+    if not rows:
         raise DataError("a table without rows", "Write the names of the columns, then the rows.", str(path))
-    size = len(rows[0])
     for row, line in zip(rows, lines, strict=True):
-        if len(row) != size:
-            raise DataError(f"{len(row)} fields where the first row has {size}", "Mend the row.", f"{path}:{line}")
-    distinct(rows[0], f"{path}:1")
-    return {name: [row[place] for row in rows[1:]] for place, name in enumerate(rows[0])}, list(map(str, lines[1:]))
+        if len(row) != len(names):
+            problem = f"{len(row)} fields where the first row has {len(names)}"
+            raise DataError(problem, "Mend the row.", f"{path}:{line}")
+    distinct(names, f"{path}:1")
+    return {name: [row[place] for row in rows] for place, name in enumerate(names)}, list(map(str, lines)), headed
+
+
+def _are_names(first: Sequence[str], columns: LabelColumns) -> bool:
+    """Whether a table's first row names its columns, as training reads it."""
+    if columns.numbered:
+        return set(columns.given) <= set(first)
+    if len(first) != len(UNNAMED) or columns.given or len(set(first)) != len(first):
+        return True
+    return any(replace(columns, numbers=numbers).find(first) for numbers in (False, True))
 
 
 def _fields(path: str | Path, ending: str) -> tuple[list[list[str]], list[int]]:
