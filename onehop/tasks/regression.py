@@ -244,4 +244,5 @@ KIND = Kind(
     golden,
     is_golden,
     replay,
+    lambda settings: {"columns": settings.columns},
 )
