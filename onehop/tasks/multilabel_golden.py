@@ -105,6 +105,6 @@ KIND = Kind(
     replay,
     lambda settings: {
         "thresholds": {label: settings.thresholds.get(label, 0.5) for label in settings.labels},
-        **settings.model_dump(mode="json", include={"aliases", "columns", "separator"}),
+        **settings.model_dump(mode="json", include={"aliases", "columns", "language", "separator"}),
     },
 )

@@ -244,5 +244,5 @@ KIND = Kind(
     golden,
     is_golden,
     replay,
-    lambda settings: {"columns": settings.columns},
+    lambda settings: settings.model_dump(mode="json", include={"columns", "language"}),
 )

@@ -189,6 +189,8 @@ DECIDES = [
     ("classify-transformer-fresh", "threshold", 0.6), ("classify-transformer-fresh", "aliases", {"0": "good"}),
     ("classify-transformer-fresh", "columns", ["text"]), ("multilabel-bert-fresh", "separator", "/"),
     ("multilabel-bert-fresh", "thresholds", {"bad": 0.4, "good": 0.61}), ("multilabel-bert-fresh", "columns", ["text"]),
+    ("classify-transformer-fresh", "language", "ja"), ("multilabel-bert-fresh", "language", "ja"),
+    ("regress-recurrent-fresh", "language", "ja"),
     ("regress-recurrent-fresh", "columns", ["text"]), ("tag-transformer-fresh", "scheme", "bioes"),
     ("tag-transformer-fresh", "text.words", "space"), ("answer-bert-BertModel", "threshold", 1.0),
     ("answer-bert-BertModel", "text.overlap", 3), ("answer-bert-BertModel", "text.longest_answer", 29),
