@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import shlex
 import shutil
 import zlib
 from collections.abc import Generator, Iterator
@@ -184,7 +185,7 @@ def _bare(raw: bytes, name: str, number: int) -> bytes:
 def _iconv(encoding: str, name: str) -> str:
     """Return the command that makes UTF-8 of a file, or of what comes through a pipe."""
     command = f"iconv -f {encoding} -t UTF-8"
-    return f"... | {command} | onehop ..." if name == STDIN else f"{command} {name}"
+    return f"... | {command} | onehop ..." if name == STDIN else f"{command} {shlex.quote(name)}"
 
 
 def _decode(raw: bytes, name: str, number: int) -> str:

@@ -45,6 +45,18 @@ def read(text: str) -> list[str]:
     return json.loads(text)
 
 
+def rewritten(cell: str, labels: Sequence[str], separator: str) -> str:
+    """Return a cell with other labels, in the form that it has.
+
+    Example:
+        >>> rewritten('["Loud"]', ["loud"], "|"), rewritten("Loud", ["loud"], "|"), rewritten("A|b", ["a", "b"], "|")
+        ('["loud"]', 'loud', 'a|b')
+    """
+    if _json_list(cell) is None and (separator or len(labels) < 2):
+        return separator.join(labels)
+    return json.dumps(labels, ensure_ascii=False)
+
+
 def find_separator(cells: Iterable[str]) -> str:
     """Return the first of `|`, `;` and `,` that some cell has in it; empty where none does, or all are JSON lists.
 
@@ -59,8 +71,8 @@ def find_separator(cells: Iterable[str]) -> str:
 def find_sets(cells: Iterable[str]) -> str | None:
     """Return the separator of labels in cells that are sets of them, "" of JSON lists; None where cells are no sets.
 
-    That a mark divides labels is believed where two cells and more are made of labels that stand alone elsewhere, or
-    where cells with the mark have far fewer parts than they are.
+    Where some are JSON lists, all are sets. That a mark divides labels is believed where two cells and more are made of
+    labels that stand alone elsewhere, or where cells with the mark have far fewer parts than they are.
 
     Example:
         >>> find_sets(["loud|dark", "dark|wet", "loud", "dark", "wet"]), find_sets(['["loud"]'])
@@ -70,7 +82,7 @@ def find_sets(cells: Iterable[str]) -> str | None:
     """
     every = dict.fromkeys(cells)
     if any(_json_list(cell) is not None for cell in every):
-        return ""
+        return find_separator(every)  # as training has it
     for mark in SEPARATORS:
         some = [{part.strip() for part in cell.split(mark)} - {""} for cell in every if mark in cell]
         made = sum(parts <= every.keys() for parts in some)

@@ -131,7 +131,9 @@ def _question(value: dict[str, Any], context: Any, key: str, where: str, answere
         raise DataError("no answers", f"{KEYS} An empty list says that there is none.", where)
     if isinstance(given, dict) and {"text", "answer_start"} <= given.keys():
         texts, starts = given["text"], given["answer_start"]
-        given = [{"text": one, "answer_start": start} for one, start in zip(texts, starts, strict=False)]
+        if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
+            raise DataError("answers whose text and answer_start are no lists of one length", KEYS, where)
+        given = [{"text": one, "answer_start": start} for one, start in zip(texts, starts, strict=True)]
     if given is not None and not isinstance(given, list):
         raise DataError("answers that are no list", KEYS, where)
     answers = None if given is None else tuple(_answer(one, context, where) for one in given)

@@ -80,5 +80,8 @@ KIND = Kind(
     golden,
     is_golden,
     replay,
-    lambda settings: {"threshold": settings.threshold, "unanswerable": settings.unanswerable},
+    lambda settings: {
+        **settings.model_dump(mode="json", include={"threshold", "unanswerable"}),
+        **settings.text.model_dump(mode="json", include={"overlap", "longest_answer"}),
+    },
 )

@@ -76,4 +76,5 @@ KIND = Kind(
     golden,
     is_golden,
     replay,
+    lambda settings: settings.model_dump(mode="json", include={"first_number", "columns", "option_columns"}),
 )

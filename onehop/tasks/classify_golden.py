@@ -87,5 +87,5 @@ KIND = Kind(
     golden,
     is_golden,
     replay,
-    lambda settings: {"threshold": settings.threshold},
+    lambda settings: settings.model_dump(mode="json", include={"threshold", "aliases", "columns", "language"}),
 )

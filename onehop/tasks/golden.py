@@ -139,8 +139,10 @@ def build(settings: TranslationSettings, files: Mapping[str, Tokenizer]) -> Tran
 
 
 def decides(settings: TranslationSettings) -> dict[str, Any]:
-    """Return how it searches: golden lines are greedy, so that no score of theirs tells the size of a beam."""
-    return settings.decode.model_dump(mode="json", exclude={"batch_tokens"})
+    """Return how it searches, and how it divides and joins paragraphs: golden lines are greedy, and no paragraphs."""
+    languages = {"source_language": settings.source_language, "target_language": settings.target_language}
+    search = settings.decode.model_dump(mode="json", exclude={"batch_tokens"})
+    return {**search, "sentences": settings.text.sentences, **languages}
 
 
 KIND = Kind(

@@ -103,5 +103,8 @@ KIND = Kind(
     golden,
     is_golden,
     replay,
-    lambda settings: {"thresholds": {label: settings.thresholds.get(label, 0.5) for label in settings.labels}},
+    lambda settings: {
+        "thresholds": {label: settings.thresholds.get(label, 0.5) for label in settings.labels},
+        **settings.model_dump(mode="json", include={"aliases", "columns", "language", "separator"}),
+    },
 )

@@ -174,4 +174,5 @@ KIND = Kind(
     golden,
     is_golden,
     replay,
+    lambda settings: settings.model_dump(mode="json", include={"columns", "language"}),
 )

@@ -91,5 +91,5 @@ KIND = Kind(
     golden,
     is_golden,
     replay,
-    lambda settings: {"scheme": settings.scheme},
+    lambda settings: {"scheme": settings.scheme, "words": settings.text.words},
 )

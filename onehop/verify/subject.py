@@ -99,7 +99,8 @@ def read_data(task: Any, path: str | Path, long: PairLong = "error") -> Lines:
 def read_pairs(translator: Translator, path: str) -> Known:
     """Return the sources and targets of a table."""
     pairs = list(read_table(path))
-    stand = places_of(f"{path}:{place}" if (place := numbering(path)) else path, len(pairs))
+    place = numbering(path)
+    stand = [f"{path}:{place}{number}" for number in range(1, len(pairs) + 1)]
     return Known([pair.source for pair in pairs], [pair.target for pair in pairs], stand)
 
 

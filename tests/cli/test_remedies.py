@@ -42,6 +42,9 @@ def test_what_comes_through_a_pipe_is_converted_in_the_pipe(raw: bytes, encoding
     with pytest.raises(DataError) as found:
         list(decode_lines(BytesIO(raw), "a.txt"))
     assert f"iconv -f {encoding} -t UTF-8 a.txt" in found.value.remedy
+    with pytest.raises(DataError) as found:
+        list(decode_lines(BytesIO(raw), "my own.txt"))
+    assert f"iconv -f {encoding} -t UTF-8 'my own.txt'" in found.value.remedy
 
 
 def test_a_tokenizer_that_lacks_a_part_is_told_by_its_name():

@@ -8,6 +8,8 @@ from random import Random
 import pytest
 
 from onehop.data.check import Report, check_labels
+from onehop.data.check.clean_labels import clean_labels
+from onehop.data.check.labels import diagnose_labels
 from tests.fixtures.tiny import onehop as command
 
 WORDS = ["one", "two", "six", "ten", "red", "old", "wet", "big", "hot", "dry", "low", "raw"]
@@ -114,6 +116,33 @@ def test_a_cleaned_copy_writes_each_label_in_one_way_and_sets_as_they_were(write
     original = file.read_text("utf-8").splitlines()
     assert len(copy) == len(original)
     assert check_labels(tmp_path / "out" / file.name).sound
+
+
+def test_an_object_without_its_labels_stays_as_it_is_in_a_cleaned_copy(tmp_path: Path):
+    file = objects(tmp_path / "a", rows(200))
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write('{"text": "nothing was said"}\n{"text": "nor here", "labels": null}\n')
+    clean_labels(diagnose_labels(file), tmp_path / "out")
+    copy = list(map(json.loads, (tmp_path / "out" / file.name).read_text("utf-8").splitlines()))
+    assert [row.get("labels") for row in copy[-2:]] == [[], None]
+
+
+def test_a_set_of_one_label_is_no_list_in_the_copy_of_a_file_with_a_separator(tmp_path: Path):
+    some = rows(200)
+    some[5] = (some[5][0], ["Noise"], "a")
+    file = bars(tmp_path / "a", some)
+    clean_labels(diagnose_labels(file), tmp_path / "out")
+    copy = (tmp_path / "out" / file.name).read_text("utf-8")
+    assert copy.splitlines()[6].split(",")[1:] == ["noise", "a"]
+    assert "[" not in copy
+
+
+def test_a_list_in_one_cell_does_not_hide_what_divides_the_others_as_it_does_not_in_training(tmp_path: Path):
+    file = bars(tmp_path / "a", rows(200))
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write('one more,"[""noise""]",a\n')
+    report = check_labels(file)
+    assert (report.columns["label separator"], report.findings) == (["|"], [])
 
 
 def test_a_separator_may_be_named(tmp_path: Path):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from onehop.data.questions import read_questions
-from onehop.errors import LengthError
+from onehop.errors import DataError, LengthError
 from onehop.tasks import load_package
 from onehop.tasks.answering import Answerer
 from tests.fixtures.asked import paragraphs, write_squad
@@ -115,3 +115,22 @@ def test_json_lines_of_either_form_are_read(tmp_path: Path):
     file.write_text("\n".join(map(json.dumps, rows)))
     found = list(read_questions(file))
     assert [[one.text for one in each.answers or ()] for each in found] == [["Ada"], ["Ada"], []]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"text": "Ada", "answer_start": 0},
+        {"text": ["Ada"], "answer_start": 0},
+        {"text": None, "answer_start": None},
+        {"text": ["Ada", "ran"], "answer_start": [0]},
+    ],
+)
+def test_answers_in_columns_of_unlike_length_or_that_are_no_lists_are_told_with_their_line(
+    tmp_path: Path, answers: dict[str, object]
+):
+    file = tmp_path / "a.jsonl"
+    file.write_text(json.dumps({"question": "Who?", "context": "Ada ran.", "answers": answers}))
+    with pytest.raises(DataError, match="no lists of one length") as error:
+        list(read_questions(file))
+    assert error.value.where == f"{file}:1"

@@ -185,27 +185,35 @@ def test_a_checkpoint_of_others_is_no_package_whose_bytes_could_have_changed():
     assert {check.name for check in report.checks if check.passed is None} == {"golden lines", "precision"}
 
 
-DECIDES: dict[str, Any] = {
-    "classify-transformer-fresh": {"threshold": 0.6},
-    "multilabel-bert-fresh": {"thresholds": {"bad": 0.4, "good": 0.61}},
-    "tag-transformer-fresh": {"scheme": "bioes"},
-    "answer-bert-BertModel": {"threshold": 1.0},
-    "translation-transformer-fresh": {"decode": {"beam_size": 3}},
-}
+DECIDES = [
+    ("classify-transformer-fresh", "threshold", 0.6), ("classify-transformer-fresh", "aliases", {"0": "good"}),
+    ("classify-transformer-fresh", "columns", ["text"]), ("multilabel-bert-fresh", "separator", "/"),
+    ("multilabel-bert-fresh", "thresholds", {"bad": 0.4, "good": 0.61}), ("multilabel-bert-fresh", "columns", ["text"]),
+    ("classify-transformer-fresh", "language", "ja"), ("multilabel-bert-fresh", "language", "ja"),
+    ("regress-recurrent-fresh", "language", "ja"),
+    ("regress-recurrent-fresh", "columns", ["text"]), ("tag-transformer-fresh", "scheme", "bioes"),
+    ("tag-transformer-fresh", "text.words", "space"), ("answer-bert-BertModel", "threshold", 1.0),
+    ("answer-bert-BertModel", "text.overlap", 3), ("answer-bert-BertModel", "text.longest_answer", 29),
+    ("choose-bert-BertModel", "first_number", 1), ("translation-transformer-fresh", "decode.beam_size", 3),
+    ("translation-transformer-fresh", "text.sentences", False),
+    ("translation-transformer-fresh", "source_language", "ja"),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", DECIDES)
-def test_a_setting_that_decides_and_was_changed_with_hashes_that_fit_is_drift_and_fails(name: str, tmp_path: Path):
+@pytest.mark.parametrize(("name", "setting", "value"), DECIDES)
+def test_a_setting_that_decides_and_was_changed_with_hashes_that_fit_is_drift_and_fails(
+    name: str, setting: str, value: object, tmp_path: Path
+):
     folder = tmp_path / "model"
     save_package(KNOWN[name].make(), folder)
+    table, _, key = setting.rpartition(".")
 
     def change(manifest: dict[str, Any]) -> None:
-        for key, value in DECIDES[name].items():
-            old = manifest["settings"][key]
-            manifest["settings"][key] = {**old, **value} if key == "decode" else value
+        settings = manifest["settings"][table] if table else manifest["settings"]
+        assert settings[key] != value
+        settings[key] = value
 
     edit_manifest(folder, change)
-    key = next(iter(DECIDES[name].get("decode", DECIDES[name])))
     with pytest.raises(ModelError, match=rf"golden.jsonl:1: {key} was .* when the package was made, and is"):
         load_package(folder)
     edited = load_package(folder, allow_drift=True)

@@ -252,6 +252,8 @@ def test_lines_and_pairs_are_read_as_they_are(trained, tmp_path):
     assert pairs.places == tuple(f"{tmp_path}/a.tsv:{n}" for n in (1, 3))
     assert plain.sources == pairs.sources == tuple(translator.source_tokenizer.encode_batch(["One Two.", "Three."]))
     assert (plain.references, pairs.references) == (None, ("Eins Zwei.", "Drei."))
+    (tmp_path / "a.csv").write_text("source,target\nOne Two.,Eins Zwei.\n,\nThree.,Drei.\n")
+    assert read_data(translator, tmp_path / "a.csv").places == tuple(f"{tmp_path}/a.csv:row {n}" for n in (1, 3))
 
 
 def test_long_lines_are_an_error_or_counted(trained, tmp_path):

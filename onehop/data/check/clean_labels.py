@@ -16,7 +16,7 @@ from onehop.data.check.left import refuse_empty
 from onehop.data.check.mojibake import Mojibake
 from onehop.data.check.tables import Split
 from onehop.data.check.text import plain
-from onehop.data.label_sets import label_set
+from onehop.data.label_sets import label_set, rewritten
 from onehop.data.labelled import objects
 from onehop.data.questions import read_questions
 from onehop.data.tagged import open_tagged
@@ -146,8 +146,8 @@ def _cleaned(split: Split, plan: Cleaned, counts: dict[str, int], row: Mapping[s
             new[name] = plan.texts(row[name])
     counts["repaired"] += any(new.get(name) != row.get(name) for name in texts)
     if split.kind == "sets":
-        new[label] = _set(row[label], split.separator, plan.label)
-        counts["relabelled"] += new[label] != row[label]
+        new[label] = _set(row.get(label, []), split.separator, plan.label)  # an object may say nothing of labels
+        counts["relabelled"] += label in row and new[label] != row[label]
     elif isinstance(row[label], str):
         new[label] = plan.label.get(row[label].strip(), row[label].strip())
         counts["relabelled"] += new[label] != row[label].strip()
@@ -162,7 +162,7 @@ def _set(cell: Any, separator: str, label: Mapping[str, str]) -> Any:
         return cell
     if isinstance(cell, list):
         return new
-    return separator.join(new) if separator and separator in cell else json.dumps(new, ensure_ascii=False)
+    return rewritten(cell, new, separator)
 
 
 def _sentences(split: Split, plan: Cleaned, out: IO[str], counts: dict[str, int]) -> None:
