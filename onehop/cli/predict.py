@@ -242,7 +242,7 @@ def _tell(task: str, fates: Fates, nothing: dict[str, int]) -> None:
         "empty": "texts are empty and have no label or number",
         "abstained": "texts have no label: none was likely enough, by the model's threshold",
     }
-    for line in fates.told(EXAMPLES.get(task, "texts")):
+    for line in fates.told(EXAMPLES.get(task, "texts"), whose=", by the label given"):
         tell(line)
     for name, what in told.items():
         if nothing[name]:

@@ -74,19 +74,20 @@ class Fates:
         self.lost += found.lost
         enter(self.by_label, labels, found.dropped or found.cut > 0 or found.windows > 0)
 
-    def told(self, what: str, read: str = "read") -> list[str]:
+    def told(self, what: str, read: str = "read", whose: str = "") -> list[str]:
         """Return lines for people about examples that were too long; none where there were none.
 
         Args:
             what: What the examples are called.
             read: What was done with windows.
+            whose: Which labels they are counted by, where those are not their own.
         """
         windows = f"{read} in {self.windows:,} windows"
         counts = {"left out": self.dropped, "cut": self.cut, windows: self.divided}
         lines = [f"{count:,} {what} were too long and {done}" for done, count in counts.items() if count]
         if lines:
             lost = f", {self.lost:,} tokens not read" if self.lost else ""
-            labels = f": {text}" if (text := shown(self.by_label)) else ""
+            labels = f"{whose}: {text}" if (text := shown(self.by_label)) else ""
             lines[-1] += lost + labels
         return lines
 

@@ -159,3 +159,4 @@ def test_evaluate_and_predict_of_a_classifier_tell_lines_and_tokens_by_label(pol
     long = sum(own is not None for own in lost)
     assert f"{long} texts were too long and " in result.err
     assert ("tokens not read" in result.err) == (policy != "window")
+    assert (", by the label given: " in result.err) == (policy != "drop")  # what is left out is given none
