@@ -74,6 +74,17 @@ def mutate(draw: random.Random, data: bytes) -> bytes:
     return data
 
 
+def spoil(draw: random.Random, text: str, form: str) -> bytes:
+    """Return a text with some of its bytes changed; of one in JSON, as often some of its values, by others."""
+    if form not in ("json", "jsonl") or draw.random() < 0.5:
+        return mutate(draw, text.encode())
+    lines = text.splitlines()
+    for _ in range(draw.choice((1, 1, 2, 3))):
+        at = draw.randrange(len(lines))
+        lines[at] = json.dumps(change_json(draw, json.loads(lines[at])))
+    return "\n".join(lines).encode()
+
+
 # ------------------------------------------------------------------------------------------------ readers of text
 
 
@@ -111,12 +122,11 @@ def table(form: str, pack: Callable[[bytes], bytes] | None = None) -> Callable[[
         from onehop.data import Columns, read_table, table_columns
 
         path = folder / f"table.{form}{ending}"
-        good = ROWS[form].encode()
 
         def one(draw: random.Random) -> None:
-            data = good
+            data = ROWS[form].encode()
             if pack is None or draw.random() < 0.5:
-                data = mutate(draw, data)
+                data = spoil(draw, ROWS[form], form)
             if pack is not None:
                 data = pack(data)
                 data = mutate(draw, data) if draw.random() < 0.7 else data
@@ -173,13 +183,13 @@ def labelled(folder: Path) -> Callable[[random.Random], None]:
 
     def one(draw: random.Random) -> None:
         form, ending = draw.choice(list(LABELLED)), draw.choice(("", ".gz"))
-        data = mutate(draw, LABELLED[form].encode())
+        data = spoil(draw, LABELLED[form], form)
         if ending:
             data = mutate(draw, gzip.compress(data)) if draw.random() < 0.5 else gzip.compress(data)
         path = folder / f"table.{form}{ending}"
         path.write_bytes(data)
         with ours():
-            check_labels(path)
+            check_labels(path, label=draw.choice(("", "", "2")), texts=draw.choice(([], [], ["1"])))
         for _ in open_labelled(path, LabelColumns(labelled=draw.random() < 0.7)).pairs():
             pass
 
@@ -202,7 +212,7 @@ def tagged(folder: Path) -> Callable[[random.Random], None]:
     def one(draw: random.Random) -> None:
         form = draw.choice(list(TAGGED))
         path = folder / f"words.{form}"
-        path.write_bytes(mutate(draw, TAGGED[form].encode()))
+        path.write_bytes(spoil(draw, TAGGED[form], form))
         with ours():
             check_labels(path)
         for _ in open_tagged(path, TagColumns(labelled=draw.random() < 0.7)).sentences:
@@ -230,14 +240,8 @@ def questions(folder: Path) -> Callable[[random.Random], None]:
 
     def one(draw: random.Random) -> None:
         form = draw.choice(list(QUESTIONS))
-        text = QUESTIONS[form]
-        if form == "json" and draw.random() < 0.5:
-            text = json.dumps(change_json(draw, json.loads(text)))
-            data = text.encode()
-        else:
-            data = mutate(draw, text.encode())
         path = folder / f"asked.{form}"
-        path.write_bytes(data)
+        path.write_bytes(spoil(draw, QUESTIONS[form], form))
         with ours():
             check_labels(path)
         for _ in read_questions(path, answered=draw.random() < 0.7):
@@ -262,11 +266,60 @@ def numbered(folder: Path) -> Callable[[random.Random], None]:
     def one(draw: random.Random) -> None:
         form = draw.choice(list(NUMBERED))
         path = folder / f"numbers.{form}"
-        path.write_bytes(mutate(draw, NUMBERED[form].encode()))
+        path.write_bytes(spoil(draw, NUMBERED[form], form))
         with ours():
             check_labels(path)
         for row, pair in enumerate(open_labelled(path, LabelColumns(numbers=True)).pairs(), 1):
             number(pair.target, f"{path}:{row}")
+
+    return one
+
+
+SETS = {
+    "csv": "text,labels\nA cat.,animal|small\nIt rains.,\nA dog.,animal\nA mouse.,animal|small\n",
+    "tsv": 'text\tlabels\nA cat.\t["animal", "small"]\nIt rains.\t[]\n',
+    "jsonl": '{"text": "A cat.", "labels": ["animal", "small"]}\n{"text": "It rains.", "labels": []}\n',
+}
+
+
+def sets(folder: Path) -> Callable[[random.Random], None]:
+    """Return the target of texts with sets of labels: as `train` reads them, as the doctor does, and cleaned by it."""
+    from onehop.data.check import clean_labels, diagnose_labels
+    from onehop.data.labelled import LabelColumns, open_labelled
+
+    def one(draw: random.Random) -> None:
+        form = draw.choice(list(SETS))
+        path = folder / f"sets.{form}"
+        path.write_bytes(spoil(draw, SETS[form], form))
+        with ours():
+            clean_labels(diagnose_labels(path, separator=draw.choice((None, None, "|", ""))), folder / "clean")
+        shutil.rmtree(folder / "clean", ignore_errors=True)
+        for _ in open_labelled(path, LabelColumns(many=True, separator=draw.choice(("", "|")))).pairs():
+            pass
+
+    return one
+
+
+CHOICES = {
+    "csv": "premise,choice1,choice2,label\nIt rains.,Get wet.,Stay dry.,0\nA cat.,It barks.,It purrs.,1\n",
+    "jsonl": '{"question": "It rains.", "options": ["Get wet.", "Stay dry."], "label": 0}\n'
+    '{"question": "A cat.", "options": ["It barks.", "It purrs."], "label": 1}\n',
+}
+
+
+def choices(folder: Path) -> Callable[[random.Random], None]:
+    """Return the target of choices: files as `train` reads them, and lines as `predict` does."""
+    from onehop.data.choices import ChoiceColumns, choice_of, open_choices
+
+    def one(draw: random.Random) -> None:
+        form, columns = draw.choice(list(CHOICES)), ChoiceColumns(labelled=draw.random() < 0.7)
+        path = folder / f"choices.{form}"
+        data = spoil(draw, CHOICES[form], form)
+        path.write_bytes(data)
+        with ours():
+            choice_of(data.decode(errors="replace").split("\n")[0], columns, "input:1")
+        for _ in open_choices(path, columns).rows:
+            pass
 
     return one
 
@@ -543,6 +596,8 @@ TARGETS = {
     "tagged": Target(tagged, 3),
     "questions": Target(questions, 3),
     "numbered": Target(numbered, 3),
+    "sets": Target(sets, 3),
+    "choices": Target(choices, 3),
     "tsv": Target(table("tsv"), 3),
     "txt": Target(table("txt"), 2),
     "csv": Target(table("csv"), 4),

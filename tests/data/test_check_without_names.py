@@ -5,6 +5,7 @@ from pathlib import Path
 from onehop.data.check import check_labels
 from onehop.data.labelled import LabelColumns, open_labelled
 from tests.fixtures.tiny import onehop as command
+from tests.fixtures.tiny import refused
 
 TEXTS = [f"the {kind} room of guest {number}" for number in range(6) for kind in ("warm", "cold")]
 ROWS = [f"{text}\t{'good' if 'warm' in text else 'bad'}" for text in TEXTS]
@@ -45,3 +46,10 @@ def test_a_column_that_tells_the_label_may_stand_beside_texts_that_are_named(tmp
     file.write_text("\n".join(["text\tlabel\tmark", *lines]) + "\n", "utf-8")
     assert "label-leak" in found(check_labels(file))
     assert found(check_labels(file, texts=["text"])) == {}
+
+
+def test_texts_named_by_number_need_a_label_named_too(tmp_path: Path):
+    for rows in (ROWS, [row.split("\t")[0] for row in ROWS], [f"{row}\tx" for row in ROWS]):
+        file = tmp_path / "reviews.tsv"
+        file.write_text("\n".join(rows) + "\n", "utf-8")
+        refused(command("data", "check", "--data", file, "--text", "1"), "no column of labels among: 1", "--label")

@@ -89,7 +89,7 @@ def read_split(
     if form in (".json", "questions"):
         return _questions(name, str(path))
     table, lines, headed = _read(path, ending, LabelColumns(tuple(texts), label))
-    if not label and not headed:
+    if not (headed or label or texts):
         first, second = (len(set(table[column])) for column in UNNAMED)
         label = UNNAMED[second <= first]
     label, found = _columns(table, str(path), label, texts)
