@@ -33,7 +33,7 @@ def test_a_sound_model_is_told_as_a_table_and_has_status_0(trained, lines):
     result = onehop("verify", trained, "--data", lines, "--precision", "float16")
     assert (result.status, result.err) == (0, "")
     assert result.out.count("PASS") == 7
-    assert "3 lines of" in result.out
+    assert "3 lines of" in " ".join(result.out.split())  # a long title takes several lines
     assert "token agreement" in result.out
 
 
