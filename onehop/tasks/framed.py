@@ -16,6 +16,8 @@ from torch import Tensor
 from onehop.data.labelled import SEPARATOR
 from onehop.errors import ModelError
 from onehop.nn import Source
+from onehop.nn.masks import places
+from onehop.nn.rows import sentences
 from onehop.tasks.documents import Documents
 from onehop.text import Tokenizer
 from onehop.text.pretrained import PretrainedTokenizer
@@ -66,8 +68,17 @@ class FramedDocuments:
             rows.append(row)
         return rows
 
-    def source(self, tokens: Tensor, lengths: Tensor) -> Source:
-        """Return what the encoder reads of rows `(B, S)` that have an end mark at `lengths - 1`."""
+    def source(self, tokens: Tensor, lengths: Tensor, segments: Tensor | None = None) -> Source:
+        """Return what the encoder reads of rows `(B, S)` that have an end mark at `lengths - 1`.
+
+        Args:
+            tokens: `(B, S)`, padded.
+            lengths: `(B,)`, end marks included.
+            segments: `(B, S)`, of packed rows the number of each token's text, -1 for padding. Every text has an end
+                mark of its own and gets a begin mark, so that a token of text `n` moves `n + 1` to the right.
+        """
+        if segments is not None:
+            return self._packed(tokens, lengths, segments)
         rows = torch.arange(len(tokens), device=tokens.device)
         tokens = tokens.index_put((rows, lengths - 1), torch.full_like(lengths, self.end))
         tokens = torch.cat([torch.full_like(tokens[:, :1], self.begin), tokens], 1)
@@ -77,6 +88,25 @@ class FramedDocuments:
         types = (marks.cumsum(1) - marks).clamp(max=1)
         real = torch.arange(tokens.size(1), device=tokens.device) <= lengths.unsqueeze(1)
         return Source(tokens, lengths + 1, types=types * real)
+
+    def _packed(self, tokens: Tensor, lengths: Tensor, segments: Tensor) -> Source:
+        real, counts = segments >= 0, sentences(segments)
+        last = real & (segments != torch.cat([segments[:, 1:], torch.full_like(segments[:, :1], -1)], 1))
+        tokens = tokens.masked_fill(last, self.end)
+        row, place = real.nonzero(as_tuple=True)
+        number = segments[row, place]
+        shape = len(tokens), tokens.size(1) + (int(counts.max()) if len(counts) else 0)
+        wide, apart = tokens.new_zeros(shape), segments.new_full(shape, -1)
+        wide[row, place + number + 1], apart[row, place + number + 1] = tokens[row, place], number
+        first = place - places(segments)[row, place] + number  # where the begin mark of each token's text stands
+        wide[row, first], apart[row, first] = self.begin, number
+        if not self.typed:
+            return Source(wide, lengths + counts, apart)
+        marks = (wide == self.between[-1]).long()
+        before = marks.cumsum(1) - marks
+        starts = (torch.arange(shape[1], device=wide.device) - places(apart)).clamp(min=0)
+        types = (before - before.gather(1, starts)).clamp(max=1) * (apart >= 0)
+        return Source(wide, lengths + counts, apart, types=types)
 
 
 def documents_of(

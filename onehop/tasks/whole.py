@@ -100,9 +100,9 @@ class WholeText(Runs, Generic[Found]):
         """Return the tokens of each text, as long as it is; none where it is empty."""
         return encode_texts(self.documents, self.settings.columns, texts, places_of(where, len(texts), first_line))
 
-    def source(self, tokens: Tensor, lengths: Tensor) -> Source:
-        """Return what the encoder reads of padded rows."""
-        return source_of(self, tokens, lengths)
+    def source(self, tokens: Tensor, lengths: Tensor, segments: Tensor | None = None) -> Source:
+        """Return what the encoder reads of padded rows, or of packed ones, whose texts are segments."""
+        return source_of(self, tokens, lengths, segments)
 
 
 def build_pooled(settings: Any, outputs: int, vocab_size: int) -> Pooled:
@@ -151,10 +151,12 @@ def encode_texts(
     return [[] if nothing else tokens for nothing, tokens in zip(empty, encoded, strict=True)]
 
 
-def source_of(task: Any, tokens: Tensor, lengths: Tensor) -> Source:
-    """Return what the encoder of a task reads of padded rows."""
+def source_of(task: Any, tokens: Tensor, lengths: Tensor, segments: Tensor | None = None) -> Source:
+    """Return what the encoder of a task reads of padded rows, or of packed ones, whose texts are segments."""
     if isinstance(task.documents, FramedDocuments):
-        return task.documents.source(tokens, lengths)
+        return task.documents.source(tokens, lengths, segments)
+    if segments is not None:
+        return Source(tokens, lengths, segments)
     sentences = task.model.encoder.unit == "sentences"
     return Source(tokens, lengths, sentence_segments(tokens, lengths) if sentences else None)
 

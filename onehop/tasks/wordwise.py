@@ -98,4 +98,5 @@ class WordDocuments:
         row, place = first.nonzero(as_tuple=True)
         if self.frame is None:
             return Source(tokens, lengths, segments), row, place
-        return self.frame.source(tokens, lengths), row, place + 1  # behind the begin mark
+        begins = place + 1 if segments is None else place + 1 + segments[row, place]  # behind as many begin marks
+        return self.frame.source(tokens, lengths, segments), row, begins

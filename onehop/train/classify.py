@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +100,7 @@ def loss_sum(
     """
     if r_drop:
         batch = batch.map(lambda rows: rows.repeat_interleave(2, 0))
-    source = task.source(batch.source, batch.source_lengths)
-    if batch.source_segments is not None:
-        source = replace(source, segments=batch.source_segments)
+    source = task.source(batch.source, batch.source_lengths, batch.source_segments)
     pooled = model.dropout(model.pool(source))
     if r_drop:
         return r_dropped(model, batch, pooled, smoothing, r_drop)

@@ -109,9 +109,7 @@ def loss_sum(task: Multilabeller, model: Any, batch: Batch, smoothing: float = 0
         batch: Texts, packed or a row each, with their labels as `LabelSetIds` encodes them.
         smoothing: Share of a label's mass that is spread over having it and not.
     """
-    source = task.source(batch.source, batch.source_lengths)
-    if batch.source_segments is not None:
-        source = replace(source, segments=batch.source_segments)
+    source = task.source(batch.source, batch.source_lengths, batch.source_segments)
     logits = model(source).float()
     wanted = sets_of(batch, len(task.labels)).to(logits.dtype)
     wanted = wanted * (1 - smoothing) + smoothing / 2

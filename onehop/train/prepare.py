@@ -152,7 +152,7 @@ def prepare(recipe: Recipe, folder: Path, tell: Tell, device: str = "cpu", paren
             tuple(source.tag(tag) if tag else None for tag in recipe.data.tags),
             recipe.text.bpe_dropout,
         ),
-        packing=recipe.train.packing,
+        packing=bool(recipe.train.packing),
     )  # fmt: skip
     if policy == "error":
         batches.check_lengths()

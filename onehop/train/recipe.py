@@ -133,7 +133,11 @@ class TrainConfig(Table):
         default=None,
         description="Tokens of a batch, the larger side, padding included; auto: what is fast here.",
     )
-    packing: bool = Field(default=False, description="Put several pairs into a row, so that little is padding.")
+    packing: bool | None = Field(
+        default=None,
+        description="Put several pairs into a row, in any order, so that little is padding; no if left out, but where "
+        "a pretrained encoder reads whole texts or tags their words.",
+    )
     accumulate: int = Field(default=1, ge=1, description="Batches for each update.")
     schedule: Literal["noam", "inverse_sqrt", "cosine", "linear", "constant"] = Field(
         default="cosine", description="Of the rate."

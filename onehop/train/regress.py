@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import fsum, sqrt
 from pathlib import Path
 from typing import Any
@@ -98,9 +98,7 @@ def loss_sum(task: Regressor, model: Any, batch: Batch) -> Tensor:
         model: Its model.
         batch: Texts, packed or a row each, with their numbers as `Numbers` encodes them.
     """
-    source = task.source(batch.source, batch.source_lengths)
-    if batch.source_segments is not None:
-        source = replace(source, segments=batch.source_segments)
+    source = task.source(batch.source, batch.source_lengths, batch.source_segments)
     wanted = (numbers_of(labels_of(batch)) - task.settings.mean) / task.settings.deviation
     return (model(source).float().squeeze(-1) - wanted).square().sum()
 

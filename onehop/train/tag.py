@@ -34,7 +34,7 @@ from onehop.train.progress import Progress
 from onehop.train.tag_card import TaggedFigures, TaggedSentences, tagger_card
 from onehop.train.tag_data import TagIds, divided, find_labels, limit_labelled, parts, read_data
 from onehop.train.tag_recipe import TagRecipe, tag_faults
-from onehop.train.texts import SAMPLE, choose, vocabulary
+from onehop.train.texts import SAMPLE, choose, packed, vocabulary
 
 FREE = ("dropout", "attention_dropout", "word_dropout")  # of the model: no weight depends on them
 
@@ -164,9 +164,7 @@ def prepare(
     tokenizer = parent.task.tokenizer if parent else vocabulary(recipe, some, tell)  # type: ignore[arg-type]
     splitting = recipe.text.words or find_splitting([word for text in some[:2_000] for word in parts(text)])
     documents = WordDocuments(tokenizer, splitting)
-    if recipe.train.packing and documents.frame:
-        problem = "a pretrained encoder reads one text a row, between its marks"
-        raise ConfigError(problem, "Leave train.packing out.", "train.packing")
+    recipe = packed(recipe, documents.frame is not None)
     recipe, mean = lengths(recipe, documents, some, tell)
     chosen = recipe.train.best or ("accuracy" if recipe.data.scheme == "none" else "f1")
     recipe = recipe.model_copy(update={
@@ -180,7 +178,7 @@ def prepare(
     batches = TrainingBatches(
         store, task.documents, TagIds(labels),
         batch_tokens=recipe.train.tokens, max_length=ledger.max_length, long_policy="cut", seed=recipe.train.seed,
-        packing=recipe.train.packing, finish=counted,
+        packing=bool(recipe.train.packing), finish=counted,
     )  # fmt: skip
     limited = Ledger("valid", ledger.max_length, "window")
     held_out = _validation(task, validation, limited, recipe.train.tokens)

@@ -33,6 +33,7 @@ TEXTS = 32  # of a batch
 RATES = {"transformer": 5e-4}  # peak; of the others 2e-3
 EPOCHS = ((2_000, 20), (20_000, 10))  # passes over so many texts, where the recipe sets no limit; else 4
 FEWEST = 200  # updates, likewise
+FILLED = 0.95  # share of packed rows that is text
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class Chosen:
         found = TrainingBatches(
             read.store, documents, targets,
             batch_tokens=train.tokens, max_length=text.max_length or 1, long_policy=text.long or "error",
-            seed=train.seed, held=read.split.held, packing=train.packing, finish=counted,
+            seed=train.seed, held=read.split.held, packing=bool(train.packing), finish=counted,
         )  # fmt: skip
         if text.long == "error":
             found.check_lengths()
@@ -159,9 +160,7 @@ def chosen(recipe: Any, read: Read, parent: Parent | None, tell: Tell, device: s
     recipe, texts = resolve(recipe, parent), read.sample()
     tokenizer = parent.task.tokenizer if parent else vocabulary(recipe, texts, tell)
     documents = documents_of(tokenizer, sentences=bool(recipe.text.sentences), language=recipe.data.language)
-    if recipe.train.packing and isinstance(documents, FramedDocuments):
-        problem = "a pretrained encoder reads one text a row, between its marks"
-        raise ConfigError(problem, "Leave train.packing out.", "train.packing")
+    recipe = packed(recipe, isinstance(documents, FramedDocuments))
     recipe, mean = lengths(recipe, documents, texts, tell)
     recipe = choose(recipe, read.num_pairs, mean, tell, best, pretrained=is_pretrained(parent))
     return Chosen(recipe, tokenizer, parent)
@@ -255,6 +254,21 @@ def lengths(recipe: Any, documents: Documents | FramedDocuments, texts: Sequence
     return recipe.model_copy(update={"text": text}), float(np.minimum(found, max_length).mean()) + 1
 
 
+def packed(recipe: Any, framed: bool) -> Any:
+    """Choose whether texts share rows, unless the user did: those of a pretrained encoder do.
+
+    Packed rows hold texts in any order. Fine-tuned on batches of like length instead, all-MiniLM-L6-v2 reached a
+    Matthews correlation of 0.27 on CoLA, judged on rows held out of its training part, in place of 0.33 (means of three
+    seeds): in a batch of short sentences nearly all are acceptable.
+
+    Args:
+        recipe: Of any task that reads an encoder.
+        framed: Whether texts stand between the marks of a pretrained encoder.
+    """
+    packing = framed if recipe.train.packing is None else recipe.train.packing
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"packing": packing})})
+
+
 def choose(
     recipe: Any, num_pairs: int, mean: float, tell: Tell, best: str = "accuracy", *, pretrained: bool = False
 ) -> Any:
@@ -263,7 +277,8 @@ def choose(
     for key in ("frozen", "fresh_layers", "lora_rank"):
         if getattr(train, key) and not train.init:
             raise ConfigError("a model that begins anew has nothing to keep", "Name train.init.", f"train.{key}")
-    batch = train.batch_tokens or min(16_384, max(256, round(TEXTS * mean)))
+    filled = FILLED if train.packing else 1.0
+    batch = train.batch_tokens or min(16_384, max(256, round(TEXTS * mean / filled)))
     rate = train.learning_rate or (1.0 if train.schedule == "noam" else RATES.get(name, 2e-3))
     changes: dict[str, Any] = {"batch_tokens": batch, "best": train.best or best}
     changes["learning_rate"] = train.learning_rate or (rate / 3 if train.init else rate)
@@ -272,7 +287,7 @@ def choose(
     if not (updates or train.max_minutes):
         epochs = 3 if pretrained else next((count for most, count in EPOCHS if num_pairs < most), 4)
         tokens = epochs * num_pairs * mean
-        updates = changes["max_updates"] = max(FEWEST, round(tokens / (int(batch) * train.accumulate)))
+        updates = changes["max_updates"] = max(FEWEST, round(tokens / (filled * int(batch) * train.accumulate)))
         tell(f"length: {updates:,} updates, about {epochs} times over {num_pairs:,} texts")
     most = 1_000_000 if pretrained else 200
     changes["warmup"] = train.warmup or max(1, min(most, updates // 10 if updates else 100))
