@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--target", choices=["de", "fr"], required=True)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("ONEHOP_DATA", "data")))
     parser.add_argument("--split", choices=list(FILES), default="test")
+    parser.add_argument("--alpha", type=float, help="exponent of the length penalty; default: the package's")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -51,8 +52,11 @@ def main() -> None:
     source = lines(stem.with_name(stem.name + ".en.gz"))
     reference = lines(stem.with_name(f"{stem.name}.{arguments.target}.gz"))
     model = onehop.load(arguments.model)
+    decode = model.settings.decode
+    if arguments.alpha is not None:
+        decode = decode.model_copy(update={"alpha": arguments.alpha})
     began = time.monotonic()
-    output = [found.text for found in model.translate(source, split=False)]
+    output = [found.text for found in model.translate(source, decode, split=False)]
     seconds = time.monotonic() - began
     ours, theirs = tokenised(output, arguments.target), tokenised(reference, arguments.target)
     length = sum(len(line.split()) for line in theirs)
@@ -62,7 +66,7 @@ def main() -> None:
         "bleu_tokenised_lower": round(sacrebleu.corpus_bleu(ours, [theirs], tokenize="none").score, 2),
         "bleu": round(sacrebleu.corpus_bleu(output, [reference]).score, 2),
         "chrf": round(sacrebleu.corpus_chrf(output, [reference]).score, 2),
-        "beam": model.settings.decode.beam_size, "seconds": round(seconds, 1),
+        "beam": decode.beam_size, "alpha": decode.alpha, "seconds": round(seconds, 1),
     }  # fmt: skip
     print(json.dumps(row))
 
