@@ -27,8 +27,7 @@ from pathlib import Path
 
 import torch
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import onehop
 from onehop.files import Run
@@ -36,6 +35,7 @@ from onehop.train.recipe import to_toml
 from tests.fixtures.killed import KINDS, Kills, kind_of, moments, sitting
 from tests.train.test_resume import assert_same_run
 
+HERE = Path(__file__).parent
 PRELOADED = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
