@@ -258,6 +258,29 @@ def test_columns_that_hold_no_text_are_not_taken(tmp_path):
         list(read_table(numbers))
 
 
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ({"text": [["a", "b"]], "label": ["x"]}, r"text \(list<"),
+        ({"text": [b"a"], "label": ["x"]}, r"text \(binary\)"),
+        ({"text": pa.nulls(1), "label": ["x"]}, r"text \(null\)"),
+        ({"text": ["a"], "label": [["x", "y"]]}, r"label \(list<"),
+        ({"text": ["a"], "label": [0.5]}, r"label \(double\)"),
+        ({"text": [{"a": {"b": "deep"}}], "label": ["x"]}, r"text \(struct<"),
+    ],
+)
+def test_columns_that_hold_no_text_are_named_where_nothing_else_fits(tmp_path, columns, told):
+    """The message said that there was no such column."""
+    path = parquet(tmp_path / "a.parquet", columns)
+    with pytest.raises(DataError, match=f"not to be read as text here: {told}") as caught:
+        open_labelled(path)
+    assert caught.value.where == str(path)
+    pairs = parquet(tmp_path / "b.parquet", {"en": ["Yes."], "de": columns["text"], "id": [1]})
+    if columns["text"] != ["a"]:
+        with pytest.raises(DataError, match=r"not to be read as text here: de \("):
+            list(read_table(pairs))
+
+
 def test_text_that_is_not_utf8_is_told_with_its_rows(tmp_path):
     bad = pa.array([b"Yes.", b"n\xe9"]).cast(pa.binary()).view(pa.string())
     path = parquet(tmp_path / "a.parquet", {"source": bad, "target": ["Ja.", "Nein."]})
