@@ -161,7 +161,8 @@ def _text_columns(schema: Any, *, numbers: bool = False, fractions: bool = False
             kind = kind.value_type if pa.types.is_dictionary(kind) else kind
             whole = numbers and (pa.types.is_integer(kind) or pa.types.is_boolean(kind))
             whole = whole or (fractions and pa.types.is_floating(kind))
-            if pa.types.is_string(kind) or pa.types.is_large_string(kind) or whole:
+            text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+            if text or whole:
                 names.append(name)
     return names
 

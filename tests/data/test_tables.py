@@ -248,6 +248,12 @@ def test_missing_values_are_empty_texts_and_rows_keep_their_numbers(tmp_path):
     assert [store.where(n).source for n in (0, 1)] == [f"{path}:row {n}" for n in (1, 4)]
 
 
+def test_texts_in_string_views_are_read(tmp_path):
+    views = [pa.array([text, None, text * 20]).cast(pa.string_view()) for text in ("Yes.", "Ja.")]
+    path = parquet(tmp_path / "a.parquet", {"en": views[0], "de": views[1]})
+    assert list(read_table(path)) == [("Yes.", "Ja."), ("", ""), ("Yes." * 20, "Ja." * 20)]
+
+
 def test_columns_that_hold_no_text_are_not_taken(tmp_path):
     path = parquet(tmp_path / "a.parquet", {"id": [1], "score": [0.5], "q": ["Why?"], "a": ["So."]})
     assert list(read_table(path)) == [("Why?", "So.")]
