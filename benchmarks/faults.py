@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 
 import torch
@@ -34,6 +35,7 @@ from onehop.train.recipe import to_toml
 from tests.fixtures.killed import KINDS, Kills, kind_of, moments, sitting
 from tests.train.test_resume import assert_same_run
 
+HERE = Path(__file__).parent
 PRELOADED = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -134,6 +136,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
+    began = time.monotonic()
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
     draw, kills, faults = random.Random(options.seed), Kills(), []
@@ -148,6 +151,7 @@ def main() -> None:
         for fault in FAULTS:
             faults.append(failed(folder, folder / "fault.so", fault))
             print(faults[-1], file=sys.stderr, flush=True)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
     result = {
         "command": f"python benchmarks/faults.py --seed {options.seed}",
         "kinds": list(KINDS),
@@ -158,6 +162,9 @@ def main() -> None:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "threads": 1,
+        "commit": commit.stdout.strip(),
+        "date": date.today().isoformat(),
+        "minutes": round((time.monotonic() - began) / 60, 1),
     }
     text = json.dumps(result, indent=1, ensure_ascii=False)
     print(text)

@@ -36,6 +36,15 @@ REMEDIES = {
 }
 
 
+BINARY = {  # how files begin that are often taken for text
+    b"PAR1\x15": ("a Parquet file", "Write its texts to a file, one a line; or if it has the ending .parquet, give it "
+                   "where tables are read, such as --pairs or --data."),
+    b"PK\x03\x04": ("a zip archive, as .xlsx and .docx are", "Save it as text: a table as .csv or .tsv."),
+    b"\x1f\x8b": ("data compressed by gzip", "Give the file the ending .gz; or unpack it: gunzip -c"),
+    b"\x28\xb5\x2f\xfd": ("data compressed by zstd", "Give the file the ending .zst; or unpack it: zstd -dc"),
+}  # fmt: skip
+
+
 def file_error(error: OSError, path: str | Path, doing: str) -> FileError:
     """Turn what the operating system said into one message with a remedy."""
     reason = error.strerror or str(error)
@@ -178,6 +187,9 @@ def _bare(raw: bytes, name: str, number: int) -> bytes:
     if number == 1:
         if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise DataError("UTF-16 text", f"Convert it: {_iconv('UTF-16', name)}", f"{name}:1")
+        for begins, (kind, remedy) in BINARY.items():
+            if raw.startswith(begins):
+                raise DataError(f"{kind}, where lines of text are wanted", remedy, name)
         raw = raw.removeprefix(b"\xef\xbb\xbf")
     return raw.removesuffix(b"\n").removesuffix(b"\r")
 

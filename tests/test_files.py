@@ -80,12 +80,20 @@ def test_compressed_text_reads_like_plain_text_and_a_damaged_file_is_told(tmp_pa
         ("Zeile eins\nfür\n".encode("latin-1"), r"x.txt:2: not UTF-8 \(byte 0xfc at column 2\)(?s:.*)ISO-8859-1"),
         ("Grüße".encode("utf-16"), "x.txt:1: UTF-16 text(?s:.*)iconv -f UTF-16"),
         (b"a\n\xed\xa0\x80", "x.txt:2: not UTF-8"),
+        (b"PAR1\x15\x04\x15\xe0", r"x.txt: a Parquet file, where lines(?s:.*)one a line"),
+        (b"PK\x03\x04\x14", r"x.txt: a zip archive(?s:.*)\.csv"),
+        (gzip.compress(b"a"), r"x.txt: data compressed by gzip(?s:.*)\.gz"),
+        (zstandard.compress(b"a"), r"x.txt: data compressed by zstd(?s:.*)\.zst"),
     ],
-    ids=["latin-1", "utf-16", "surrogate"],
+    ids=["latin-1", "utf-16", "surrogate", "parquet", "zip", "gzip", "zstd"],
 )
 def test_another_encoding_is_told_with_its_line_and_the_command_that_converts_it(data, told):
     with pytest.raises(DataError, match=told):
         decoded(data)
+
+
+def test_text_that_begins_as_binary_files_do_is_text():
+    assert decoded(b"PAR1 is par.\nPK") == ["PAR1 is par.", "PK"]
 
 
 def test_a_missing_file_is_told_when_it_is_read(tmp_path):

@@ -17,6 +17,7 @@ from onehop.errors import DataError
 from onehop.files import os_errors
 
 ROWS = 8_192
+SHOWN = 8  # columns that hold no text, in a message
 Names = tuple[tuple[str, ...], str]  # of the columns of texts, and of that of labels
 STATE, SPLITS = "state.json", "dataset_dict.json"
 
@@ -83,13 +84,13 @@ def _labelled(part: Path, choose: Callable[[list[str]], Names], fractions: bool)
         import pyarrow as pa
 
         with pa.OSFile(str(part)) as stream, pa.ipc.open_stream(stream) as reader:
-            names = choose(_text_columns(reader.schema, numbers=True, fractions=fractions))
+            names = _chosen(choose, reader.schema, numbers=True, fractions=fractions)
             yield from ((names, batch) for batch in reader)
     else:
         import pyarrow.parquet as pq
 
         with pq.ParquetFile(part) as file:
-            names = choose(_text_columns(file.schema_arrow, numbers=True, fractions=fractions))
+            names = _chosen(choose, file.schema_arrow, numbers=True, fractions=fractions)
             wanted = [*names[0], *filter(None, [names[1]])]
             yield from ((names, batch) for batch in file.iter_batches(ROWS, columns=wanted, use_threads=False))
 
@@ -124,15 +125,29 @@ def _batches(part: Path, columns: Columns, where: str) -> Iterator[tuple[tuple[s
         import pyarrow as pa
 
         with pa.OSFile(str(part)) as stream, pa.ipc.open_stream(stream) as reader:
-            names = columns.choose(_text_columns(reader.schema), where)
+            names = _chosen(lambda found: columns.choose(found, where), reader.schema)
             yield from ((names, batch) for batch in reader)
     else:
         import pyarrow.parquet as pq
 
         with pq.ParquetFile(part) as file:
-            names = columns.choose(_text_columns(file.schema_arrow), where)
+            names = _chosen(lambda found: columns.choose(found, where), file.schema_arrow)
             rows = file.iter_batches(ROWS, columns=list(names), use_threads=False)
             yield from ((names, batch) for batch in rows)
+
+
+def _chosen(choose: Callable[[list[str]], Any], schema: Any, *, numbers: bool = False, fractions: bool = False) -> Any:
+    """Return what is chosen among the columns of text; where nothing fits, the message tells of the others, too."""
+    names = _text_columns(schema, numbers=numbers, fractions=fractions)
+    try:
+        return choose(names)
+    except DataError as error:
+        known = {name.partition(".")[0] for name in names} | set(names)
+        others = [f"{field.name} ({str(field.type)[:40]})" for field in schema if field.name not in known]
+        if not others:
+            raise
+        problem = f"{error.problem}; not to be read as text here: {', '.join(others[:SHOWN])}"
+        raise DataError(problem, error.remedy, error.where) from error
 
 
 def _text_columns(schema: Any, *, numbers: bool = False, fractions: bool = False) -> list[str]:
@@ -146,7 +161,8 @@ def _text_columns(schema: Any, *, numbers: bool = False, fractions: bool = False
             kind = kind.value_type if pa.types.is_dictionary(kind) else kind
             whole = numbers and (pa.types.is_integer(kind) or pa.types.is_boolean(kind))
             whole = whole or (fractions and pa.types.is_floating(kind))
-            if pa.types.is_string(kind) or pa.types.is_large_string(kind) or whole:
+            text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+            if text or whole:
                 names.append(name)
     return names
 

@@ -68,6 +68,21 @@ def find_separator(cells: Iterable[str]) -> str:
     return next((mark for mark in SEPARATORS if any(mark in cell for cell in plain)), "")
 
 
+def divided_at(cells: Iterable[str]) -> str:
+    """Return what stands between the labels of cells that are known to be sets of them; empty for nothing.
+
+    It is what `find_sets` finds, by which `onehop data check` goes, too; where that sees no sets, the first mark that
+    some cell has.
+
+    Example:
+        >>> divided_at(["a|b", "loud;dark", "dark;wet", "loud", "dark", "wet"]), divided_at(["loud;dark"])
+        (';', ';')
+    """
+    every = list(dict.fromkeys(cells))
+    found = find_sets(every)
+    return find_separator(every) if found is None else found
+
+
 def find_sets(cells: Iterable[str]) -> str | None:
     """Return the separator of labels in cells that are sets of them, "" of JSON lists; None where cells are no sets.
 

@@ -189,6 +189,16 @@ def open_labelled(path: str | Path, columns: LabelColumns = FOUND) -> Labelled:
     return replace(table, rows=sets)
 
 
+def label_cells(path: str | Path, columns: LabelColumns) -> Iterator[str]:
+    """Yield the labels of each row of a table of sets as its cell has them; of an object's list, as JSON.
+
+    Raises:
+        FileError: The file cannot be read.
+        DataError: As `open_labelled`, where a row is damaged once it is reached.
+    """
+    return (row.label.strip() for row in _opened(path, columns).rows)
+
+
 def _opened(path: str | Path, columns: LabelColumns) -> Labelled:
     """Open a table whose labels are as they stand in it."""
     name = str(path)

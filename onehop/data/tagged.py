@@ -25,6 +25,7 @@ COMMENT = re.compile(r"#\s*[\w.]+\s*=|#\s*newdoc|#\s*newpar")
 COLUMNS = re.compile(r"#\s*global\.columns\s*=\s*(.*)")
 DOCUMENT = "-DOCSTART-"
 NAMED = "Name it: --text-column and --label-column (in a recipe: data.text_columns and data.label_column)."
+RETURNS = "End lines with a line feed: tr '\\r' '\\n' < FILE > NEW"
 EVEN = "Write as many columns on every line, and an empty line between sentences."
 
 
@@ -115,9 +116,12 @@ def _numbered(path: str, *, conllu: bool) -> Iterator[tuple[int, list[str]]]:
     """Yield the number and the fields of each line: none of a blank one; comments are left out."""
     tabs: bool | None = True if conllu else None
     for number, line in enumerate(read_lines(path), 1):
+        line = line.rstrip("\r")
         if not line.strip():
             yield number, []
             continue
+        if "\r" in line:
+            raise DataError("a carriage return inside a line", RETURNS, f"{path}:{number}")
         if named := COLUMNS.match(line):
             yield number, [COMMENTS, *named[1].split()]
             continue

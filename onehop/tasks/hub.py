@@ -20,6 +20,7 @@ from typing import Any, cast
 
 from onehop.errors import FileError, ModelError, OnehopError
 from onehop.files import cache_folder, new_folder, sha256, write_text
+from onehop.tasks.manifest import task_of
 from onehop.tasks.names import CARD, GOLDEN, JOINT, LARGEST, MANIFEST, SOURCE, TARGET, WEIGHTS
 from onehop.tasks.tensors import INDEX, PICKLE, WHOLE, shards
 from onehop.text.vocabularies import NAMES
@@ -32,6 +33,8 @@ OPTIONAL = (*NAMES.values(), "modules.json", "sentence_bert_config.json", POOLIN
 SECONDS = 10  # that a server may take to answer, and for each further part of a file
 PATIENCE, SLOWEST = 30.0, 1024  # seconds, and then the bytes in each of them, without which a file is given up
 SHARE = 0.9  # of the disk's free space, which one file may take
+DAMAGED = "Try again, or tell its owner."
+AWAY = {"TimeoutException", "NetworkError", "ProxyError"}  # kinds of httpx's errors by which no server answers
 TRIES = 2  # for a file that does not come as the manifest says
 
 
@@ -122,17 +125,17 @@ def _fill(folder: Path, repository: str, commit: str, named: str) -> None:
     """Fetch the files that the manifest names, each with its hash, and the card if there is one."""
     _fetch(folder / MANIFEST, repository, commit, named)
     try:
-        files = dict(json.loads((folder / MANIFEST).read_bytes())["files"])
-        wanted = [name for name in (GOLDEN, JOINT, SOURCE, TARGET, WEIGHTS) if name in files]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ModelError(f"no package of Onehop: its {MANIFEST} is none", "Name another model.", named) from error
-    for name in wanted:
+        task_of(folder)  # whole, by its own hash
+    except ModelError as error:
+        raise ModelError(f"{MANIFEST} came damaged: {error.problem}", DAMAGED, named) from error
+    files: dict[str, str] = json.loads((folder / MANIFEST).read_bytes())["files"]
+    for name in filter(files.__contains__, (GOLDEN, JOINT, SOURCE, TARGET, WEIGHTS)):
         for attempt in range(TRIES):
             _fetch(folder / name, repository, commit, named)
             if sha256(folder / name) == files[name]:
                 break
             if attempt == TRIES - 1:  # nothing of it is kept, so that the next call begins again
-                raise ModelError(f"{name} came damaged: its hash does not fit", "Try again, or tell its owner.", named)
+                raise ModelError(f"{name} came damaged: its hash does not fit", DAMAGED, named)
     try:
         _fetch(folder / CARD, repository, commit, named)
     except MissingError:
@@ -231,9 +234,13 @@ def _told(named: str, name: str) -> Generator[None]:
             raise _unreachable(_first(error), named) from error
         raise FileError(f"cannot be written: {_first(error)}", "Name another cache: ONEHOP_CACHE.", name) from error
     except Exception as error:
-        if "httpx" not in type(error).__module__ and "httpcore" not in type(error).__module__:
+        known = "httpx" in type(error).__module__ or "httpcore" in type(error).__module__
+        if not known and not isinstance(error, ValueError):  # which a place that is none is to the hub's library
             raise
-        raise _unreachable(_first(error), named) from error
+        if AWAY & {base.__name__ for base in type(error).__mro__}:
+            raise _unreachable(_first(error), named) from error
+        problem = f"what the hub answers for {name} cannot be used: {_first(error)}"
+        raise UnreachableError(problem, "Try again; or check HF_ENDPOINT and the way to it.", named) from error
 
 
 def _unreachable(why: str, named: str) -> UnreachableError:

@@ -6,6 +6,8 @@ Names and shapes are known before memory is taken for any tensor. Nothing here i
 from __future__ import annotations
 
 import json
+import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ WHOLE, INDEX, PICKLE = "model.safetensors", "model.safetensors.index.json", "pyt
 FLOATS = ("F64", "F32", "F16", "BF16")
 AGAIN = "Copy the checkpoint again."
 LARGEST = 1 << 26  # bytes of an index
+CALLED = re.compile(r"(?:Unsupported global: GLOBAL|Trying to load unsupported GLOBAL) ([\w.]+)")  # torch's words
 
 
 @dataclass(frozen=True)
@@ -130,15 +133,28 @@ def _load(path: Path) -> dict[str, Tensor]:
 
 def _of_pickle(path: Path) -> Tensors:
     try:
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of the pickle's version, which the error tells of too
+            found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle fails in any way
-        raise ModelError(
-            f"not a file of weights alone: {(str(error) or type(error).__name__).splitlines()[0][:200]}",
-            "Do not use it.",
-            str(path),
-        ) from error
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise ModelError("not a file of weights alone", "Do not use it.", str(path))
-    values = {modern(str(name)): value for name, value in found.items()}
+        raise ModelError(f"not a file of weights alone: {_why(error)}", "Do not use it.", str(path)) from error
+    if not isinstance(found, dict) or not all(isinstance(name, str) and _plain(one) for name, one in found.items()):
+        raise ModelError("not a file of weights alone: no table of tensors by name", "Do not use it.", str(path))
+    values = {modern(name): value for name, value in found.items()}
     shapes = {name: tuple(value.shape) for name, value in values.items() if value.is_floating_point()}
     return Tensors(path, shapes, frozenset(values.keys() - shapes.keys()), (), values)
+
+
+def _why(error: Exception) -> str:
+    """Return why a pickle was not read, without torch's advice, which is to read it with all that it can run.
+
+    Example:
+        >>> _why(RuntimeError("... Unsupported global: GLOBAL posix.system was not an allowed global by default."))
+        'it asks for posix.system, which is no tensor and was not run'
+    """
+    named = CALLED.search(str(error))
+    return f"it asks for {named[1]}, which is no tensor and was not run" if named else "damaged, or of another kind"
+
+
+def _plain(value: Any) -> bool:
+    """Whether a value is a tensor that holds its numbers, one by one."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from onehop.data import Pair
+from onehop.data import Pair, PairStore
 from onehop.errors import ConfigError
 from onehop.metrics import tokenizer_for
 from onehop.models.inert import without_effect
@@ -20,6 +20,13 @@ from onehop.train.size import PLANS, Plan, learning_rate
 FEWEST = 1_000  # updates, where none are asked for: fewer would end while the learning rate still rises
 POST_NORM_WARMUP = (400, 2_000)  # updates, of a short run and of a long one
 Tell = Callable[[str], None]
+
+
+def tell_left_out(store: PairStore, valid: PairStore | None, what: str, tell: Tell) -> None:
+    """Tell how many examples were left out of the training files, and of those for validation, if there are any."""
+    for one, whose in ((store, ""), (valid, " of your validation files")):
+        if one is not None and one.num_skipped:
+            tell(f"data: {one.num_skipped:,} {what}{whose} were left out")
 
 
 def fill(recipe: Recipe, chosen: Plan, num_pairs: int, tell: Tell) -> Recipe:

@@ -8,8 +8,8 @@ ids of those it has.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from onehop.data import Batch, PairStore, TrainingBatches, evaluation_batches
-from onehop.data.label_sets import find_separator, read
-from onehop.data.labelled import open_labelled
+from onehop.data.label_sets import divided_at, read
+from onehop.data.labelled import label_cells
 from onehop.errors import DataError
 from onehop.files import Run, write_text
 from onehop.metrics.multilabel import FEWEST
@@ -37,8 +37,6 @@ from onehop.train.objective import Forgetful, Objective
 from onehop.train.parent import Parent
 from onehop.train.progress import Progress
 from onehop.train.texts import chosen, counted, inherit, read_data
-
-SEEN = 1_000  # rows of each file that tell which separator there is
 
 
 @dataclass(frozen=True)
@@ -201,14 +199,11 @@ def with_separator(recipe: MultilabelRecipe, tell: Tell) -> MultilabelRecipe:
     """Return the recipe with what stands between the labels of a cell, found by what cells have in them."""
     if recipe.data.label_separator:
         return recipe
-    plain = replace(recipe.data.columns, many=False)
-    cells: list[str] = []
+    cells: dict[str, None] = {}  # each once
     for file in recipe.data.train:
-        try:
-            cells += [row.label for row in islice(open_labelled(file, plain).rows, SEEN)]
-        except DataError:  # lists, which need no separator; what else is wrong is told when all is read
-            continue
-    mark = find_separator(cells)
+        with suppress(DataError):  # told with all else when all is read
+            cells.update((cell, None) for cell in label_cells(file, recipe.data.columns))
+    mark = divided_at(cells)
     if mark:
         tell(f"data: labels are divided at {mark!r} (data.label_separator)")
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"label_separator": mark})})

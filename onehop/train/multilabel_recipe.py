@@ -17,7 +17,7 @@ class MultilabelConfig(LabelledConfig):
     """Where the texts and their labels are; several files are read one after the other."""
 
     label_separator: str = Field(
-        default="", description="Between the labels of a cell that is no JSON list; default: the first of | ; , found."
+        default="", description="Between labels of a cell that is no JSON list; default: | ; or , as data check finds."
     )
 
     @property

@@ -37,6 +37,7 @@ from onehop.train.choose import (
     judge,
     lengths,
     precision,
+    tell_left_out,
     thread_seconds,
     vocabularies,
 )
@@ -202,6 +203,7 @@ def read_data(recipe: Recipe, folder: Path, tell: Tell) -> tuple[PairStore, Spli
     for file in (*data.pairs, *data.valid_pairs):
         if names := table_columns(file, data.columns):
             tell(f"data: {file}: sources from column {names[0]!r}, targets from {names[1]!r}")
+    valid: PairStore | None = None
     if data.valid_source or data.valid_pairs:
         valid = _read(data.valid_source, data.valid_target, data.valid_pairs, folder, data.columns)
         split = Split.of(valid)
@@ -215,8 +217,7 @@ def read_data(recipe: Recipe, folder: Path, tell: Tell) -> tuple[PairStore, Spli
         tell(f"data: {more:,} further pairs with a held-out source take no part in training")
     if not split.validation:
         tell("data: too few pairs to hold any out: no validation, and the last model is the one kept")
-    if store.num_skipped:
-        tell(f"data: {store.num_skipped:,} pairs with an empty side were left out")
+    tell_left_out(store, valid, "pairs with an empty side", tell)
     return store, split
 
 

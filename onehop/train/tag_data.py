@@ -16,7 +16,7 @@ from onehop.tasks.fates import by_word
 from onehop.tasks.tagging import Tagger
 from onehop.tasks.wordwise import as_words, joined_words
 from onehop.text import Ledger, limit_words, unread
-from onehop.train.choose import Tell
+from onehop.train.choose import Tell, tell_left_out
 from onehop.train.parent import Parent
 from onehop.train.tag_recipe import TagRecipe
 
@@ -47,8 +47,9 @@ def read_data(recipe: TagRecipe, folder: Path, tell: Tell) -> tuple[PairStore, l
     """Return all sentences of the training files, those for validation, and how they are divided."""
     data = recipe.data
     store = _read(recipe, data.train, folder, tell)
-    if data.valid:
-        split, how = Split.of(_read(recipe, data.valid, folder, tell)), "from your validation files"
+    valid = _read(recipe, data.valid, folder, tell) if data.valid else None
+    if valid is not None:
+        split, how = Split.of(valid), "from your validation files"
     else:
         split, how = hold_out(store), "held out by hash of the sentence"
     validation = [
@@ -58,6 +59,7 @@ def read_data(recipe: TagRecipe, folder: Path, tell: Tell) -> tuple[PairStore, l
     tell(f"data: {len(store) - len(split.held):,} training sentences, {len(validation):,} for validation ({how})")
     if not validation:
         tell("data: too few sentences to hold any out: no validation, and the last model is the one kept")
+    tell_left_out(store, valid, "sentences of nothing but empty words", tell)
     return store, validation, split
 
 

@@ -22,7 +22,7 @@ from onehop.tasks.classify_settings import DocumentLimits
 from onehop.tasks.documents import Documents
 from onehop.tasks.framed import FramedDocuments, documents_of
 from onehop.text import Ledger, Tokenizer, default_max_length, limit, train_tokenizer
-from onehop.train.choose import Tell, precision
+from onehop.train.choose import Tell, precision, tell_left_out
 from onehop.train.classify_recipe import ARCHITECTURE
 from onehop.train.parent import Parent, notices
 from onehop.train.pretrained import begin, begin_with, family_head, is_pretrained, usual
@@ -170,6 +170,7 @@ def read_data(recipe: Any, folder: Path, tell: Tell) -> Read:
     """Read training and validation texts with their targets."""
     data = recipe.data
     store, columns = _read(recipe, data.train, folder, tell)
+    valid: PairStore | None = None
     if data.valid:
         valid, others = _read(recipe, data.valid, folder, tell)
         if len(others) != len(columns):
@@ -181,8 +182,7 @@ def read_data(recipe: Any, folder: Path, tell: Tell) -> Read:
     tell(f"data: {len(store) - len(split.held):,} training texts, {len(split.validation):,} for validation ({how})")
     if not split.validation:
         tell("data: too few texts to hold any out: no validation, and the last model is the one kept")
-    if store.num_skipped:
-        tell(f"data: {store.num_skipped:,} rows with an empty text or no label were left out")
+    tell_left_out(store, valid, "rows with an empty text or no label", tell)
     return Read(store, split, columns)
 
 

@@ -12,7 +12,7 @@ from onehop.errors import ConfigError, ModelError
 from onehop.tasks import Package, Precision, convert
 from onehop.tasks.adapters import adapter_of, merged
 from onehop.tasks.names import GOLDEN
-from onehop.tasks.registry import check_task, kind
+from onehop.tasks.registry import DECIDES, check_task, kind
 from onehop.tasks.replay import changed
 from onehop.verify.numeric import batched, cached, packed, searched
 from onehop.verify.report import Check, Report
@@ -71,7 +71,17 @@ def _golden(of_task: Suite, package: Package) -> Check:
         return replace(found, measured=math.inf, detail=detail)
     fingerprints = (package.manifest or {}).get("fingerprints") or {}
     told = changed(package.task, package.golden, fingerprints, kind(package.task.task).tokenizers(package.task))
-    return replace(found, measured=found.measured or 0.0, differences=1, detail=told) if told else found
+    if told:
+        return replace(found, measured=found.measured or 0.0, differences=1, detail=told)
+    return found if found.detail else replace(found, detail=_unknown(package))
+
+
+def _unknown(package: Package) -> str:
+    """Say that golden lines do not tell the settings that decide, as those that Onehop wrote at first did not."""
+    decides = kind(package.task.task).decides(package.task.settings)
+    if not decides or not package.golden or any(DECIDES in line for line in package.golden):
+        return ""
+    return "they do not hold the settings that decide: a change of these shows in nothing; onehop export adds them"
 
 
 def _done(check: Callable[[Any], Check], subject: Any) -> Check:

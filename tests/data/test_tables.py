@@ -248,6 +248,12 @@ def test_missing_values_are_empty_texts_and_rows_keep_their_numbers(tmp_path):
     assert [store.where(n).source for n in (0, 1)] == [f"{path}:row {n}" for n in (1, 4)]
 
 
+def test_texts_in_string_views_are_read(tmp_path):
+    views = [pa.array([text, None, text * 20]).cast(pa.string_view()) for text in ("Yes.", "Ja.")]
+    path = parquet(tmp_path / "a.parquet", {"en": views[0], "de": views[1]})
+    assert list(read_table(path)) == [("Yes.", "Ja."), ("", ""), ("Yes." * 20, "Ja." * 20)]
+
+
 def test_columns_that_hold_no_text_are_not_taken(tmp_path):
     path = parquet(tmp_path / "a.parquet", {"id": [1], "score": [0.5], "q": ["Why?"], "a": ["So."]})
     assert list(read_table(path)) == [("Why?", "So.")]
@@ -256,6 +262,29 @@ def test_columns_that_hold_no_text_are_not_taken(tmp_path):
     numbers = parquet(tmp_path / "b.parquet", {"id": [1]})
     with pytest.raises(DataError, match="none of text"):
         list(read_table(numbers))
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ({"text": [["a", "b"]], "label": ["x"]}, r"text \(list<"),
+        ({"text": [b"a"], "label": ["x"]}, r"text \(binary\)"),
+        ({"text": pa.nulls(1), "label": ["x"]}, r"text \(null\)"),
+        ({"text": ["a"], "label": [["x", "y"]]}, r"label \(list<"),
+        ({"text": ["a"], "label": [0.5]}, r"label \(double\)"),
+        ({"text": [{"a": {"b": "deep"}}], "label": ["x"]}, r"text \(struct<"),
+    ],
+)
+def test_columns_that_hold_no_text_are_named_where_nothing_else_fits(tmp_path, columns, told):
+    """The message said that there was no such column."""
+    path = parquet(tmp_path / "a.parquet", columns)
+    with pytest.raises(DataError, match=f"not to be read as text here: {told}") as caught:
+        open_labelled(path)
+    assert caught.value.where == str(path)
+    pairs = parquet(tmp_path / "b.parquet", {"en": ["Yes."], "de": columns["text"], "id": [1]})
+    if columns["text"] != ["a"]:
+        with pytest.raises(DataError, match=r"not to be read as text here: de \("):
+            list(read_table(pairs))
 
 
 def test_text_that_is_not_utf8_is_told_with_its_rows(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 
 from onehop.data.tagged import TagColumns, open_tagged
 from onehop.errors import DataError
+from tests.fixtures.tagged import meetings, write_conll
 from tests.fixtures.tiny import onehop as command
 from tests.fixtures.tiny import refused
 
@@ -19,6 +20,24 @@ CONLLU = """# text = They don't run.
 # sent_id = 2
 1\t#\t#\tSYM\tNN\t_\t0\troot\t_\t_
 """
+
+
+@pytest.fixture(scope="module")
+def tagger_run(tmp_path_factory):
+    """Return a run of a tiny tagger, with what was told."""
+    folder = tmp_path_factory.mktemp("tagger")
+    write_conll(folder / "words.conll", meetings(40))
+    write_conll(folder / "valid.conll", meetings(20))
+    for name, more in (("words.conll", "\n\tO\n\n\u00a0\tO\n"), ("valid.conll", "\n\tO\n")):
+        with (folder / name).open("a", encoding="utf-8") as stream:
+            stream.write(more)
+    done = command(
+        "train", "--task", "tag", "--data", folder / "words.conll", "--valid", folder / "valid.conll", "--out",
+        folder / "run", *["--set", "train.max_updates=1", "--set", "model.dim=16", "--set", "model.hidden_dim=16"],
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    (folder / "run" / "told.txt").write_text(done.err)
+    return folder / "run"
 
 
 def read(path, **columns):
@@ -62,6 +81,8 @@ def test_lists_in_json_lines_are_found_by_their_keys(tmp_path):
         ("a.conllu", "1\tAda\n", 1, "2 columns where the form has 10"),
         ("a.conll", "Ada\n", 1, "one column of words, and none of labels"),
         ("a.conll", "Ada\tO\nmet\t\n", 2, "no label of the word 'met'"),
+        ("a.conll", "Ada\tB-person\nmet\tO\rBob\tB-person\n", 2, "a carriage return inside a line"),
+        ("a.conllu", "1\tAda\t_\tPROPN\t_\t_\t0\t_\t_\t_\r\r" * 9, 1, "a carriage return inside a line"),
         ("a.jsonl", '{"words": ["a", "b"], "labels": ["O"]}\n', 1, "2 words and 1 labels"),
     ],
 )
@@ -71,6 +92,23 @@ def test_a_line_that_does_not_fit_is_one_message_with_its_place(tmp_path, name, 
     result = command("train", "--task", "tag", "--data", file, "--out", tmp_path / "run")
     refused(result, told, f"{name}:{line}")
     assert not (tmp_path / "run").exists()
+
+
+def test_line_ends_of_old_macs_are_no_sentence_of_one_word_in_any_command(tmp_path, tagger_run):
+    """The whole file was one line: its first word got the last label, `predict` gave one word, and nothing was told."""
+    file = tmp_path / "a.conll"
+    file.write_bytes(b"Ada\tB-PER\rmet\tO\r\rBob\tB-PER\r")
+    told = ("a carriage return inside a line", "tr", "a.conll:1")
+    refused(command("data", "check", "--data", file), *told)
+    refused(command("predict", tagger_run, file, "--long", "cut"), *told)
+    refused(command("evaluate", tagger_run, "--data", file), *told)
+
+
+def test_sentences_of_empty_words_are_told_where_they_are_left_out(tagger_run):
+    """They were left out in silence."""
+    told = (tagger_run / "told.txt").read_text()
+    assert "data: 2 sentences of nothing but empty words were left out\n" in told
+    assert "data: 1 sentences of nothing but empty words of your validation files were left out\n" in told
 
 
 def test_a_column_that_is_not_there_is_told_with_those_that_are(tmp_path):

@@ -1,6 +1,7 @@
 """Checkpoints of `transformers` as tasks, and back; and what is refused."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -160,6 +161,51 @@ def test_a_pickle_is_read_only_where_that_is_allowed(tmp_path: Path):
     fails(folder, "not a file of weights alone", allow_pickle=True)
     (folder / "pytorch_model.bin").write_bytes(b"junk")
     fails(folder, "not a file of weights alone", allow_pickle=True)
+
+
+class Program:
+    """What runs a program when it is read from a pickle."""
+
+    def __init__(self, function: Callable[..., object], *arguments: object) -> None:
+        self.made = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return self.made
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_a_program_in_a_pickle_is_not_run_and_nobody_is_told_how_to_run_it(tmp_path: Path, legacy: bool):
+    """What torch says of it was passed on: that it will likely succeed without weights_only."""
+    folder, made = copied("BertModel", tmp_path), tmp_path / "made"
+    tensors = load_file(folder / WHOLE)
+    (folder / WHOLE).unlink()
+    calls = [(Program(os.mkdir, str(made)), ".mkdir"), (Program(eval, f"open({str(made)!r}, 'w')"), "eval")]
+    for program, name in calls:
+        for value in (program, {**tensors, "x": program}, {"state_dict": [program]}):
+            torch.save(value, folder / "pytorch_model.bin", _use_new_zipfile_serialization=not legacy)
+            for verb in (["info"], ["predict"], ["export", folder, tmp_path / "out"]):
+                done = command(*(verb if len(verb) > 1 else [*verb, folder]), "--allow-pickle", stdin=b"a\n")
+                told = f"{name}, which is no tensor and was not run"
+                refused(done, "pytorch_model.bin: not a file of weights alone", told, "Do not use it.")
+                assert "weights_only" not in done.err
+    assert not made.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors, name: {1: tensors[name]},
+        lambda tensors, name: {**tensors, name: 3},
+        lambda tensors, name: {**tensors, name: tensors[name].to_sparse()},
+        lambda tensors, name: {**tensors, name: tensors[name].to("meta")},
+    ],
+    ids=["number as a name", "number as a value", "sparse", "without numbers"],
+)
+def test_a_pickle_of_what_is_no_table_of_tensors_is_one_message(tmp_path: Path, change: Callable[..., object]):
+    folder = copied("BertModel", tmp_path)
+    torch.save(change(load_file(folder / WHOLE), "pooler.dense.weight"), folder / "pytorch_model.bin")
+    (folder / WHOLE).unlink()
+    refused(command("info", folder, "--allow-pickle"), "no table of tensors by name", "Do not use it.")
 
 
 def test_the_first_berts_names_of_normalisations_are_read(tmp_path: Path):

@@ -26,6 +26,8 @@ class Hub(ThreadingHTTPServer):
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.endless: dict[str, int] = {}  # files whose body has no end, and the status it comes with
+        self.stated: dict[str, str] = {}  # files whose length is said to be another
+        self.moved: dict[str, str] = {}  # files that are said to be elsewhere
         self.dripping = False  # whether a byte comes each tenth of a second
         self.files, self.asked, self.headers = files, [], {"X-Repo-Commit": COMMIT, "ETag": '"../../../evil"'}
         super().__init__(("127.0.0.1", 0), _Answers)
@@ -52,7 +54,9 @@ class _Answers(BaseHTTPRequestHandler):
         known = f"{owner}/{name}" == "somebody/numbers" and revision in ("main", "v1", COMMIT)
         data = self.server.files.get(file) if known else None
         endless = self.server.endless.get(file)
-        self.send_response(404 if data is None else endless or 200)
+        self.send_response(404 if data is None else 302 if file in self.server.moved else endless or 200)
+        if file in self.server.moved:
+            self.send_header("Location", self.server.moved[file])
         if not known:
             self.send_header("X-Error-Code", "RepoNotFound" if name != "numbers" else "RevisionNotFound")
         elif data is None:
@@ -60,7 +64,7 @@ class _Answers(BaseHTTPRequestHandler):
         for key, value in self.server.headers.items():
             self.send_header(key, value)
         if not endless:
-            self.send_header("Content-Length", str(len(data or b"")))
+            self.send_header("Content-Length", self.server.stated.get(file, str(len(data or b""))))
         self.end_headers()
         with contextlib.suppress(ConnectionError):  # the client may have heard enough
             while body and endless:
@@ -194,6 +198,34 @@ def test_an_answer_without_an_end_is_given_up(server, tmp_path, monkeypatch, sta
     server.endless["tokenizer.json"] = status
     assert "error" in load("somebody/numbers", tmp_path, server.url)
     assert not list((tmp_path / "cache/hub").rglob("tokenizer.json"))
+
+
+@pytest.mark.parametrize("file", ["onehop.json", "golden.jsonl"])
+@pytest.mark.parametrize("length", [str(10**15), "-5", "many"])
+def test_a_file_cut_short_or_of_no_length_is_no_missing_hub(server, tmp_path, file, length):
+    server.stated[file] = length
+    error = load("somebody/numbers", tmp_path, server.url)["error"]
+    assert error.startswith(f"somebody/numbers: what the hub answers for {file} cannot be used")
+    assert "Try again" in error
+    assert written(tmp_path) == set()
+
+
+@pytest.mark.parametrize("file", ["onehop.json", "golden.jsonl"])
+@pytest.mark.parametrize("place", ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://[::1", "http://127.0.0.1/%s"])
+def test_a_file_that_is_said_to_be_where_no_web_is_is_refused(server, tmp_path, file, place):
+    server.moved[file] = place.replace("%s", "a" * 70_000)
+    error = load("somebody/numbers", tmp_path, server.url)["error"]
+    assert error.startswith(f"somebody/numbers: what the hub answers for {file} cannot be used")
+    assert written(tmp_path) == set()
+
+
+def test_a_manifest_that_was_changed_on_its_way_is_not_kept(server, tmp_path):
+    """It was, so that every later call found it damaged in the cache, and to copy the package again was no help."""
+    whole = server.files["onehop.json"]
+    server.files["onehop.json"] = whole.replace(b'"en"', b'"de"', 1)
+    assert "onehop.json came damaged: changed" in load("somebody/numbers", tmp_path, server.url)["error"]
+    server.files["onehop.json"] = whole
+    assert "text" in load("somebody/numbers", tmp_path, server.url)
 
 
 def test_a_file_that_comes_too_slowly_is_given_up(server, tmp_path, monkeypatch):

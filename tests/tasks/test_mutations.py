@@ -5,17 +5,18 @@ import json
 import random
 import shutil
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 
 import pytest
 
 import onehop
-from onehop.errors import ModelError
+from onehop.errors import ModelError, OnehopError
 from onehop.files import to_json
-from onehop.tasks import Translator, load_package, save_package
+from onehop.tasks import Translator, bundled, load_package, save_package
 from onehop.tasks.names import GOLDEN, JOINT, MANIFEST, SOURCE, TARGET, WEIGHTS
 from onehop.train import train
-from tests.fixtures.packages import edit_manifest
+from tests.fixtures.packages import edit_manifest, seal
 from tests.fixtures.tiny import number_pairs, tiny_recipe, write_pairs
 
 FILES = [MANIFEST, WEIGHTS, GOLDEN, JOINT]
@@ -374,3 +375,77 @@ def test_each_side_of_two_vocabularies_has_its_fingerprint(tmp_path):
 def test_a_manifest_that_no_onehop_writes_is_refused_with_hashes_that_fit(model, change):
     edit_manifest(model, change)
     refused(model, "not a manifest of Onehop")
+
+
+# ------------------------------------------------------------------------------------------------ every setting
+
+# Those that change nothing that this model does: what only training uses, what stands beside a part that it does not
+# have (windows where all is attended to, rotary positions), another word for the same, and notes for people.
+INERT = {
+    "attribution", "license", "decode.batch_tokens", "model.activation_dropout", "model.attention_dropout",
+    "model.dropout", "model.word_dropout", "model.final_norm", "model.cross_window", "model.hard_expected",
+    "model.max_positions", "model.rotary_base", "model.rotary_factor", "model.num_kv_heads", "model.encoder_kv_heads",
+    "model.decoder_kv_heads", "model.cross_kv_heads",
+}  # fmt: skip
+
+
+def _values(tree: dict, before: str = "") -> list[str]:
+    """Return the names of all values of settings, with dots between."""
+    names: list[str] = []
+    for key, value in tree.items():
+        names += _values(value, f"{before}{key}.") if isinstance(value, dict) else [f"{before}{key}"]
+    return names
+
+
+def _others(value: object) -> list[object]:
+    """Return values like that one."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [value + 1, max(value - 1, 0)]
+    if isinstance(value, float):
+        return [value + 0.01, value - 0.01]
+    if isinstance(value, str):
+        others = {"pre": "post", "wu": "average", "count": "bound", "scaled_dot": "dot", "transformer": "recurrent"}
+        return [value + "x", *([others[value]] if value in others else [])]
+    return [2, True, "post", "three_way"]  # where nothing was said
+
+
+def changed_values(folder: Path, weighty: bool = True) -> set[str]:
+    """Change each value of the settings alone, with hashes that fit, and return those that load as if nothing was.
+
+    Args:
+        folder: The package.
+        weighty: Those of the model's family, too.
+    """
+    good, silent = (folder / MANIFEST).read_bytes(), set[str]()
+    for name in _values(json.loads(good)["settings"]):
+        if name.startswith("model.") and not weighty:
+            continue
+        *path, key = name.split(".")
+        for value in _others(reduce(lambda tree, part: tree[part], [*path, key], json.loads(good)["settings"])):
+            manifest = json.loads(good)
+            table = reduce(lambda tree, part: tree[part], path, manifest["settings"])
+            if table[key] == value:
+                continue
+            table[key] = value
+            seal(folder, manifest)
+            try:
+                load_package(folder)
+                silent.add(name)
+            except OnehopError:
+                continue
+    (folder / MANIFEST).write_bytes(good)
+    return silent
+
+
+def test_every_value_of_the_settings_that_decides_is_found_with_hashes_that_fit(model):
+    names = set(_values(json.loads((model / MANIFEST).read_text("utf-8"))["settings"]))
+    assert names >= INERT | {"decode.beam_size", "decode.alpha", "source_language", "text.sentences", "model.norm"}
+    assert changed_values(model) <= INERT
+
+
+def test_every_value_of_the_bundled_model_that_decides_is_found_with_hashes_that_fit(tmp_path):
+    """Its golden lines did not hold what decides: another beam, other languages or no sentences loaded in silence."""
+    folder = Path(shutil.copytree(bundled()["en-de"], tmp_path / "model"))
+    assert changed_values(folder, weighty=False) <= INERT

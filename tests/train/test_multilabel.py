@@ -10,6 +10,8 @@ from onehop.data.labelled import LabelColumns, open_labelled
 from onehop.errors import DataError
 from onehop.tasks import load_package
 from onehop.tasks.foreign import save_checkpoint
+from onehop.train import make_recipe
+from onehop.train.multilabel import with_separator
 from tests.fixtures.tiny import onehop as command
 from tests.fixtures.tiny import refused
 
@@ -201,3 +203,33 @@ def test_a_table_with_lists_of_labels_is_predicted_and_verified_on(run: Path, tm
     found = command("predict", run, table)
     assert (found.status, found.out.count("\n")) == (0, 20), found.err
     assert command("verify", run, "--data", table).status == 0
+
+
+def test_lists_and_cells_with_a_mark_in_one_file_are_read_as_the_doctor_reads_them(tmp_path: Path):
+    """Training did not divide cells of a file in which some row had a list, or that came late; the doctor did."""
+    mixed = tmp_path / "mixed.jsonl"
+    made = [{"text": f"{text} {n}", "label": labels} for n, (text, labels) in enumerate(rows(1_200))]
+    for row in made[1_000:]:
+        row["label"] = ";".join(row["label"])
+    mixed.write_text("".join(json.dumps(row) + "\n" for row in made))
+    checked = json.loads(command("data", "check", "--data", mixed, "--json").out)
+    assert checked["columns"]["label separator"] == [";"]
+    assert not [one for one in checked["findings"] if one["name"].startswith("label")]
+    done = command(
+        "train", "--task", "multilabel", "--data", mixed, "--out", tmp_path / "run",
+        *["--set", "train.max_updates=2", "--set", "train.evaluate_every=2"],
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    assert "labels are divided at ';'" in done.err
+    task = load_package(tmp_path / "run").task
+    assert (task.labels, task.settings.separator) == (("animal", "done", "floor"), ";")
+
+
+def test_a_mark_inside_a_label_does_not_divide_where_another_divides_labels(tmp_path: Path):
+    """Training took the first mark that some cell had, and the doctor the one that cells are made of."""
+    table = tmp_path / "rooms.csv"
+    cells = ["warm;dark", "dark;wet", "warm", "dark", "wet", "in|out"] * 20
+    table.write_text("text,label\n" + "".join(f"room {n},{cell}\n" for n, cell in enumerate(cells)))
+    assert json.loads(command("data", "check", "--data", table, "--json").out)["columns"]["label separator"] == [";"]
+    given = {"task": "multilabel", "data": {"train": [str(table)]}}
+    assert with_separator(make_recipe(given), lambda line: None).data.label_separator == ";"

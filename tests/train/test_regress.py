@@ -71,6 +71,47 @@ def test_it_predicts_evaluates_and_verifies_from_the_command_line(run: Path):
     assert command("verify", run, "--data", table).status == 0
 
 
+def test_what_is_dropped_counts_as_the_mean_and_is_told_by_both_commands(run: Path, tmp_path: Path):
+    """`evaluate --long drop` was refused; and a model must not look better without its worst texts."""
+    table = write_pairs(tmp_path / "pairs.csv", 30)
+    limit = load_package(run).task.settings.text.max_length
+    with table.open("a") as stream:
+        stream.writelines(f"{'cat ' * limit},dog,{score}\n" for score in (3.0, 2.0))
+    refused(command("evaluate", run, "--data", table), f"{table}:32", "--long drop")
+    done = command("evaluate", run, "--data", table, "--long", "drop", "--json", "--output", tmp_path / "ours.txt")
+    report = json.loads(done.out)
+    mean = load_package(run).task.settings.mean
+    counts = [report[name] for name in ("texts", "dropped", "without", "counted_as")]
+    assert counts == [32, 2, 2, pytest.approx(mean, abs=1e-4)]
+    kept = write_pairs(tmp_path / "kept.csv", 30)
+    alone = json.loads(command("evaluate", run, "--data", kept, "--json").out)
+    assert alone["without"] == 0
+    assert report["others"] == {name: alone[name] for name in ("pearson", "spearman", "rmse", "mae")}
+    errors = 30 * alone["rmse"] ** 2 + (3 - mean) ** 2 + (2 - mean) ** 2
+    assert report["rmse"] == pytest.approx((errors / 32) ** 0.5, abs=1e-3)
+    assert (tmp_path / "ours.txt").read_text().splitlines()[-2:] == ["null", "null"]
+    predicted = command("predict", run, table, "--long", "drop", "-o", tmp_path / "theirs.jsonl")
+    assert "2 texts were too long and left out" in predicted.err
+    for theirs in ("ours.txt", "theirs.jsonl"):
+        again = command("evaluate", run, "--data", table, "--long", "drop", "--against", tmp_path / theirs, "--json")
+        against = json.loads(again.out)["against"]
+        assert (against["without"], against["p"]) == (2, 1)
+        assert against["spearman"] == pytest.approx(report["spearman"], abs=1e-4)
+    told = command("evaluate", run, "--data", table, "--long", "drop", "--against", tmp_path / "ours.txt").out
+    assert told.count("2 texts got no number") == 2
+    assert f"count as the mean of the training numbers, {mean:.4g}; of the others Spearman" in told
+    assert "2 texts were too long and left out" in told
+
+
+def test_a_regressor_that_drops_every_text_is_scored_as_the_mean(run: Path, tmp_path: Path):
+    table = tmp_path / "long.csv"
+    limit = load_package(run).task.settings.text.max_length
+    rows = "".join(f"{'cat ' * limit},dog,{n}\n" for n in range(3))
+    table.write_text(f"first_sentence,second_sentence,score\n{rows}")
+    report = json.loads(command("evaluate", run, "--data", table, "--long", "drop", "--json").out)
+    assert (report["without"], report["others"], report["spearman"]) == (3, None, 0)
+
+
 def test_numbers_of_any_scale_are_learnt(tmp_path: Path):
     table = write_pairs(tmp_path / "pairs.csv", 300, shift=5000.0)
     recipe = make_recipe({

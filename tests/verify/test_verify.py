@@ -10,7 +10,7 @@ import torch
 
 from onehop.data import evaluation_batches
 from onehop.errors import ConfigError, DataError, LengthError, ModelError
-from onehop.files import to_json
+from onehop.files import Run, to_json
 from onehop.models import ARCHITECTURES
 from onehop.nn import Source
 from onehop.tasks import Package, Precision, Translator, convert, load_package, new_package, save_package
@@ -19,6 +19,7 @@ from onehop.tasks import weights as weights_module
 from onehop.tasks.translation_loss import shift_right
 from onehop.text import BOS, EOS, PAD
 from onehop.verify import CHECKS, Lines, Report, fixed_lines, margin, neutral, read_data, verify
+from tests.fixtures.packages import edit_golden
 from tests.fixtures.tiny import number_pairs, write_pairs
 
 NAMES = [
@@ -278,3 +279,12 @@ def test_what_cannot_be_compared_is_refused(trained, tmp_path):
         verify(small, precision="float16")
     with pytest.raises(ConfigError, match="its weights are float32"):
         verify(whole, full=whole.translator)
+
+
+def test_golden_lines_without_the_settings_that_decide_are_told(trained, tmp_path):
+    model = Path(shutil.copytree(Run(trained).model, tmp_path / "model"))
+    assert verify(load_package(model)).checks[0].detail == ""
+    edit_golden(model, lambda lines: lines[0].pop("settings"))
+    first = verify(load_package(model)).checks[0]
+    assert (first.passed, first.name) == (True, "golden lines")
+    assert "onehop export" in first.detail
