@@ -14,6 +14,7 @@ import numpy as np
 from onehop.data.ragged import Ints
 
 ROW_PAIRS = 8  # average pairs of a row: with more, less is left empty at its end, but attention has more to read
+ROOM = 1.25  # of the shorter side's rows, beside its average
 OPEN_ROWS = 16  # rows that are tried for a pair before the oldest is closed
 
 
@@ -31,20 +32,27 @@ class Layout:
 
 
 def row_sizes(source: Ints, target: Ints, batch_tokens: int) -> tuple[int, int]:
-    """Return how long the rows of the two sides may be: as the sides' averages, so that both fill up alike.
+    """Return how long the rows of the two sides may be, so that the longer side's are full.
+
+    A row has room for eight pairs on average, or for a few more where less would leave a part of the batch unused. The
+    shorter side, whose cells cost less, gets some room beyond its average: where it is labels, two tokens each, they
+    would else close a row before its texts do.
 
     Args:
         source: Tokens of each source, the end mark included; at least one.
         target: Tokens of each target, likewise.
-        batch_tokens: Longest row, unless a pair is longer.
+        batch_tokens: Of a batch; longest row, unless a pair is longer.
 
     Example:
-        >>> row_sizes(np.array([4, 6]), np.array([9, 11]), batch_tokens=1_000)
-        (40, 80)
+        >>> row_sizes(np.array([4, 6]), np.array([9, 11]), batch_tokens=900)
+        (51, 81)
     """
     means = float(source.mean()), float(target.mean())
-    times = min(ROW_PAIRS, batch_tokens / max(means))
-    return max(int(source.max()), int(times * means[0])), max(int(target.max()), int(times * means[1]))
+    longer = max(means)
+    rows = max(1, int(batch_tokens / (ROW_PAIRS * longer)))
+    room = batch_tokens / rows
+    left, right = (int(room * min(1.0, mean / longer * (ROOM if mean < longer else 1.0))) for mean in means)
+    return max(int(source.max()), left), max(int(target.max()), right)
 
 
 def pack(order: Iterable[int], source: Ints, target: Ints, batch_tokens: int) -> list[Layout]:

@@ -33,7 +33,7 @@ TEXTS = 32  # of a batch
 RATES = {"transformer": 5e-4}  # peak; of the others 2e-3
 EPOCHS = ((2_000, 20), (20_000, 10))  # passes over so many texts, where the recipe sets no limit; else 4
 FEWEST = 200  # updates, likewise
-FILLED = 0.95  # share of packed rows that is text
+FILLED = 0.98  # share of packed rows that is text
 
 
 @dataclass(frozen=True)
