@@ -96,7 +96,10 @@ class TrainingView:
             )
 
     def evaluated(self, evaluation: Evaluation) -> None:
-        """Print the figures."""
+        """Print the figures, if there are any."""
+        if not evaluation.measured:
+            tell(f"update {evaluation.update:,}: no validation; this model is kept")
+            return
         best = "  best so far" if evaluation.best else ""
         figures = f"validation loss {evaluation.loss:.3f}, {evaluation.told}"
         tell(f"update {evaluation.update:,}: {figures}{best}")

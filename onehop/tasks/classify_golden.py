@@ -10,7 +10,7 @@ from typing import Any
 
 from onehop.errors import ModelError
 from onehop.tasks.classification import Classifier
-from onehop.tasks.classify_settings import ClassifySettings
+from onehop.tasks.classify_settings import ClassifySettings, reading
 from onehop.tasks.lines import are_numbers, short_texts, too_long
 from onehop.tasks.names import GOLDEN, JOINT
 from onehop.tasks.registry import Kind
@@ -87,5 +87,5 @@ KIND = Kind(
     golden,
     is_golden,
     replay,
-    lambda settings: settings.model_dump(mode="json", include={"threshold", "aliases", "columns", "language"}),
+    lambda settings: {**settings.model_dump(mode="json", include={"threshold", "aliases"}), **reading(settings)},
 )

@@ -95,3 +95,14 @@ def known_label(settings: Any, value: str, where: str) -> str:
             where,
         )
     return name
+
+
+def reading(settings: TextSettings) -> dict[str, Any]:
+    """Return the settings that say how texts become rows: golden lines may hold no text of two sentences or columns.
+
+    Example:
+        >>> text = DocumentLimits(max_length=9, sentences=True)
+        >>> reading(TextSettings(architecture="transformer", model={}, text=text, language="de"))
+        {'columns': [], 'language': 'de', 'sentences': True}
+    """
+    return {**settings.model_dump(mode="json", include={"columns", "language"}), "sentences": settings.text.sentences}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from onehop.errors import ModelError
+from onehop.tasks.classify_settings import reading
 from onehop.tasks.lines import are_numbers, short_texts, too_long
 from onehop.tasks.multilabel import Multilabeller, MultilabelSettings
 from onehop.tasks.names import GOLDEN, JOINT
@@ -105,6 +106,7 @@ KIND = Kind(
     replay,
     lambda settings: {
         "thresholds": {label: settings.thresholds.get(label, 0.5) for label in settings.labels},
-        **settings.model_dump(mode="json", include={"aliases", "columns", "language", "separator"}),
+        **settings.model_dump(mode="json", include={"aliases", "separator"}),
+        **reading(settings),
     },
 )

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from onehop.errors import DataError, ModelError
-from onehop.tasks.classify_settings import TextSettings
+from onehop.tasks.classify_settings import TextSettings, reading
 from onehop.tasks.lines import short_texts, too_long
 from onehop.tasks.names import GOLDEN, JOINT
 from onehop.tasks.registry import Kind
@@ -174,5 +174,5 @@ KIND = Kind(
     golden,
     is_golden,
     replay,
-    lambda settings: settings.model_dump(mode="json", include={"columns", "language"}),
+    reading,
 )

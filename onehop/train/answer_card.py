@@ -16,7 +16,7 @@ from onehop.evaluate.report_page import SHOWN, report_page, shortened
 from onehop.evaluate.scored import Grid
 from onehop.metrics.answers import answering, best_threshold, scores
 from onehop.tasks.answering import Answerer
-from onehop.train.card import ending, longer
+from onehop.train.card import ending, longer, validated
 from onehop.train.progress import Progress
 from onehop.train.validation import spread
 
@@ -136,7 +136,7 @@ def answerer_card(prepared: PreparedAnswerer, progress: Progress, loss: float, f
         f"{prepared.num_questions:,} questions.",
         "",
         f"- updates: {progress.update:,} of the run, {progress.targets:,} rows",
-        f"- validation, {found.questions:,} questions: loss {loss:.3f} nats, {found.told}",
+        validated(found.questions, "questions", f"loss {loss:.3f} nats, {found.told}"),
         none,
         f"- longest question with context: {settings.text.max_length} tokens",
         f"- longer ones: {'; '.join(longer(prepared))}",

@@ -28,9 +28,12 @@ def model_card(prepared: Prepared, progress: Progress, loss: float, found: Trans
         f"A {settings.architecture} of {parameters:,} parameters, trained with Onehop on {prepared.num_pairs:,} pairs.",
         "",
         f"- updates: {progress.update:,} of the run, {progress.targets:,} target tokens",
-        f"- validation, {len(prepared.validation):,} pairs: loss {loss:.3f} nats a token, BLEU {found.bleu:.1f}"
-        f" on {found.sentences} of them (beam {recipe.evaluate.beam_size}),"
-        f" {found.incomplete} of the translations ended by the maximum length",
+        validated(
+            len(prepared.validation),
+            "pairs",
+            f"loss {loss:.3f} nats a token, BLEU {found.bleu:.1f} on {found.sentences} of them (beam "
+            f"{recipe.evaluate.beam_size}), {found.incomplete} of the translations ended by the maximum length",
+        ),
         f"- longest line: {settings.text.max_length} tokens; "
         + ("trained on single sentences" if settings.text.sentences else "trained on lines of several sentences"),
         f"- longer lines: {'; '.join(longer(prepared))}",
@@ -40,6 +43,16 @@ def model_card(prepared: Prepared, progress: Progress, loss: float, found: Trans
         *ending(settings, "translate MODEL input.txt -o output.txt"),
     ]
     return "\n".join(lines)
+
+
+def validated(count: int, what: str, told: str) -> str:
+    """Return the line of a card about validation, which has no figures where nothing was held out.
+
+    Example:
+        >>> validated(0, "texts", "loss 0.000 nats, accuracy 0.0 %")
+        '- validation: none, no texts were held out'
+    """
+    return f"- validation, {count:,} {what}: {told}" if count else f"- validation: none, no {what} were held out"
 
 
 def ending(settings: Any, use: str) -> list[str]:

@@ -12,7 +12,7 @@ from onehop.evaluate.choices import scored_places, shown_choices
 from onehop.evaluate.report_page import SHOWN, report_page, shortened
 from onehop.evaluate.scored import Grid, Shown
 from onehop.tasks.choosing import Chooser
-from onehop.train.card import ending, longer
+from onehop.train.card import ending, longer, validated
 from onehop.train.progress import Progress
 from onehop.train.validation import spread
 
@@ -116,7 +116,7 @@ def chooser_card(prepared: PreparedChooser, progress: Progress, loss: float, fou
         "",
         f"- context: {', '.join(settings.columns) or 'one text'}",
         f"- updates: {progress.update:,} of the run, {progress.targets:,} choices",
-        f"- validation, {found.choices:,} choices: loss {loss:.3f} nats, {found.told}",
+        validated(found.choices, "choices", f"loss {loss:.3f} nats, {found.told}"),
         f"- longest context with an option: {settings.text.max_length} tokens",
         f"- longer ones: {'; '.join(longer(prepared))}",
         f"- begins with the model whose onehop.json, or folder, has the SHA-256 {parent.sha256}" if parent else "",

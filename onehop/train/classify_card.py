@@ -21,7 +21,7 @@ from onehop.metrics.calibration import (
 )
 from onehop.metrics.classification import labelling
 from onehop.tasks.classification import Classifier
-from onehop.train.card import ending, longer
+from onehop.train.card import ending, longer, validated
 from onehop.train.progress import Progress
 from onehop.train.validation import spread
 
@@ -156,8 +156,10 @@ def classifier_card(prepared: PreparedClassifier, progress: Progress, loss: floa
         "",
         f"- labels: {', '.join(task.labels)}",
         f"- updates: {progress.update:,} of the run, {progress.targets:,} texts",
-        f"- validation, {found.texts:,} texts: loss {loss:.3f} nats, {found.told}",
-        f"- calibration: error (ECE) {found.ece:.3f}, at temperature {found.temperature:g} {found.ece_calibrated:.3f}",
+        validated(found.texts, "texts", f"loss {loss:.3f} nats, {found.told}"),
+        f"- calibration: error (ECE) {found.ece:.3f}, at temperature {found.temperature:g} {found.ece_calibrated:.3f}"
+        if found.texts
+        else "- calibration: none",
         f"- labels: given from a probability of {found.threshold:.4f} on"
         if found.threshold
         else "- labels: always given",

@@ -238,7 +238,8 @@ class Fit:
             loss, found, best = self._judge()
         progress.due = False
         seconds = time.monotonic() - started
-        evaluation = Evaluation(progress.update, loss, found.figures, found.told, seconds, best)
+        measured = len(self.validation) > 0
+        evaluation = Evaluation(progress.update, loss, found.figures, found.told, seconds, best, measured)
         progress.evaluated = progress.update
         progress.seconds = time.monotonic() - self._began
         self._rest = time.monotonic() + 4 * seconds  # where minutes are short, most of them are for training

@@ -46,6 +46,7 @@ class Evaluation:
         told: The same in words.
         seconds: That it took.
         best: Whether it is the best so far, so that the package was written.
+        measured: Whether anything is held out; where nothing is, loss and figures are 0 and say nothing.
     """
 
     update: int
@@ -54,6 +55,7 @@ class Evaluation:
     told: str
     seconds: float
     best: bool
+    measured: bool = True
 
 
 class Listener(Protocol):

@@ -17,7 +17,7 @@ from onehop.evaluate.report_page import SHOWN, report_page, shortened
 from onehop.evaluate.scored import Grid, Shown
 from onehop.metrics.multilabel import FEWEST, MIDDLE, Bools, bootstrap_sets, crossed, score_sets, thresholds_for
 from onehop.tasks.multilabel import Multilabeller
-from onehop.train.card import ending, longer
+from onehop.train.card import ending, longer, validated
 from onehop.train.progress import Progress
 from onehop.train.validation import spread
 
@@ -134,7 +134,7 @@ def multilabel_card(prepared: PreparedMultilabeller, progress: Progress, loss: f
         "",
         f"- labels, each given from its probability on: {limits}",
         f"- updates: {progress.update:,} of the run, {progress.targets:,} texts",
-        f"- validation, {found.texts:,} texts: loss {loss:.3f} nats a label, {found.told}",
+        validated(found.texts, "texts", f"loss {loss:.3f} nats a label, {found.told}"),
         f"- longest text: {settings.text.max_length} tokens",
         f"- longer texts: {'; '.join(longer(prepared))}",
         f"- vocabulary: {task.tokenizer.vocab_size:,} pieces",

@@ -14,7 +14,7 @@ from onehop.evaluate.report_page import SHOWN, report_page, shortened
 from onehop.evaluate.scored import Grid, Shown
 from onehop.metrics.regression import bootstrap, numbers
 from onehop.tasks.regression import Regressor
-from onehop.train.card import ending, longer
+from onehop.train.card import ending, longer, validated
 from onehop.train.progress import Progress
 from onehop.train.validation import spread
 
@@ -114,7 +114,7 @@ def regressor_card(prepared: PreparedRegressor, progress: Progress, loss: float,
         "",
         f"- numbers it was trained on: mean {settings.mean:.4g}, deviation {settings.deviation:.4g}",
         f"- updates: {progress.update:,} of the run, {progress.targets:,} texts",
-        f"- validation, {found.texts:,} texts: loss {loss:.3f}, {found.told}; in brackets, of always the mean",
+        validated(found.texts, "texts", f"loss {loss:.3f}, {found.told}; in brackets, of always the mean"),
         f"- longest text: {settings.text.max_length} tokens",
         f"- longer texts: {'; '.join(longer(prepared))}",
         f"- vocabulary: {task.tokenizer.vocab_size:,} pieces",

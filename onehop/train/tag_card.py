@@ -17,7 +17,7 @@ from onehop.evaluate.tagging import shown_tags
 from onehop.metrics.tagging import bootstrap_tags, tagging
 from onehop.tasks.tagging import Tagger
 from onehop.tasks.wordwise import joined_words
-from onehop.train.card import ending, longer
+from onehop.train.card import ending, longer, validated
 from onehop.train.progress import Progress
 from onehop.train.validation import spread
 
@@ -143,7 +143,7 @@ def tagger_card(prepared: PreparedTagger, progress: Progress, loss: float, found
         "",
         f"- labels: {', '.join(task.labels)}",
         f"- updates: {progress.update:,} of the run, {progress.targets:,} words",
-        f"- validation, {found.sentences:,} sentences: loss {loss:.3f} nats, {found.told}",
+        validated(found.sentences, "sentences", f"loss {loss:.3f} nats, {found.told}"),
         f"- longest sentence: {settings.text.max_length} tokens",
         f"- longer sentences: {'; '.join(longer(prepared))}",
         f"- vocabulary: {task.tokenizer.vocab_size:,} pieces",

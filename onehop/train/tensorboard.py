@@ -71,9 +71,10 @@ class TensorBoard:
         self._listener.updated(status)
 
     def evaluated(self, evaluation: Evaluation) -> None:
-        """Write the figures of an evaluation."""
-        self._write("valid/loss", evaluation.loss, evaluation.update)
-        for name, figure in evaluation.figures.items():
+        """Write the figures of an evaluation, if anything was held out."""
+        if evaluation.measured:
+            self._write("valid/loss", evaluation.loss, evaluation.update)
+        for name, figure in evaluation.figures.items() if evaluation.measured else ():
             if isinstance(figure, float):  # what is whole says how many were looked at
                 self._write(f"valid/{name}", figure, evaluation.update)
         self._listener.evaluated(evaluation)
