@@ -22,6 +22,7 @@ from onehop.tasks.manifest import is_adapter
 from onehop.train.listener import Listener, Silent
 from onehop.train.run import train
 
+COUNTS = ("texts", "sentences", "choices", "questions")  # what an evaluation says it looked at, by task
 CONSTANT = ("mcc", "spearman")  # figures that are 0 where every text gets the same
 NOTHING = 1e-6
 AGAIN = 1_000  # added to the seed of a run that is started again
@@ -81,6 +82,8 @@ class Seeds:
 
     def told(self) -> list[str]:
         """Return the same in words."""
+        if not any(run.figures for run in self.runs):
+            return [f"{len(self.first)} seeds; nothing was held out to validate them, so seed {self.chosen} is kept"]
         lines = [f"{len(self.first)} seeds, as they came: {_words(spread(self.first))}"]
         if lost := sum(run.degenerate for run in self.runs):
             lines.append(f"{lost} of {len(self.runs)} runs say the same of every text; each was started again once")
@@ -170,11 +173,11 @@ def _seeded(seed: int, run: Run) -> Seeded:
     rows = [json.loads(line) for line in run.log.read_text("utf-8").splitlines()]
     kept = [row for row in rows if row["kind"] == "evaluation" and row["best"]][-1]
     known = {"kind", "update", "seconds", "best"}
-    figures = {name: value for name, value in kept.items() if name not in known and isinstance(value, float)}
+    measured = all(kept.get(name) != 0 for name in COUNTS)  # without validation nothing can be said
+    figures = {
+        name: value for name, value in kept.items() if name not in known and isinstance(value, float) and measured
+    }
     chosen = json.loads(run.record.read_text("utf-8"))["recipe"]["train"]["best"]
-    figure = -figures["loss"] if chosen in ("loss", None) else figures.get(chosen, 0.0)
-    measured = all(
-        kept.get(name) != 0 for name in ("texts", "sentences", "choices")
-    )  # without validation nothing can be said
-    constant = measured and any(abs(figures[name]) < NOTHING for name in CONSTANT if name in figures)
+    figure = -figures.get("loss", 0.0) if chosen in ("loss", None) else figures.get(chosen, 0.0)
+    constant = any(abs(figures[name]) < NOTHING for name in CONSTANT if name in figures)
     return Seeded(seed, run.folder.name, figures, figure, constant)

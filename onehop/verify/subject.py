@@ -91,6 +91,10 @@ def read_data(task: Any, path: str | Path, long: PairLong = "error") -> Lines:
     """
     endings = Path(path).name.removesuffix(".gz").removesuffix(".zst")
     if Path(endings).suffix not in suite(task.task).endings:
+        columns = getattr(task.settings, "columns", [])
+        if len(columns) > 1:
+            problem = f"a text a line, where the model reads {len(columns)}"
+            raise DataError(problem, f"Give a table with the columns {', '.join(columns)}.", str(path))
         lines = list(read_lines(path))
         return _lines(task, str(path), Known(lines, None, places_of(str(path), len(lines))), long)
     return _lines(task, str(path), suite(task.task).read(task, str(path)), long)

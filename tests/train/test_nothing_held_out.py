@@ -28,3 +28,13 @@ def test_neither_training_nor_the_card_tells_figures(task: str, tmp_path: Path):
     assert f"- validation: none, no {what} were held out" in card
     for false in ("validation loss", "0.000", "accuracy 0.0 %", "best so far"):
         assert false not in done.output + card
+
+
+def test_several_seeds_have_no_spread_and_the_first_is_kept(tmp_path: Path):
+    data, run = tmp_path / "data.csv", tmp_path / "run"
+    data.write_text(CASES["classify"][0], "utf-8")
+    given = ["--task", "classify", "--data", str(data), "--out", str(run), "--seeds", "2"]
+    done = CliRunner().invoke(app, ["train", *given, "--set", "train.max_updates=1"])
+    assert done.exit_code == 0, done.output
+    assert "nothing was held out to validate them, so seed 1 is kept" in done.output.replace("\n", " ")
+    assert "±" not in done.output

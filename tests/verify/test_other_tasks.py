@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from onehop.errors import ModelError
+from onehop.errors import DataError, ModelError
 from onehop.nn import Memory, Source
 from onehop.tasks import Package, convert, load_package, new_package, save_package
 from onehop.tasks import weights as weights_module
 from onehop.tasks.regression import WIDER
-from onehop.verify import Lines, Report, fixed_lines, verify
+from onehop.verify import Lines, Report, fixed_lines, read_data, verify
 from tests.fixtures.packages import edit_golden, edit_manifest
 from tests.laws.packages import CHECKPOINTS, PACKAGES, Small, every_package
 
@@ -253,3 +253,11 @@ def test_a_tokenizer_that_encodes_otherwise_fails_even_without_golden_lines(tmp_
     report = verify(edited, few(edited))
     assert failed(report) == ["golden lines"]
     assert "encodes otherwise" in report.checks[0].detail
+
+
+def test_lines_are_refused_for_a_model_that_reads_two_texts(tmp_path: Path):
+    task: Any = TASKS["classify"].make().task
+    task.settings = task.settings.model_copy(update={"columns": ["premise", "hypothesis"]})
+    (tmp_path / "lines.txt").write_text("one text\n")
+    with pytest.raises(DataError, match="a text a line, where the model reads 2"):
+        read_data(task, tmp_path / "lines.txt")
