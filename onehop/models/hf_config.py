@@ -79,7 +79,7 @@ def activation(config: Mapping[str, Any], key: str) -> str:
         ModelError: It is another one.
     """
     name = wanted(config, key, "gelu")
-    if name not in ACTIVATIONS:
+    if not isinstance(name, str) or name not in ACTIVATIONS:
         raise ModelError(f"{key}={name!r}, which Onehop does not do", f"It does {', '.join(ACTIVATIONS)}.", WHERE)
     return ACTIVATIONS[name]
 

@@ -24,6 +24,7 @@ from onehop.models.hf_config import (
     read_names,
     refuse_unlike,
     wanted,
+    whole,
     write_names,
 )
 from onehop.models.keys import Key, joined, linear, turned
@@ -128,7 +129,7 @@ def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
         refuse_unlike(parameters, {"rope_type": "default"}, f"rope_parameters.{kind}.")
     return {
         **read_names(config, NAMES, {"dropout": 0.0, "attention_dropout": 0.0, "norm_eps": 1e-5}),
-        "window": wanted(config, "local_attention", 128) // 2,
+        "window": whole(config, "local_attention", 128) // 2,
         "global_every": _global_every(config),
         "global_base": float(_base(bases, "full_attention", wanted(config, "global_rope_theta", 160_000.0))),
         "local_base": float(_base(bases, "sliding_attention", wanted(config, "local_rope_theta", 10_000.0))),

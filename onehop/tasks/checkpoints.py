@@ -30,7 +30,7 @@ from onehop.models.checkpoint import (
     use_of,
 )
 from onehop.models.encoders import configure_encoder
-from onehop.models.hf_config import wanted
+from onehop.models.hf_config import whole
 from onehop.models.keys import Key, refuse, to_ours
 from onehop.tasks.names import MANIFEST
 from onehop.tasks.tensors import Tensors, open_tensors
@@ -119,17 +119,20 @@ def load_checkpoint(folder: str | Path, *, allow_pickle: bool = False) -> Checkp
     config = _object(folder / CONFIG)
     where = str(folder / CONFIG)
     of = layout(str(config.get("model_type")), where)
-    use = use_of(of, config, where)
     try:
+        use = use_of(of, config, where)
+        labels = _labels(config, where) if use in ("classify", "tag") else ()
         settings = of.read(config)
-        vocab_size = wanted(config, "vocab_size")
+        vocab_size = whole(config, "vocab_size")
     except ModelError as error:
         raise ModelError(error.problem, error.remedy, where) from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:  # a list for a number, a word for an object
+        problem = f"a setting of a kind that {config['model_type']} does not have: {error}"
+        raise ModelError(problem, "Copy the checkpoint again.", where) from error
     tensors = open_tensors(folder, allow_pickle=allow_pickle)
-    labels = _labels(config, where) if use in ("classify", "tag") else ()
-    model, heads = _model(of, use, settings, tensors, int(vocab_size), len(labels))
+    model, heads = _model(of, use, settings, tensors, vocab_size, len(labels))
     tokenizer = _tokenizer(folder)
-    _fits(tokenizer, int(vocab_size), folder)
+    _fits(tokenizer, vocab_size, folder)
     resolved = configure_encoder(of.architecture, settings).model_dump()
     longest = min(resolved["max_positions"], _longest(folder))
     return Checkpoint(

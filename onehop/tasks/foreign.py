@@ -104,10 +104,7 @@ def _of_texts(checkpoint: Checkpoint, kind: Any, settings: Any, **more: Any) -> 
         architecture=checkpoint.layout.architecture,
         model=dict(checkpoint.settings),
         rows=_rows(checkpoint),
-        head=HeadConfig(
-            pooling=checkpoint.config.get("classifier_pooling", "cls"), transform=transform,  # type: ignore[arg-type]
-            dropout=_dropout(checkpoint),
-        ),
+        head=HeadConfig(pooling=_pooling(checkpoint), transform=transform, dropout=_dropout(checkpoint)),  # type: ignore[arg-type]
         text=_limits(checkpoint),
         **more,
     )  # fmt: skip
@@ -118,6 +115,19 @@ def _of_texts(checkpoint: Checkpoint, kind: Any, settings: Any, **more: Any) -> 
     put(made.model, {ours: theirs[_named(ours, name, head)] for ours, _ in made.model.named_parameters()})
     made.model.eval()
     return made
+
+
+def _pooling(checkpoint: Checkpoint) -> str:
+    """Return how a checkpoint's head reads the states of a text; those of ModernBERT may say so.
+
+    Raises:
+        ModelError: In a way that there is not.
+    """
+    found = checkpoint.config.get("classifier_pooling", "cls")
+    if found not in ("cls", "mean"):
+        problem = f"classifier_pooling={found!r}, which Onehop does not do"
+        raise ModelError(problem, "It does cls and mean.", str(checkpoint.path))
+    return found
 
 
 def _tagger(checkpoint: Checkpoint) -> Tagger:
@@ -162,9 +172,17 @@ def _put_each(task: Any, checkpoint: Checkpoint) -> Any:
 
 
 def _dropout(checkpoint: Checkpoint) -> float:
-    """Return the dropout before a checkpoint's last map."""
+    """Return the dropout before a checkpoint's last map.
+
+    Raises:
+        ModelError: It is no share.
+    """
     own = checkpoint.config.get("classifier_dropout")
-    return float(checkpoint.settings["dropout"] if own is None else own)
+    found = checkpoint.settings["dropout"] if own is None else own
+    if type(found) not in (int, float) or not 0 <= found < 1:
+        problem = f"classifier_dropout={found!r}, which is no share from 0 to 1"
+        raise ModelError(problem, "Copy the checkpoint again.", str(checkpoint.path))
+    return float(found)
 
 
 def _named(ours: str, sentence: str, head: str = "classify") -> str:

@@ -354,3 +354,26 @@ def test_a_checkpoint_comes_from_a_hub_once(tmp_path: Path, monkeypatch: pytest.
     asked.clear()
     assert hub.download("somebody/bert", "0" * 40) == folder
     assert not asked
+
+
+@pytest.mark.parametrize("use", ["Model", "ForSequenceClassification"])
+@pytest.mark.parametrize("family", ["Bert", "Roberta", "DistilBert", "Electra", "ModernBert"])
+def test_a_setting_of_another_kind_is_a_message_or_means_nothing(family: str, use: str, tmp_path: Path):
+    folder = copied(f"{family}{use}", tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    told: list[ModelError] = []
+    for key in {
+        **config,
+        "rope_parameters": {},
+        "layer_types": [],
+        "classifier_dropout": 0.0,
+        "classifier_pooling": "",
+    }:
+        for value in (["a"], "a", {"a": 1}, 0.5, 3.5):
+            (folder / "config.json").write_text(json.dumps({**config, key: value}))
+            try:
+                load_package(folder)
+            except ModelError as error:
+                told.append(error)
+    assert all(error.remedy for error in told)
+    assert len(told) > 20
