@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,11 +79,20 @@ def accelerate(
         return model, Speed("float32", "torch", 0.0, f"no kernels: {found}")
     name = f"Onehop's kernels ({found.instructions})"
     if not unknown(model):
-        return FastTransformer(model, found, precision).eval(), Speed(precision, name, 1.0)  # type: ignore[arg-type]
+        fast = FastTransformer(model, found, precision)  # type: ignore[arg-type]
+        _tidy()
+        return fast.eval(), Speed(precision, name, 1.0)
     twin = with_parts(model, lambda part: _faster(part, found, precision))
+    _tidy()
     if isinstance(model, Recurrent | Transformer):  # their logits are one map of the states
         twin = FastDecoder(twin)
     return twin.eval(), Speed(precision, name, *coverage(model))
+
+
+def _tidy() -> None:
+    """Let the C library give back what packing took besides: a tenth of a small model's memory."""
+    with suppress(AttributeError, OSError, TypeError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _faster(part: nn.Module, found: Kernels, precision: str) -> nn.Module | None:

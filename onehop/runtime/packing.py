@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from onehop.nn.mapped import let_go
 from onehop.nn.quantise import quantise
 from onehop.runtime.library import Kernels
 
@@ -85,6 +86,8 @@ class Packer:
         bias = None
         if any(each is not None for each in biases):  # pyright: ignore[reportUnnecessaryComparison]
             bias = torch.cat([weight.new_zeros(m.out_features) if m.bias is None else m.bias for m in maps])  # pyright: ignore[reportUnnecessaryComparison]
+        for each in maps:
+            let_go(each.weight)
         return self.packed_matrix(weight, bias)
 
     def packed_matrix(self, weight: Tensor, bias: Tensor | None = None) -> Matrix:
@@ -103,6 +106,7 @@ class Packer:
         memory = torch.empty(library.packed_bytes(kind, outputs, inputs) + 64, dtype=torch.uint8)
         found.weights = self.address(memory) + -memory.data_ptr() % 64
         library.pack_weights(kind, given.data_ptr(), outputs, inputs, found.weights)
+        let_go(weight)
         return found
 
     def norm(self, module: nn.Module) -> Norm:

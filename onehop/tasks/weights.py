@@ -24,6 +24,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.overrides import TorchFunctionMode
 
 from onehop.errors import ModelError, OnehopError
+from onehop.nn.mapped import MappedFile
 from onehop.nn.quantise import quantise
 from onehop.tasks.header import Stored, read_header
 from onehop.tasks.settings import Precision
@@ -32,6 +33,7 @@ SCALE = "/scale"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "int8": torch.float32}  # of what is no int8 matrix
 NAMES = {torch.float32: "F32", torch.float16: "F16", torch.int8: "I8"}  # of safetensors
 TYPES = {name: dtype for dtype, name in NAMES.items()}
+MAPPED = 1 << 18  # bytes of a tensor from which on it is mapped
 SHOWN = 20  # faults that a message lists
 
 
@@ -148,7 +150,8 @@ def few_parameters(most: int) -> Generator[None]:
 def load_weights(model: nn.Module, path: Path, held: Callable[[str], bool] = lambda name: True) -> None:
     """Fill a model from a package's file, which `check_shapes` found to be that of the model.
 
-    Each tensor is read into its parameter's own memory: the file is never held beside the model.
+    Large float32 weights are mapped: their pages are read when they are used. Others are read one by one: the file is
+    never held beside the model.
 
     Args:
         model: Filled in place.
@@ -161,12 +164,23 @@ def load_weights(model: nn.Module, path: Path, held: Callable[[str], bool] = lam
     stored = read_header(path)
     try:
         with open(path, "rb", buffering=0) as stream, torch.no_grad():
+            mapped = MappedFile(path) if stored else None
             for name, parameter in ((n, p) for n, p in model.named_parameters() if held(n)):
+                if mapped and _fits(stored[name], parameter):
+                    parameter.data = mapped.tensor(stored[name].begin, stored[name].shape)
+                    continue
                 whole = stored[name].dtype == NAMES[torch.int8]
                 scale = _read(stream, stored[name + SCALE]) if whole else None
                 _read(stream, stored[name], parameter, scale)
     except (OSError, EOFError) as error:
         raise ModelError(f"cannot read the weights: {error}", "Copy the package again.", str(path)) from error
+
+
+def _fits(stored: Stored, parameter: Tensor) -> bool:
+    """Whether a parameter can be the bytes of the file themselves; a small one would hold the pages around it, too."""
+    plain = stored.dtype == NAMES[torch.float32] and parameter.dtype == torch.float32
+    large = parameter.numel() * parameter.element_size() >= MAPPED
+    return plain and large and parameter.device.type == "cpu" and stored.begin % parameter.element_size() == 0
 
 
 def _read(stream: Any, stored: Stored, into: Tensor | None = None, scale: Tensor | None = None) -> Tensor:

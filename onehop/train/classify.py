@@ -21,7 +21,7 @@ from onehop.train.choose import Tell
 from onehop.train.classify_card import Classified, LabelledTexts, classifier_card
 from onehop.train.classify_recipe import ClassifyRecipe, encoder_faults
 from onehop.train.jobs import Job
-from onehop.train.labels import LabelIds, find_labels
+from onehop.train.labels import LabelIds, find_labels, judged
 from onehop.train.objective import Forgetful, Objective
 from onehop.train.parent import Parent
 from onehop.train.progress import Progress
@@ -158,7 +158,7 @@ def prepare(
     """
     read = read_data(recipe, folder, tell)
     counts = find_labels(recipe, read.store, read.split, parent, tell)
-    labels = list(counts)
+    labels, recipe = list(counts), judged(recipe, counts, tell)
     made = chosen(recipe, read, parent, tell, device, best="accuracy")
     aliases = recipe.data.names or (getattr(parent.task.settings, "aliases", {}) if parent else {})
     settings = ClassifySettings(**made.settings(read.columns), labels=labels, aliases=aliases)

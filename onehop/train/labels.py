@@ -14,6 +14,8 @@ from onehop.train.look import look_at_store
 from onehop.train.parent import Parent
 
 NEARLY = 0.9  # share of one label, from which on people are told
+UNEVEN = 2 / 3  # share of one label, from which on accuracy says little
+SLIGHT = 0.01  # share of one label, below which it is too little to count as much as the others
 RARE = 5  # texts of a label, below which they are
 
 
@@ -170,11 +172,35 @@ def _warn(found: Mapping[str, int], labels: list[str], split: Split, names: Mapp
     if rare:
         tell(f"data: warning: fewer than {RARE} training texts have the label {', '.join(map(repr, rare[:10]))}")
     if share > 100 * NEARLY:
-        hint = "class weights may help (train.class_weights = 'balanced'), and MCC or macro F1 tell more than accuracy"
+        hint = "MCC and macro F1 tell more than accuracy"
         tell(f"data: warning: {share:.1f} % of the texts have the label {usual!r}; {hint}")
     seen = {names.get(pair.target, pair.target) for pair in split.validation} or set(labels)
     if absent := sorted(set(labels) - seen):
         tell(f"data: warning: no text for validation has the label {', '.join(map(repr, absent[:10]))}")
+
+
+def judged(recipe: ClassifyRecipe, counts: Mapping[str, int], tell: Tell) -> ClassifyRecipe:
+    """Choose the figure that decides which model is kept, and whether texts count alike in training or labels do.
+
+    Accuracy counts every text alike; where one label has most of them it says little, and Matthews' correlation is the
+    figure. Correlation and macro F1 count labels alike, so training for them does, too, if none is of so few texts
+    that each of them would count fifty times as much as others.
+    """
+    train, size = recipe.train, sum(counts.values())
+    usual = max(counts, key=lambda label: counts[label])
+    uneven = counts[usual] >= UNEVEN * size
+    best = train.best or ("mcc" if uneven else "accuracy")
+    slight = min(count for count in counts.values() if count) < SLIGHT * size
+    alike = best in ("mcc", "macro_f1") and not (train.r_drop or slight)
+    weights = train.class_weights or ("balanced" if alike else "none")
+    if train.best is None and uneven:
+        told = f"labels: {usual!r} has two thirds of the texts or more, so MCC decides which model is kept"
+        tell(f"{told}; train.best = 'accuracy' would have it otherwise")
+    if train.class_weights is None and weights == "balanced":
+        tell(
+            "labels: each counts alike in training, as for MCC and macro F1; train.class_weights = 'none' turns it off"
+        )
+    return recipe.model_copy(update={"train": train.model_copy(update={"best": best, "class_weights": weights})})
 
 
 def _of_parts(labels: Sequence[str], mark: str) -> str:

@@ -12,7 +12,7 @@ from onehop.data.labelled import open_labelled
 from onehop.evaluate import evaluate_labels
 from onehop.train import make_recipe, train
 from onehop.train.classify import balanced, loss_sum
-from onehop.train.labels import LabelIds
+from onehop.train.labels import LabelIds, judged
 from onehop.train.listener import Silent
 from onehop.train.texts import counted
 from tests.fixtures.labelled import classifier, reviews, write_reviews
@@ -109,6 +109,33 @@ def test_labels_that_are_rare_or_nearly_all_are_told_before_training(tmp_path: P
     told = "\n".join(heard.lines)
     assert "fewer than 5 training texts have the label 'bad'" in told
     assert "of the texts have the label 'good'" in told
+
+
+@pytest.mark.parametrize(
+    ("counts", "asked", "best", "weights"),
+    [
+        ((50, 50), {}, "accuracy", "none"),
+        ((66, 34), {}, "accuracy", "none"),
+        ((70, 30), {}, "mcc", "balanced"),
+        ((70, 30), {"class_weights": "none"}, "mcc", "none"),
+        ((70, 30), {"best": "accuracy"}, "accuracy", "none"),
+        ((70, 30), {"best": "accuracy", "class_weights": "balanced"}, "accuracy", "balanced"),
+        ((70, 30), {"r_drop": 1.0}, "mcc", "none"),
+        ((995, 5), {}, "mcc", "none"),  # five texts would count two hundred times as much
+        ((70, 30, 0), {}, "mcc", "balanced"),  # the last is of the model that is continued
+        ((40, 30, 30), {"best": "macro_f1"}, "macro_f1", "balanced"),
+    ],
+)
+def test_labels_count_alike_where_the_figure_counts_them_alike(
+    counts: tuple[int, ...], asked: dict[str, object], best: str, weights: str
+):
+    recipe = make_recipe({"task": "classify", "data": {"train": ["rooms.csv"]}, "train": asked})
+    heard = Heard()
+    found = judged(recipe, dict(zip("abc", counts, strict=False)), heard.tell).train
+    assert (found.best, found.class_weights) == (best, weights)
+    told = "\n".join(heard.lines)
+    assert ("MCC decides" in told) == ("best" not in asked and best == "mcc")
+    assert ("counts alike" in told) == ("class_weights" not in asked and weights == "balanced")
 
 
 @pytest.mark.parametrize("packed", [False, True])

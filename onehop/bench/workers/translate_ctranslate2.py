@@ -8,6 +8,7 @@ FOLDER holds `weights.npz` (Onehop's names) and `model.json`.
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,6 +18,8 @@ import ctranslate2
 import numpy as np
 from ctranslate2.specs import TransformerSpec
 from serve import serve
+
+CONVERT = "convert"  # and nothing else
 
 
 def converted(folder: Path, precision: str) -> Path:
@@ -82,6 +85,11 @@ def norm(spec: Any, name: str, weights: dict[str, np.ndarray]) -> None:
 def main() -> None:
     """Load and serve."""
     folder, threads, precision = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    if sys.argv[4:] == [CONVERT]:
+        converted(folder, precision)
+        return
+    # by a process of its own: what that takes is not what translating takes
+    subprocess.run([sys.executable, __file__, *sys.argv[1:4], CONVERT], check=True)
     began = time.perf_counter()
     translator = ctranslate2.Translator(
         str(converted(folder, precision)), device="cpu", compute_type=precision, intra_threads=threads, inter_threads=1
