@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from onehop.nn.mapped import let_go
 from onehop.nn.quantise import quantise
 from onehop.runtime.library import Kernels
+from onehop.runtime.memory import Arena
 
 FLOAT = 0
 MOST_BEST = 64  # outputs that `best` can find; MOST_BEST of native/transformer.c
@@ -71,6 +72,7 @@ class Packer:
     def __init__(self, kernels: Kernels, precision: str) -> None:
         self.kernels, self.kind = kernels, kernels.int8 if precision == "int8" else FLOAT
         self._alive: list[Any] = []
+        self._arena = Arena()
         self.packed = 0  # weights in packed matrices
 
     def address(self, tensor: Tensor) -> int:
@@ -103,8 +105,7 @@ class Packer:
             found.scale, found.sums = (self.address(self._padded(x)) for x in (scale, sums))
         if bias is not None:
             found.bias = self.address(self._padded(bias.detach().float()))
-        memory = torch.empty(library.packed_bytes(kind, outputs, inputs) + 64, dtype=torch.uint8)
-        found.weights = self.address(memory) + -memory.data_ptr() % 64
+        found.weights = self.address(self._arena.take(library.packed_bytes(kind, outputs, inputs)))
         library.pack_weights(kind, given.data_ptr(), outputs, inputs, found.weights)
         let_go(weight)
         return found

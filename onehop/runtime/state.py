@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from onehop.runtime.memory import roomy
 
 GROWN = 32  # columns by which the table of the past grows
 
@@ -37,7 +40,8 @@ class Cache:
         if time < len(self.blocks) * self.times:
             return
         while time >= len(self.blocks) * self.times:
-            self.blocks.append(torch.empty(self.layers, self.times, 2, self.slots, self.numbers))
+            shape = self.layers, self.times, 2, self.slots, self.numbers
+            self.blocks.append(roomy(4 * prod(shape)).view(torch.float32).view(shape))
         self.addresses = torch.tensor([block.data_ptr() for block in self.blocks])
 
     def widened(self, slots: int) -> Cache:

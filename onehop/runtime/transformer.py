@@ -20,6 +20,7 @@ from onehop.runtime.blocks import TABLE, Blocks, Texts, unknown_block, unknown_w
 from onehop.runtime.encoder import unknown_left
 from onehop.runtime.library import Kernels
 from onehop.runtime.linear import packed_best, packed_linear
+from onehop.runtime.memory import roomy
 from onehop.runtime.packing import MOST_BEST, Packer, Stack
 from onehop.runtime.state import Cache, FastState
 
@@ -72,13 +73,13 @@ class FastTransformer(nn.Module):
         states = (memory.states if real is None else memory.states[real]).reshape(-1, stack.dim).contiguous()
         library = self.kernels.library
         room = [library.kept_floats(ctypes.byref(stack), size) for size in lengths.tolist()]
-        kept = [torch.empty(floats) for floats in room]
+        kept = roomy(4 * sum(room)).view(torch.float32).split(room)
         addresses = torch.tensor([each.data_ptr() for each in kept], dtype=torch.int64)
         self._call("keep", stack, B, states, _begins(lengths, B, S), addresses)
         cache = Cache(stack.layers, self.kernels.times, stack.groups * stack.width, B)
         times = torch.zeros(B, dtype=torch.int64)
         past = torch.zeros(B, 0, dtype=torch.int64)
-        return FastState(1, cache, torch.arange(B), past, times, 0, addresses, lengths, tuple(kept))
+        return FastState(1, cache, torch.arange(B), past, times, 0, addresses, lengths, kept)
 
     def decode(
         self, tokens: Tensor, state: Any, lengths: Tensor | None = None, segments: Tensor | None = None

@@ -7,6 +7,7 @@ FOLDER/model names the model.
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from pathlib import Path
@@ -44,6 +45,7 @@ def main() -> None:
     task: Any = load((folder / "model").read_text())
     if precision != "reference":
         task = task.fast(precision)
+    gc.freeze()  # as the command line does
     if task.task == "translation":
         serve(of_translator(task), began)
         return

@@ -105,18 +105,19 @@ static void read_itself(const float *queries, const float *keys, const float *va
                         int64_t out_stride) {
     Matrix k = {FLOAT, size, width, room->keys}, v = {FLOAT, width, size, room->values};
     int64_t wide = panels(&k) * PANEL;
-    for (int64_t p = 0; p < panels(&k); p++)
-        for (int64_t d = 0; d < width; d++)
-            for (int64_t j = 0; j < PANEL; j++) {
-                int64_t s = p * PANEL + j;
-                room->keys[(p * width + d) * PANEL + j] = s < size ? keys[s * stride + d] : 0;
-            }
-    for (int64_t p = 0; p < panels(&v); p++)
-        for (int64_t s = 0; s < size; s++)
-            for (int64_t j = 0; j < PANEL; j++) {
-                int64_t d = p * PANEL + j;
-                room->values[(p * size + s) * PANEL + j] = d < width ? values[s * stride + d] : 0;
-            }
+    memset(room->keys, 0, wide * width * 4);
+    for (int64_t s = 0; s < size; s++) {
+        float *to = room->keys + s / PANEL * PANEL * width + s % PANEL;
+        for (int64_t d = 0; d < width; d++) to[d * PANEL] = keys[s * stride + d];
+    }
+    for (int64_t p = 0; p < panels(&v); p++) {
+        int64_t there = width - p * PANEL < PANEL ? width - p * PANEL : PANEL;
+        for (int64_t s = 0; s < size; s++) {
+            float *to = room->values + (p * size + s) * PANEL;
+            memcpy(to, values + s * stride + p * PANEL, there * 4);
+            for (int64_t j = there; j < PANEL; j++) to[j] = 0;
+        }
+    }
     for (int64_t h = 0; h < heads; h++)
         for (int64_t begin = 0; begin < size; begin += QUERIES) {
             int64_t rows = size - begin < QUERIES ? size - begin : QUERIES;

@@ -194,7 +194,7 @@ INLINE void tile(const int m, const int kind, const Matrix *a, const void *x, in
 
 // The error function to 4e-7, by a quotient of polynomials fitted to it on [0, 3.95].
 INLINE vf error_function(vf x) {
-    x = larger(all(-3.95f), choose(x > all(3.95f), all(3.95f), x));
+    x = larger(all(-3.95f), smaller(all(3.95f), x));
     vf z = x * x;
     vf above = z * 2.0258448828e-6f + 2.8469926482e-4f;
     above = above * z + 3.8086101348e-3f;

@@ -5,8 +5,10 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 
 #define MOST_THREADS 64
+#define LARGE_PAGE ((size_t)1 << 21)
 #ifndef SPINS  // so that another number can be measured: CC="cc -DSPINS=20000"
 #define SPINS 4000  // looks at the next job before a thread goes to sleep: the gap between two steps
 #endif
@@ -101,9 +103,13 @@ static _Thread_local struct { char *at; size_t size, used; } scratch;
 static void take_scratch(size_t size) {
     if (size > scratch.size) {
         free(scratch.at);
-        scratch.size = (size + 4095) / 4096 * 4096;
-        scratch.at = aligned_alloc(64, scratch.size);
+        size_t page = size < LARGE_PAGE ? 4096 : LARGE_PAGE;
+        scratch.size = (size + page - 1) / page * page;
+        scratch.at = aligned_alloc(page, scratch.size);
         if (!scratch.at) abort();
+#ifdef MADV_HUGEPAGE
+        if (page == LARGE_PAGE) madvise(scratch.at, scratch.size, MADV_HUGEPAGE);
+#endif
     }
     scratch.used = 0;
 }

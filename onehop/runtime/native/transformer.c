@@ -197,6 +197,12 @@ INLINE float *cell(const StepJob *job, int64_t layer, int64_t time, int64_t whic
     return job->blocks[time / TIMES_HELD] + row * job->s->groups * job->s->width;
 }
 
+#define AHEAD 3  // keys that are on their way while one is read
+
+INLINE void fetch(const float *at, int64_t width) {
+    for (int64_t d = 0; d < width; d += 16) __builtin_prefetch(at + d);
+}
+
 static void recall(const StepJob *job, int64_t l, int64_t row, int64_t first, int64_t last, float *joint, float *scores,
                    float *out) {
     const Stack *s = job->s;
@@ -210,8 +216,11 @@ static void recall(const StepJob *job, int64_t l, int64_t row, int64_t first, in
         memcpy(cell(job, l, time, 1, job->own[row]) + g * width, v, width * 4);
         for (int64_t h = 0; h < heads; h++) {
             const float *query = q + h * width;
-            for (int64_t t = 0; t < time; t++)
+            for (int64_t t = 0; t < time; t++) {
+                if (t + AHEAD < time) fetch(cell(job, l, t + AHEAD, 0, past[t + AHEAD]) + g * width, width);
+                fetch(cell(job, l, t, 1, past[t]) + g * width, width);
                 scores[t] = dot(query, cell(job, l, t, 0, past[t]) + g * width, width) * (float)s->self_scale;
+            }
             scores[time] = dot(query, k, width) * (float)s->self_scale;
             softmax(scores, time + 1);
             AVERAGE(out + (g * heads + h) * width, width, time + 1, scores,
@@ -318,7 +327,7 @@ static void see(Best *best, int wanted, float *logits, int64_t count, int64_t fi
     float least = best->count == wanted ? best->score[wanted - 1] : -INFINITY;
     if (!(top > least) && best->count == wanted) return;
     for (int64_t i = 0; i < whole; i += LANES) {
-        if (best->count == wanted && !(greatest(load(logits + i)) > best->score[wanted - 1])) continue;
+        if (best->count == wanted && !any_above(load(logits + i), all(best->score[wanted - 1]))) continue;
         for (int64_t j = i; j < i + LANES && j < count; j++) offer(best, wanted, logits[j], first + j);
     }
 }

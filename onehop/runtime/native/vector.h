@@ -32,33 +32,53 @@ INLINE vf load(const float *at) { return *(const vfu *)at; }
 INLINE void store(float *at, vf x) { *(vfu *)at = x; }
 INLINE vf all(float x) { return x - (vf){0}; }
 INLINE vf choose(vi yes, vf a, vf b) { return (vf)((yes & (vi)a) | (~yes & (vi)b)); }
-INLINE vf larger(vf a, vf b) { return choose(a > b, a, b); }
 
+// The same by instructions of their own, which gcc does not find by itself. Of two numbers of which one is none, the
+// second is taken; sums are taken in the same order.
+#if LANES == 16 && defined(__AVX512F__)
+INLINE vf larger(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
+INLINE vf smaller(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
+INLINE int any_above(vf x, vf least) { return _mm512_cmp_ps_mask((__m512)x, (__m512)least, _CMP_GT_OQ) != 0; }
+INLINE float sum(vf x) { return _mm512_reduce_add_ps((__m512)x); }
+INLINE float greatest(vf x) { return _mm512_reduce_max_ps((__m512)x); }
+#elif LANES == 8 && defined(__AVX__)
+INLINE vf larger(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
+INLINE vf smaller(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
+INLINE int any_above(vf x, vf least) {
+    return _mm256_movemask_ps(_mm256_cmp_ps((__m256)x, (__m256)least, _CMP_GT_OQ)) != 0;
+}
 INLINE float sum(vf x) {
-#if LANES == 8 && defined(__AVX__)
     __m128 four = _mm_add_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1));
     four = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+}
+INLINE float greatest(vf x) {
+    __m128 four = _mm_max_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1));
+    four = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
+}
 #else
+INLINE vf larger(vf a, vf b) { return choose(a > b, a, b); }
+INLINE vf smaller(vf a, vf b) { return choose(a < b, a, b); }
+INLINE float sum(vf x) {
     float total[LANES];
     store(total, x);
     for (int step = LANES / 2; step; step /= 2)
         for (int i = 0; i < step; i++) total[i] += total[i + step];
     return total[0];
-#endif
 }
-
 INLINE float greatest(vf x) {
     float best = x[0];
     for (int i = 1; i < LANES; i++) best = x[i] > best ? x[i] : best;
     return best;
 }
+INLINE int any_above(vf x, vf least) { return greatest(choose(x > least, all(1), all(0))) > 0; }
+#endif
 
 // e^x to about one unit in the last place, by a polynomial on [-ln 2 / 2, ln 2 / 2]; below -87 it is e^-87.
 INLINE vf exponential(vf x) {
     const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to whole numbers
-    x = choose(x < -87.0f, all(-87.0f), x);
-    x = choose(x > 88.0f, all(88.0f), x);
+    x = smaller(all(88.0f), larger(all(-87.0f), x));
     vf shifted = x * 1.44269504f + magic, n = shifted - magic;
     vf f = x - n * 0.693359375f + n * 2.12194440e-4f;
     vf y = f * 1.9875691500e-4f + 1.3981999507e-3f;
