@@ -151,7 +151,9 @@ def prepare(
         problem = "answers are learnt by a pretrained encoder only"
         raise ConfigError(problem, "Name one: --init CHECKPOINT (in a recipe: train.init).", "train.init")
     training, held_out = read_data(recipe, folder, tell)
-    recipe = recipe.model_copy(update={"train": precision(recipe.train, device, tell)})
+    recipe = recipe.model_copy(
+        update={"train": precision(recipe.train, device, tell, pretrained=is_pretrained(parent))}
+    )
     unanswerable = any(not one.answers for _, one in training)
     task = new_model(recipe, unanswerable, parent)
     ledger = Ledger("train", task.settings.text.max_length, recipe.text.long or "window")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import nan
@@ -32,11 +33,13 @@ class Answered:
         exact: Share whose answer is right, word for word.
         f1: Mean over the questions.
         questions: How many they are.
+        varied: Share whose answer is another than the most frequent one, 0 where all get the same or none.
     """
 
     exact: float
     f1: float
     questions: int = 0
+    varied: float = 0.0
 
     @property
     def figures(self) -> dict[str, float | int]:
@@ -103,7 +106,8 @@ class HeldOutQuestions:
             answers = [one.best if one.margin >= chosen else "" for one in found]
         self.found, self.margins = answers, [one.margin for one in found]
         exact, f1 = scores(answers, wanted).mean(0)
-        return Answered(float(exact), float(f1), len(self))
+        varied = 1 - Counter(answers).most_common(1)[0][1] / len(answers)
+        return Answered(float(exact), float(f1), len(self), varied)
 
     def page(self, found: Answered) -> str:
         """Return the report of what the last `measure` found, as HTML."""

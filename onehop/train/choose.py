@@ -94,10 +94,14 @@ def warmup(train: TrainConfig, chosen: Plan, model: Mapping[str, Any]) -> int:
     return min(most, max(updates // 7, min(least, 2 * updates // 5))) if updates else max(chosen.warmup, most)
 
 
-def precision(train: TrainConfig, device: str, tell: Tell) -> TrainConfig:
-    """Resolve the precision `auto`: bfloat16 where the device multiplies it as such, else float32."""
-    if train.precision != "auto":
-        return train
+def precision(train: TrainConfig, device: str, tell: Tell, *, pretrained: bool = False) -> TrainConfig:
+    """Resolve the precision `auto`: bfloat16 where the device multiplies it as such, else float32.
+
+    Where it was left out, `pretrained` encoders have `auto`: nearly all of their time goes into products.
+    """
+    wanted = train.precision or ("auto" if pretrained else "float32")
+    if wanted != "auto":
+        return train.model_copy(update={"precision": wanted})
     native = multiplies_bfloat16(torch.device(device).type)
     chosen = "bfloat16" if native else "float32"
     tell(f"precision: {chosen}, since this device {'multiplies' if native else 'does not multiply'} bfloat16 as such")

@@ -137,7 +137,9 @@ def prepare(
     if parent is None:
         problem = "choices are learnt by a pretrained encoder only"
         raise ConfigError(problem, "Name one: --init CHECKPOINT (in a recipe: train.init).", "train.init")
-    recipe = recipe.model_copy(update={"train": precision(recipe.train, device, tell)})
+    recipe = recipe.model_copy(
+        update={"train": precision(recipe.train, device, tell, pretrained=is_pretrained(parent))}
+    )
     recipe, training, held_out = read_data(recipe, folder, tell)
     task = new_model(recipe, parent)
     ledger = Ledger.of_pairs("train", task.settings.text.max_length, recipe.text.long or "cut")

@@ -158,7 +158,9 @@ def prepare(
     recipe, labels = find_labels(recipe, pairs, validation, parent, tell)
     if recipe.data.check:
         look_at_store("words", whole, split, tell)
-    recipe = recipe.model_copy(update={"train": precision(recipe.train, device, tell)})
+    recipe = recipe.model_copy(
+        update={"train": precision(recipe.train, device, tell, pretrained=is_pretrained(parent))}
+    )
     recipe = resolve(recipe)
     some = [pair.source for pair in pairs[:: max(1, len(pairs) // SAMPLE)]]
     tokenizer = parent.task.tokenizer if parent else vocabulary(recipe, some, tell)  # type: ignore[arg-type]

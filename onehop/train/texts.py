@@ -156,7 +156,9 @@ def chosen(recipe: Any, read: Read, parent: Parent | None, tell: Tell, device: s
         device: Where it will train.
         best: The figure that chooses the model kept, where the recipe names none.
     """
-    recipe = recipe.model_copy(update={"train": precision(recipe.train, device, tell)})
+    recipe = recipe.model_copy(
+        update={"train": precision(recipe.train, device, tell, pretrained=is_pretrained(parent))}
+    )
     recipe, texts = resolve(recipe, parent), read.sample()
     tokenizer = parent.task.tokenizer if parent else vocabulary(recipe, texts, tell)
     documents = documents_of(tokenizer, sentences=bool(recipe.text.sentences), language=recipe.data.language)

@@ -12,6 +12,11 @@ from onehop.train.recipe import TrainConfig
 class TuneConfig(TrainConfig):
     """How a model learns whose encoder may come from elsewhere."""
 
+    precision: Literal["float32", "bfloat16", "auto"] | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default=None,
+        description="Of the products in training; weights and sums stay float32. auto: bfloat16 where it is fast. "
+        "Default: auto for pretrained encoders, else float32.",
+    )
     layer_decay: float | None = Field(
         default=None,
         gt=0,

@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from onehop.data.questions import Question
 from onehop.evaluate.choices import scored_places
 from onehop.metrics.multilabel import crossed, score_sets
 from onehop.metrics.tagging import tagging
+from onehop.train.answer_card import HeldOutQuestions
 from onehop.train.seeds import CONSTANT
 from onehop.train.tag_card import TaggedFigures
 from tests.fixtures.asked import paragraphs, write_squad
@@ -73,3 +76,15 @@ def test_seeds_know_one_set_for_all_texts_and_one_place_for_all_choices_by_a_fig
     assert "mcc" in CONSTANT
     assert scored_places([1, 1, 1, 1], [0, 1, 1, 2])[0].mcc == 0
     assert scored_places([1, 1, 1, 0], [0, 1, 1, 0])[0].mcc > 0.5
+
+
+@pytest.mark.parametrize(("answers", "constant"), [(["", "", ""], True), (["Rome", "", "a cat"], False)])
+def test_seeds_know_a_model_that_answers_every_question_alike_by_a_figure_that_is_zero(
+    answers: list[str], constant: bool
+):
+    asked = [Question(str(n), "Where?", "In Rome, a cat.", (), "") for n, _ in enumerate(answers)]
+    given = [SimpleNamespace(best=answer, margin=1.0) for answer in answers]
+    settings = SimpleNamespace(unanswerable=False)
+    task = SimpleNamespace(predict=lambda pairs, **_: given, settings=settings)
+    figures = HeldOutQuestions(task, asked, [], [], 100).measure().figures  # type: ignore[arg-type]
+    assert any(abs(figures[name]) < 1e-6 for name in CONSTANT if name in figures) == constant
