@@ -61,7 +61,7 @@ class Batch:
     @property
     def num_tokens(self) -> int:
         """Tokens of both sides, end marks included and padding not."""
-        return int(self.source_lengths.sum()) + self.num_targets
+        return int(self.source_lengths.sum() + self.target_lengths.sum())
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on a device."""

@@ -53,6 +53,13 @@ def test_its_package_embeds_begins_other_tasks_and_goes_to_transformers(run: Pat
     assert begun.status == 0, begun.err
 
 
+def test_what_the_log_calls_padding_is_padding_and_not_what_is_not_hidden(run: Path):
+    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    shares = [row["padding"] for row in rows if row["kind"] == "update"]
+    assert shares
+    assert max(shares) < 0.1  # rows are filled
+
+
 def test_a_run_that_is_resumed_hides_the_same_words(run: Path, tmp_path: Path):
     text = run.parent / "a.txt"
     start = ["train", "--task", "mlm", "--data", text, "--init", CHECKPOINTS / "BertModel", "--out", tmp_path / "two"]
