@@ -4,9 +4,10 @@
 
 Needs ONEHOP_DATA, and for the rival an interpreter with `transformers`, `accelerate` and `torch`. For each of CoLA,
 SST-2 and STS-B both train the same number of passes over the same rows from the same checkpoint, turn about, each in a
-process of its own. Seconds are those of training alone, as each tells them; peak memory is that of the process. Quality
-is judged on the dev sets by one function for both; where there are several seeds, with the one-sided test of Welch
-(1947) for "ours is better". `--device cuda` trains both there, for the quality: its speed is that of launching kernels.
+process of its own. Seconds are those of training alone, as each tells them; peak memory is that of the process when
+training has ended. Quality is judged on the dev sets by one function for both; where there are several seeds, with the
+one-sided test of Welch (1947) for "ours is better". `--device cuda` trains both there, for the quality: its speed is
+that of launching kernels.
 """
 
 from __future__ import annotations
@@ -64,12 +65,13 @@ def ours(job: dict[str, Any]) -> dict[str, Any]:
                   "precision": job["precision"]},
     })  # fmt: skip
     trained = train(recipe, folder / "run", device=job["device"])
+    peak = peak_mib()
     log = [json.loads(line) for line in (folder / "run/log.jsonl").read_text().splitlines()]
     seconds = [row for row in log if row["kind"] == "update"][-1]["seconds"]
     model = onehop.load(folder / "run", device=job["device"])
     found = model.predict([row[0] if len(row) == 2 else tuple(row[:-1]) for row in job["dev"]], long="cut")
     values = [one.value if figure == "spearman" else one.label for one in found]
-    return {"examples": trained.progress.targets, "seconds": seconds, "found": values}
+    return {"examples": trained.progress.targets, "seconds": seconds, "found": values, "peak_mib": peak}
 
 
 def trainer(job: dict[str, Any]) -> dict[str, Any]:
@@ -104,10 +106,16 @@ def trainer(job: dict[str, Any]) -> dict[str, Any]:
     run = Trainer(
         model, arguments, train_dataset=encoded(job["train"]), data_collator=DataCollatorWithPadding(tokenizer)
     )
-    done = run.train().metrics
+    done, peak = run.train().metrics, peak_mib()
     scores = np.asarray(run.predict(encoded(job["dev"])).predictions)
     values = scores.reshape(-1).tolist() if number else [labels[i] for i in scores.argmax(1)]
-    return {"examples": 3 * len(job["train"]), "seconds": done["train_runtime"], "found": values}
+    seconds = done["train_runtime"]
+    return {"examples": 3 * len(job["train"]), "seconds": seconds, "found": values, "peak_mib": peak}
+
+
+def peak_mib() -> int:
+    """Return the most memory that this process has held."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def judged(name: str, found: list[Any], wanted: list[str]) -> float:
@@ -175,9 +183,7 @@ def main() -> None:
 
         job = json.loads(Path(options.job).read_text())
         torch.set_num_threads(job["threads"])
-        result = (ours if options.side == "ours" else trainer)(job)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({**result, "peak_mib": round(peak)}))
+        print(json.dumps((ours if options.side == "ours" else trainer)(job)))
         return
     sides = {"ours": sys.executable} | ({"trainer": options.rivals} if options.rivals else {})
     report: dict[str, Any] = {"threads": options.threads, "machine": platform.processor() or platform.machine()}

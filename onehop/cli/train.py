@@ -115,7 +115,8 @@ def tell_next(recipe: Any, out: Path) -> None:
     from onehop.train.jobs import PACKAGED
 
     verb = kind(PACKAGED.get(recipe.task) or str(recipe.task)).verb
-    console.tell(f"model: {Run(out).model}\nnext: onehop {verb} {out} FILE")
+    report = f"report: {Run(out).page}\n" if Run(out).page.is_file() else ""
+    console.tell(f"model: {Run(out).model}\n{report}next: onehop {verb} {out} FILE")
 
 
 def _files(

@@ -26,6 +26,7 @@ LABELS = re.compile(r"(.*[_ ])?(label|labels|class|category|target|sentiment|int
 TEXTS = re.compile(r"(.*[_ ])?(text|sentence|review|title|body|document|premise|hypothesis|question)\d?", re.IGNORECASE)
 NUMBERS = re.compile(r"(.*[_ ])?(score|similarity|rating|stars|value|number|target|label|y)", re.IGNORECASE)
 SEPARATOR = "\x1e"  # between the texts of several columns
+FEW = 4  # rows, fewer than which tell nothing of the first
 SEEN = 1_000  # rows that tell which of two columns without names holds the labels
 NAMED = "Name them: --text-column and --label-column (in a recipe: data.text_columns and data.label_column)."
 Fields = Sequence[str]
@@ -108,7 +109,13 @@ class LabelColumns:
         """
         found = self.find(names, where)
         if found is None:
-            raise DataError(f"no columns of texts and labels among: {', '.join(names)}", NAMED, where)
+            wanted = "texts and labels" if self.labelled else "texts"
+            remedy = NAMED if self.labelled else "Name them: --text-column"
+            if len(names) == 1 and (marks := [mark for mark in (";", "|", "\t") if mark in names[0]]):
+                remedy = (
+                    f"{marks[0]!r} stands between the columns of this file: save it with commas, or as .tsv with tabs."
+                )
+            raise DataError(f"no columns of {wanted} among: {', '.join(names)}", remedy, where)
         return found
 
 
@@ -164,8 +171,8 @@ def open_labelled(path: str | Path, columns: LabelColumns = FOUND) -> Labelled:
     r"""Open a table of labelled texts, whose ending tells its form; its rows are read as they are asked for.
 
     `.csv` and `.tsv`, with a row of names, or without one and with two columns, of which that with fewer values holds
-    the labels; `.jsonl`, an object for each line; `.parquet`, and a folder that `datasets.save_to_disk` wrote. Text
-    files may end in `.gz` or `.zst`.
+    the labels (names that tell nothing are known by a label that no other row has); `.jsonl`, an object for each line;
+    `.parquet`, and a folder that `datasets.save_to_disk` wrote. Text files may end in `.gz` or `.zst`.
 
     Args:
         path: The file, or the folder of a saved data set.
@@ -237,16 +244,50 @@ def _open_rows(path: str, rows: Iterator[tuple[int, Fields]], columns: LabelColu
     if columns.numbered and not set(columns.given) <= set(names):
         names, rows = [str(number) for number in range(1, len(names) + 1)], chain([first], rows)
     found = columns.find(names, f"{path}:1") if len(set(names)) == len(names) else None
-    if found is None and len(names) == 2 and not columns.texts and not columns.label and columns.labelled:
-        some = [first, *islice(rows, SEEN)]
-        sizes = [len({fields[side] for _, fields in some if len(fields) == 2}) for side in (0, 1)]
-        places = [0, 1] if sizes[1] <= sizes[0] else [1, 0]
-        return Labelled(path, (), "", "", _chosen(path, chain(some, rows), places, 2))
+    if found is None and len(names) == 2 and not columns.texts and not columns.label:
+        some = list(islice(rows, SEEN))
+        side = _label_side(names, [fields for _, fields in some if len(fields) == 2])
+        rows = chain(some, rows)
+        if _names_columns(names, [fields for _, fields in some if len(fields) == 2], side, columns.numbers):
+            texts, label = (names[1 - side],), names[side] if columns.labelled else ""
+        else:
+            texts, label, rows = (), "", chain([first], rows)
+        places = [1 - side, side] if columns.labelled else [1 - side]
+        return Labelled(path, texts, label, "", _chosen(path, rows, places, 2, columns.labelled))
     if found is None and len(names) == 1 and not columns.labelled:
         return Labelled(path, (), "", "", _chosen(path, chain([first], rows), [0], 1))
     texts, label = found or columns.choose(names, f"{path}:1")
     places = [names.index(name) for name in (*texts, *filter(None, [label]))]
     return Labelled(path, texts, label, "", _chosen(path, rows, places, len(names), bool(label)))
+
+
+def _label_side(names: Sequence[str], rows: Sequence[Fields]) -> int:
+    """Return which of two columns has fewer values: the second, where they have as many."""
+    sizes = [len({fields[side] for fields in (names, *rows)}) for side in (0, 1)]
+    return 1 if sizes[1] <= sizes[0] else 0
+
+
+def _names_columns(first: Sequence[str], rows: Sequence[Fields], side: int, numbers: bool) -> bool:
+    """Whether the first row of two columns names them, though the names tell nothing.
+
+    Args:
+        first: The row.
+        rows: Those behind it, as many as were looked at.
+        side: The column of labels.
+        numbers: Whether they are numbers: then a name is what is none.
+    """
+    labels, own = [fields[side].strip() for fields in rows], first[side].strip()
+    if numbers:
+        return bool(labels) and not _is_number(own) and all(map(_is_number, filter(None, labels)))
+    return own not in labels and len(labels) >= FEW and 2 * len(set(labels)) <= len(labels)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _chosen(

@@ -126,6 +126,8 @@ def _question(value: dict[str, Any], context: Any, key: str, where: str, answere
     question = value.get("question")
     if not isinstance(question, str) or not isinstance(context, str):
         raise DataError("no question with a context", KEYS, where)
+    if answered and not question.strip():
+        raise DataError("an empty question", "Write one, or take it out.", where)
     given = [] if value.get("is_impossible") is True else value.get("answers")
     if given is None and answered:
         raise DataError("no answers", f"{KEYS} An empty list says that there is none.", where)

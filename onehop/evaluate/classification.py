@@ -59,7 +59,7 @@ class ClassifyReport:
 
     Args:
         result: Of the model.
-        intervals: 95 %, of accuracy and macro F1, by bootstrap over texts.
+        intervals: 95 %, of accuracy, macro F1 and MCC; see `onehop.metrics.classification.bootstrap`.
         labels: All that the model knows, in the order of the confusion matrix.
         system: What was scored.
         mistakes: Those that the model was surest of.
@@ -75,7 +75,7 @@ class ClassifyReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values: what `onehop evaluate --json` prints of a classifier."""
-        values = figures(self.result, self.intervals, ("accuracy", "macro_f1"))
+        values = figures(self.result, self.intervals, ("accuracy", "macro_f1", "mcc"))
         values |= {
             "mcc": rounded(self.result.mcc),
             "majority": rounded(self.result.majority),
@@ -90,11 +90,11 @@ class ClassifyReport:
 
     def shown(self) -> Shown:
         """Return the report for people."""
-        result, count = self.result, len(self.system.each)
+        result, count, mcc = self.result, len(self.system.each), self.intervals["mcc"]
         rows = [
             ("accuracy", as_percent(result.accuracy), self.intervals["accuracy"]),
             ("macro F1", as_percent(result.macro_f1), self.intervals["macro_f1"]),
-            ("Matthews correlation", f"{result.mcc:.3f}", None),
+            ("Matthews correlation", f"{result.mcc:.3f}", f"{mcc.low:.3f} to {mcc.high:.3f}"),
             ("always the most frequent label", as_percent(result.majority), None),
         ]
         taken = [self._taken_for(place) for place in range(len(result.classes))]
@@ -104,7 +104,7 @@ class ClassifyReport:
     def _notes(self, count: int) -> list[str]:
         notes: list[str] = []
         if self.mistakes:
-            told = (f"{one.where} {one.found} for {one.label} ({one.score:.3f})" for one in self.mistakes)
+            told = (f"{one.where} {one.found}, truly {one.label} ({one.score:.3f})" for one in self.mistakes)
             notes.append("surest mistakes: " + ", ".join(told))
         if self.rival:
             system, theirs, compared = self.rival
@@ -112,6 +112,9 @@ class ClassifyReport:
                 system.name, as_percent(theirs.accuracy), f"{100 * compared.difference:+.1f}", compared.p_value,
                 f" ({compared.better:,} texts better, {compared.worse:,} worse)",
             ))  # fmt: skip
+            if unknown := sorted({label for label in system.each if label is not None} - set(self.labels)):
+                some = ", ".join(unknown[:5]) + (", …" if len(unknown) > 5 else "")
+                notes.append(f"{system.name} gives labels that this model does not know, which count as wrong: {some}")
         if self.system.abstained:
             answered = count - self.system.abstained
             share = as_percent(round(self.result.accuracy * count) / answered) if answered else "none"

@@ -74,7 +74,9 @@ def _figures(result: Labelling, found: Sequence[str | None], wanted: Sequence[st
         between = intervals.get(name)
         told = f"{as_share(between.low)} to {as_share(between.high)}" if between else ""
         rows.append([title, as_share(getattr(result, name)), told])
-    rows.append(["Matthews' correlation", f"{result.mcc:.3f}", ""])
+    between = intervals.get("mcc")
+    told = f"{between.low:.3f} to {between.high:.3f}" if between else ""
+    rows.append(["Matthews' correlation", f"{result.mcc:.3f}", told])
     rows.append(["always the most frequent label", as_share(result.majority), ""])
     return f"<p>{len(wanted):,} texts for validation.</p>" + html_table(["", "value", "95 % interval"], rows)
 

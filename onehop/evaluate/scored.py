@@ -121,10 +121,12 @@ class Shown:
     notes: Sequence[str] = field(default=())
 
 
-def figure_grid(title: str, rows: Iterable[tuple[str, str, Interval | None]], system: Given[Any] | None = None) -> Grid:
-    """Return the table of figures; intervals are of shares."""
+def figure_grid(
+    title: str, rows: Iterable[tuple[str, str, Interval | str | None]], system: Given[Any] | None = None
+) -> Grid:
+    """Return the table of figures; intervals are of shares, or in words."""
     seconds = f" in {system.seconds:.1f} s" if system and system.seconds is not None else ""
-    cells = [[name, value, as_range(between) if between else ""] for name, value, between in rows]
+    cells = [[name, value, as_range(one) if isinstance(one, Interval) else one or ""] for name, value, one in rows]
     return Grid(f"{title}{seconds}", ("", "score", "95 % interval"), cells)
 
 
@@ -154,7 +156,7 @@ def length_notes(system: Given[Any], what: str) -> list[str]:
 
 def against_note(name: str, theirs: str, difference: str, chance: float, more: str = "") -> str:
     """Return how a system compares with another."""
-    return f"against {name} ({theirs}): {difference}, p = {chance:.3f}{more}"
+    return f"against {name} ({theirs}): {difference}, p {f'= {chance:.3f}' if chance >= 0.0005 else '< 0.001'}{more}"
 
 
 def as_percent(share: float) -> str:

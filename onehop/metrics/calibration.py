@@ -11,6 +11,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 BINS = 15
 FEWEST = 100  # texts that a temperature is found on
+SURE = 20  # texts that a probability from which on labels are given rests on
 LOW, HIGH = log(0.05), log(20.0)
 
 
@@ -87,22 +88,25 @@ def calibrated_error(log_probs: Floats, wanted: Ints) -> float:
     return expected_error(after, wanted)
 
 
-def threshold_for(log_probs: Floats, wanted: Ints, accuracy: float) -> float | None:
+def threshold_for(log_probs: Floats, wanted: Ints, accuracy: float, fewest: int = SURE) -> float | None:
     """Return the least probability from which on labels are right in so large a share of the texts; None if never.
 
     Args:
         log_probs: Of every label for each text, `(N, C)`.
         wanted: The label of each.
         accuracy: The share, among the texts whose likeliest label has that probability or more.
+        fewest: Such texts that there must be: a share of a handful is luck.
 
     Example:
         >>> found = np.log(np.array([[0.95, 0.05], [0.90001, 0.09999], [0.6, 0.4], [0.55, 0.45]]))
-        >>> threshold_for(found, np.array([0, 0, 1, 0]), 0.9)
+        >>> threshold_for(found, np.array([0, 0, 1, 0]), 0.9, fewest=2)
         0.9
+        >>> threshold_for(found, np.array([0, 0, 1, 0]), 0.9) is None
+        True
     """
     best, right = np.exp(log_probs.max(1)), log_probs.argmax(1) == wanted
     order = np.argsort(-best, kind="stable")
     shares = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     ends = np.append(best[order][1:] < best[order][:-1], True)  # texts of equal probability stand or fall together
-    good = np.flatnonzero((shares >= accuracy) & ends)
+    good = np.flatnonzero((shares >= accuracy) & ends & (np.arange(1, len(order) + 1) >= fewest))
     return floor(1e4 * float(best[order][good[-1]])) / 1e4 if len(good) else None  # so that rounding changes nothing

@@ -111,23 +111,42 @@ def _mcc(right: int, support: Ints, predicted: Ints) -> float:
 def bootstrap(
     found: Sequence[str | None], wanted: Sequence[str], labels: Sequence[str], draws: int = DRAWS
 ) -> dict[str, Interval]:
-    """Return 95 % intervals of accuracy and macro F1, by drawing texts with replacement.
+    """Return 95 % intervals of accuracy, macro F1 and Matthews' correlation.
+
+    That of accuracy is Wilson's (1927), which has a width also where every text or none is right; the others come of
+    drawing texts with replacement.
 
     Example:
-        >>> bootstrap(["a"] * 50 + ["b"] * 50, ["a"] * 100, ["a", "b"])["accuracy"].low > 0.35
-        True
+        >>> found = bootstrap(["a"] * 60, ["a"] * 60, ["a", "b"])
+        >>> round(found["accuracy"].low, 3), found["accuracy"].high
+        (0.94, 1.0)
     """
     values = _resampled(found, wanted, labels, draws)
-    return {
+    right = sum(one == other for one, other in zip(found, wanted, strict=True))
+    drawn = {
         name: Interval(*(float(x) for x in np.percentile(column, [2.5, 97.5])))
-        for name, column in zip(("accuracy", "macro_f1"), values.T, strict=True)
+        for name, column in zip(("macro_f1", "mcc"), values.T, strict=True)
     }
+    return {"accuracy": wilson(right, len(wanted)), **drawn}
+
+
+def wilson(right: int, count: int) -> Interval:
+    """Return the 95 % interval of a share (Wilson 1927).
+
+    Example:
+        >>> [round(end, 3) for end in (wilson(0, 10).low, wilson(0, 10).high)]
+        [0.0, 0.278]
+    """
+    z, share = 1.959964, right / max(1, count)
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return Interval(max(0.0, middle - half), min(1.0, middle + half))
 
 
 def _resampled(
     found: Sequence[str | None], wanted: Sequence[str], labels: Sequence[str], draws: int
 ) -> npt.NDArray[np.float64]:
-    """Return accuracy and macro F1 of each draw, `(draws, 2)`."""
+    """Return macro F1 and Matthews' correlation of each draw, `(draws, 2)`."""
     ids = {label: place for place, label in enumerate(labels)}
     width = len(labels) + 1
     cells = Counter(
@@ -143,7 +162,11 @@ def _resampled(
     both = tables.sum(2) + tables.sum(1)[:, :-1]
     f1 = np.divide(2 * right, both, out=np.zeros_like(right), where=both > 0)
     macro = f1.sum(1) / np.maximum((both > 0).sum(1), 1)
-    return np.stack([right.sum(1) / counts.sum(), macro], 1)
+    total, support, predicted = float(counts.sum()), tables.sum(2), tables.sum(1)
+    spread = (total**2 - (predicted**2).sum(1)) * (total**2 - (support**2).sum(1))
+    together = right.sum(1) * total - (support * predicted[:, :-1]).sum(1)
+    mcc = np.divide(together, np.sqrt(spread), out=np.zeros(draws), where=spread > 0)
+    return np.stack([macro, mcc], 1)
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ CONFIG, MODULES, POOLING, SENTENCES = (
 )  # fmt: skip
 AGAIN = "Copy the checkpoint again."
 LARGEST = 1 << 28  # bytes of any file but the weights
-SPARE = 512  # rows of an embedding table that no token has: tables are padded to round sizes
+SPARE = 127  # rows of an embedding table that no token has: tables are padded to multiples of 64 or 128
 ENDLESS = 1 << 30  # what tokenizer_config.json says where nobody thought of a length is larger
 
 

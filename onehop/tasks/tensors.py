@@ -78,8 +78,8 @@ def open_tensors(folder: Path, *, allow_pickle: bool = False) -> Tensors:
         if not allow_pickle:
             raise ModelError(
                 "weights in a pickle, which can run any program when it is read",
-                "Use a checkpoint with model.safetensors; or, if you trust its maker, add --allow-pickle (in Python: "
-                "allow_pickle=True).",
+                "Use a checkpoint with model.safetensors; or, if you trust its maker, make a package of it: onehop "
+                "export CHECKPOINT PACKAGE --allow-pickle (in Python: allow_pickle=True).",
                 str(folder / PICKLE),
             )
         return _of_pickle(folder / PICKLE)

@@ -19,7 +19,7 @@ from onehop.tasks.classify_settings import ClassifySettings
 from onehop.text import Ledger, Tokenizer
 from onehop.train.choose import Tell
 from onehop.train.classify_card import Classified, LabelledTexts, classifier_card
-from onehop.train.classify_recipe import ClassifyRecipe, encoder_faults
+from onehop.train.classify_recipe import ClassifyRecipe, ClassifyTrain, encoder_faults
 from onehop.train.jobs import Job
 from onehop.train.labels import LabelIds, find_labels, judged
 from onehop.train.objective import Forgetful, Objective
@@ -96,7 +96,7 @@ def loss_sum(
         batch: Texts, packed or a row each, with the ids of their labels as targets.
         smoothing: See `onehop.nn.cross_entropy`.
         r_drop: The alpha of `onehop.nn.linear_r_drop`, for which each text passes twice; 0 for once.
-        weights: Of the labels; not with `r_drop`.
+        weights: How much a text of each label counts; not with `r_drop`.
     """
     if r_drop:
         batch = batch.map(lambda rows: rows.repeat_interleave(2, 0))
@@ -106,8 +106,10 @@ def loss_sum(
         return r_dropped(model, batch, pooled, smoothing, r_drop)
     if weights is not None:
         logits = model.output(pooled).float()
-        weights = weights.to(logits)
-        return cross_entropy(logits, labels_of(batch), weights, label_smoothing=smoothing, reduction="sum")
+        labels = labels_of(batch)
+        # a text counts by its own label: torch would weigh what smoothing spreads by the labels that get it
+        each = cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
+        return (each * weights.to(each)[labels]).sum()
     return linear_cross_entropy(pooled, model.output.weight, model.output.bias, labels_of(batch), smoothing)
 
 
@@ -169,7 +171,8 @@ def prepare(
     held = made.held_out(read, task.documents, ids, tell)
     train = made.recipe.train
     validation = LabelledTexts(
-        task, held.texts, held.rows, [label for label, in held.targets], train.tokens, train.answer_accuracy
+        task, held.texts, held.rows, [label for label, in held.targets], train.tokens, train.answer_accuracy,
+        told_of(train, read.num_pairs),
     )  # fmt: skip
     weights = balanced(list(counts.values())) if train.class_weights == "balanced" else None
     return PreparedClassifier(
@@ -177,14 +180,25 @@ def prepare(
     )  # fmt: skip
 
 
+def told_of(train: ClassifyTrain, texts: int) -> dict[str, str]:
+    """Return what a report and a card tell of the training."""
+    names = {"mcc": "Matthews' correlation", "macro_f1": "macro F1", "loss": "the loss", "accuracy": "accuracy"}
+    alike = "labels count alike, so probabilities are those of labels that are equally frequent"
+    return {
+        "trained on": f"{texts:,} texts" + (f"; {alike}" if train.class_weights == "balanced" else ""),
+        "model kept": f"the best by {names[train.best or 'accuracy']} of the texts for validation",
+    }
+
+
 def balanced(counts: Sequence[int]) -> Tensor:
-    """Return a weight for each label by which all count alike, and texts 1 in the mean.
+    """Return a weight for each label by which all that texts have count alike, and texts 1 in the mean.
 
     Example:
-        >>> balanced([30, 10])
-        tensor([0.6667, 2.0000])
+        >>> balanced([30, 10, 0])
+        tensor([0.6667, 2.0000, 0.0000])
     """
-    return torch.tensor([sum(counts) / (len(counts) * max(1, count)) for count in counts])
+    present = sum(count > 0 for count in counts)
+    return torch.tensor([sum(counts) / (present * count) if count else 0.0 for count in counts])
 
 
 JOB = Job(ClassifyRecipe, encoder_faults, prepare, inherit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import nan
 from typing import TYPE_CHECKING
@@ -81,16 +81,17 @@ class LabelledTexts:
         wanted: The ids of their labels.
         batch_tokens: Rows times longest row of a batch at most.
         answer_accuracy: Share of labels that shall be right, where others may be withheld.
+        about: What the report tells of the training, by name.
     """
 
     unknown = Classified(nan, nan)
 
     def __init__(
         self, task: Classifier, sources: Sequence[str], rows: Sequence[list[int]], wanted: Sequence[int],
-        batch_tokens: int, answer_accuracy: float | None = None,
+        batch_tokens: int, answer_accuracy: float | None = None, about: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.task, self.sources, self.rows, self.wanted = task, sources, rows, wanted
-        self.batch_tokens, self.answer_accuracy = batch_tokens, answer_accuracy
+        self.batch_tokens, self.answer_accuracy, self.about = batch_tokens, answer_accuracy, about or {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -130,17 +131,34 @@ class LabelledTexts:
 
     def page(self, card: Classified) -> str:
         """Return the report of what the last `measure` found, as HTML."""
-        facts = {
-            "calibration error (ECE), scores as they are": f"{card.ece:.4f}",
-            f"the same at temperature {card.temperature:g}, found on other texts": f"{card.ece_calibrated:.4f}",
-        }
+        facts = {**self.about, "calibration error (ECE), scores as they are": f"{card.ece:.4f}"}
+        if card.temperature == 1:
+            facts["temperature"] = uncalibrated(card)
+        else:
+            name = f"the same at temperature {card.temperature:g}, found on other texts"
+            facts[name] = f"{card.ece_calibrated:.4f}"
         if card.threshold:
             name = f"labels given: probability of {card.threshold:.4f} or more"
-            facts[name] = f"{100 * card.answered:.1f} % of the texts"
+            facts[name] = f"{100 * card.answered:.1f} % of the texts, by which it was chosen"
         wanted = [self.task.labels[i] for i in self.wanted]
         return label_page(
             "Report of a classifier", self.result, self.found, wanted, self.sources, self.probabilities, facts
         )  # fmt: skip
+
+
+def uncalibrated(found: Classified) -> str:
+    """Return why there is no temperature."""
+    few = found.texts < FEWEST
+    return f"none: fewer than {FEWEST} texts to find one on" if few else "none: it would change nothing"
+
+
+def _calibration(found: Classified) -> str:
+    """Return what is known of the probabilities."""
+    if not found.texts:
+        return "none"
+    if found.temperature == 1:
+        return f"error (ECE) {found.ece:.3f}; temperature: {uncalibrated(found)}"
+    return f"error (ECE) {found.ece:.3f}, at temperature {found.temperature:g} {found.ece_calibrated:.3f}"
 
 
 def classifier_card(prepared: PreparedClassifier, progress: Progress, loss: float, found: Classified) -> str:
@@ -157,10 +175,10 @@ def classifier_card(prepared: PreparedClassifier, progress: Progress, loss: floa
         f"- labels: {', '.join(task.labels)}",
         f"- updates: {progress.update:,} of the run, {progress.targets:,} texts",
         validated(found.texts, "texts", f"loss {loss:.3f} nats, {found.told}"),
-        f"- calibration: error (ECE) {found.ece:.3f}, at temperature {found.temperature:g} {found.ece_calibrated:.3f}"
-        if found.texts
-        else "- calibration: none",
-        f"- labels: given from a probability of {found.threshold:.4f} on"
+        *(f"- {name}: {value}" for name, value in prepared.validation.about.items() if found.texts),
+        f"- calibration: {_calibration(found)}",
+        f"- labels: given from a probability of {found.threshold:.4f} on, as {100 * found.answered:.0f} % of the "
+        "validation texts have it, by which it was chosen"
         if found.threshold
         else "- labels: always given",
         f"- longest text: {settings.text.max_length} tokens",

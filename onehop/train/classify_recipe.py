@@ -103,7 +103,8 @@ class ClassifyTrain(TuneConfig):
     class_weights: Literal["none", "balanced"] | None = Field(
         default=None,
         description="balanced: every label counts as much as any other, however few texts have it; none: every text "
-        "does; default: balanced where macro F1 or MCC chooses the model kept.",
+        "does; default: balanced where macro F1 or MCC chooses the model kept, without r_drop, if each label has a "
+        "hundredth of the texts.",
     )
     answer_accuracy: float | None = Field(
         default=None,
@@ -121,7 +122,9 @@ class ClassifyTrain(TuneConfig):
     @model_validator(mode="after")
     def _for_texts(self) -> ClassifyTrain:
         if self.r_drop and self.class_weights == "balanced":
-            raise ValueError("r_drop and class_weights do not go together; leave one of them out")
+            raise ValueError(
+                "r_drop and class_weights do not go together; set train.class_weights = 'none', or leave r_drop out"
+            )
         if self.batch_tokens == "auto":
             raise ValueError("batch_tokens='auto' is for translations; give a number of tokens, or leave it out")
         return self

@@ -136,6 +136,10 @@ class Fit:
             self._save()
         if self.progress.best is None:
             raise TrainingError("no evaluation was finite, so there is no model", f"Begin anew, and {LOWER}.")
+        if not self.progress.best_update and self.progress.update and len(self.validation):
+            self.listener.tell(
+                "no update made it better by validation: the model kept is the one that training began with"
+            )
         if summary := self.prepared.batches.ledger.summary():
             self.listener.tell(summary if self._whole else f"{summary}, of {self.prepared.num_pairs} in all")
         return self.progress

@@ -193,13 +193,16 @@ def judged(recipe: ClassifyRecipe, counts: Mapping[str, int], tell: Tell) -> Cla
     slight = min(count for count in counts.values() if count) < SLIGHT * size
     alike = best in ("mcc", "macro_f1") and not (train.r_drop or slight)
     weights = train.class_weights or ("balanced" if alike else "none")
+    usually = f"labels: {usual!r} has two thirds of the texts or more"
     if train.best is None and uneven:
-        told = f"labels: {usual!r} has two thirds of the texts or more, so MCC decides which model is kept"
-        tell(f"{told}; train.best = 'accuracy' would have it otherwise")
-    if train.class_weights is None and weights == "balanced":
-        tell(
-            "labels: each counts alike in training, as for MCC and macro F1; train.class_weights = 'none' turns it off"
-        )
+        tell(f"{usually}, so MCC decides which model is kept; train.best = 'accuracy' would have it otherwise")
+    elif uneven and best == "accuracy":
+        tell(f"{usually}, and accuracy decides which model is kept; train.best = 'mcc' may serve you better")
+    if train.class_weights is None and best in ("mcc", "macro_f1"):
+        off = "; train.class_weights = 'none' turns it off" if alike else ""
+        why = "" if alike else ", with r_drop" if train.r_drop else ": one has less than a hundredth of them"
+        counted = "each counts alike in training, as for MCC and macro F1" if alike else "texts count alike in training"
+        tell(f"labels: {counted}{why}{off}")
     return recipe.model_copy(update={"train": train.model_copy(update={"best": best, "class_weights": weights})})
 
 

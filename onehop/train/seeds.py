@@ -26,6 +26,7 @@ COUNTS = ("texts", "sentences", "choices", "questions")  # what an evaluation sa
 CONSTANT = ("mcc", "spearman", "varied")  # figures that are 0 where every text gets the same
 NOTHING = 1e-6
 AGAIN = 1_000  # added to the seed of a run that is started again
+BESIDES = ("majority", "chance", "temperature", "threshold", "answered", "varied")
 SUMMARY = "seeds.json"
 
 
@@ -109,7 +110,9 @@ def spread(runs: Sequence[Seeded]) -> dict[str, dict[str, float]]:
 
 
 def _words(found: Mapping[str, Mapping[str, float]]) -> str:
-    return ", ".join(f"{name} {one['mean']:.4g} ± {one['sd']:.2g}" for name, one in found.items())
+    """Return the figures of quality; those that say how it was come by stand in the file."""
+    shown = {name: one for name, one in found.items() if name not in BESIDES}
+    return ", ".join(f"{name} {one['mean']:.4g} ± {one['sd']:.2g}" for name, one in shown.items())
 
 
 def train_seeds(
@@ -155,6 +158,8 @@ def train_seeds(
     best = max(runs, key=lambda run: (not run.degenerate, run.best))
     found = Seeds(runs, best.seed)
     _keep(Run(Path(out) / best.folder).model, Run(out).model)
+    if (page := Run(Path(out) / best.folder).page).is_file():
+        shutil.copyfile(page, Run(out).page)
     write_text(Path(out) / SUMMARY, to_json(found.to_dict()))
     return found
 

@@ -85,3 +85,45 @@ def test_what_is_no_table_of_labelled_texts_is_told(
         list(open_labelled(file, columns).pairs())
     assert caught.value.remedy
     assert name in caught.value.where
+
+
+HEADINGS = ["Kommentar,Ergebnis", "v1,v2", "Kunde sagt,Urteil"]
+
+
+@pytest.mark.parametrize("heading", HEADINGS)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_headings_that_tell_nothing_are_known_by_a_label_that_no_other_row_has(
+    heading: str, swapped: bool, tmp_path: Path
+):
+    rows = [(f"a film of {n} scenes", "good" if n % 3 else "bad") for n in range(12)]
+    lines = [f"{label},{text}" if swapped else f"{text},{label}" for text, label in rows]
+    names = heading.split(",")
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join([heading, *lines]) + "\n")
+    table = open_labelled(path)
+    assert (table.texts, table.label) == ((names[swapped],), names[not swapped])
+    assert [(row.texts[0], row.label) for row in table.rows] == rows
+    assert [row.texts[0] for row in open_labelled(path, LabelColumns(labelled=False)).rows] == [
+        text for text, _ in rows
+    ]
+    path.write_text("\n".join(lines) + "\n")  # and without them, all rows are read
+    for columns in (LabelColumns(), LabelColumns(labelled=False)):
+        found = open_labelled(path, columns)
+        assert found.texts == ()
+        assert [row.texts[0] for row in found.rows] == [text for text, _ in rows]
+
+
+def test_a_name_of_numbers_is_what_is_none(tmp_path: Path):
+    path = tmp_path / "a.csv"
+    path.write_text("Satz,Note\ngut,1.5\nschlecht,5\n")
+    table = open_labelled(path, LabelColumns(numbers=True))
+    assert (table.texts, table.label) == (("Satz",), "Note")
+    assert [row.label for row in table.rows] == ["1.5", "5"]
+
+
+def test_another_mark_between_columns_is_told(tmp_path: Path):
+    path = tmp_path / "a.csv"
+    path.write_text("Bewertung;Klasse\ngut;ja\n")
+    with pytest.raises(DataError, match="no columns of texts and labels") as error:
+        open_labelled(path)
+    assert "';' stands between the columns" in error.value.remedy

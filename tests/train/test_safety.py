@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,6 +11,7 @@ import onehop
 from onehop.data import evaluation_batches
 from onehop.data.labelled import open_labelled
 from onehop.evaluate import evaluate_labels
+from onehop.metrics.calibration import threshold_for
 from onehop.train import make_recipe, train
 from onehop.train.classify import balanced, loss_sum
 from onehop.train.labels import LabelIds, judged
@@ -86,6 +88,7 @@ def test_the_report_is_one_page_about_the_validation_texts(run: Path):
     assert page.startswith("<!DOCTYPE html>")
     for part in (
         "95 % interval",
+        "the best by accuracy",
         "always the most frequent label",
         "Surest mistakes",
         "calibration error",
@@ -136,6 +139,47 @@ def test_labels_count_alike_where_the_figure_counts_them_alike(
     told = "\n".join(heard.lines)
     assert ("MCC decides" in told) == ("best" not in asked and best == "mcc")
     assert ("counts alike" in told) == ("class_weights" not in asked and weights == "balanced")
+
+
+@torch.inference_mode()
+def test_a_text_counts_by_its_own_label_whatever_smoothing_spreads():
+    task = classifier("recurrent")
+    task.model.eval()
+    rows = reviews(6, seed=2)
+    ids = LabelIds(task.labels, {}, "").encode_batch([label for _, label in rows])
+    batch = counted(next(evaluation_batches(task.documents.encode_batch([t for t, _ in rows]), ids, 1 << 20)))
+    weights = torch.tensor([0.25, 1.75])[: len(task.labels)]
+    each = []
+    for row, own in zip(task.documents.encode_batch([t for t, _ in rows]), ids, strict=True):
+        one = counted(next(evaluation_batches([row], [own], 1 << 20)))
+        each.append(float(weights[own[0]]) * float(loss_sum(task, task.model, one, smoothing=0.1)))
+    found = float(loss_sum(task, task.model, batch, smoothing=0.1, weights=weights))
+    assert found == pytest.approx(sum(each), rel=1e-5)
+
+
+def test_labels_that_count_alike_and_smoothing_leave_the_frequent_label_alive(tmp_path: Path):
+    rows = [
+        (f"{'bad awful' if n % 16 == 0 else 'good lovely'} film {n}", "neg" if n % 16 == 0 else "pos")
+        for n in range(320)
+    ]
+    recipe = make_recipe({
+        "task": "classify", "data": {"train": [write_reviews(tmp_path / "a.csv", rows)], "check": False},
+        "model": {"dim": 16, "hidden_dim": 16}, "text": {"vocab_size": 300},
+        "train": {"max_updates": 60, "batch_tokens": 300, "learning_rate": 1e-2, "label_smoothing": 0.1,
+                  "evaluate_every": 60},
+    })  # fmt: skip
+    heard = Heard()
+    train(recipe, tmp_path / "run", listener=heard)
+    found = [label.label for label in onehop.load(tmp_path / "run").predict([text for text, _ in rows])]
+    right = sum(one == label for one, (_, label) in zip(found, rows, strict=True)) / len(rows)
+    assert right > 0.95
+
+
+def test_a_threshold_rests_on_more_than_a_handful_of_texts():
+    sure = np.log(np.array([[0.99, 0.01]] * 8 + [[0.6, 0.4]] * 60))
+    wanted = np.array([0] * 8 + [0, 1] * 30)
+    assert threshold_for(sure, wanted, 0.95) is None
+    assert threshold_for(sure, wanted, 0.95, fewest=8) == pytest.approx(0.99, abs=1e-3)
 
 
 @pytest.mark.parametrize("packed", [False, True])

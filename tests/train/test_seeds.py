@@ -28,6 +28,10 @@ def test_each_seed_is_a_run_and_the_best_is_kept(tmp_path: Path):
     best = load_package(tmp_path / f"runs/seed-{found['chosen']}").manifest
     assert load_package(tmp_path / "runs").manifest == best
     assert "±" in done.err
+    assert "majority" not in done.err
+    assert (tmp_path / "runs/report.html").read_text() == (
+        tmp_path / f"runs/seed-{found['chosen']}/report.html"
+    ).read_text()
 
 
 def test_a_run_that_says_the_same_of_every_text_is_counted_and_begun_again(tmp_path: Path, monkeypatch):

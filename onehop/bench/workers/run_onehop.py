@@ -24,15 +24,21 @@ def of_translator(translator: Any) -> Run:
 
     def run(inputs: list[Any], request: dict[str, Any]) -> list[Any]:
         sources = [source[:-1] for source in inputs]  # its own end mark is put there again
-        longest = max(map(len, sources)) + 1
-        changes = {
-            "beam_size": request["beam"], "batch_tokens": request["batch"] * request["beam"] * longest,
-            "length_penalty": "average",
-        }  # fmt: skip
-        if request.get("length"):
-            changes |= {"min_length": request["length"], "max_length": request["length"]}
-        decode = translator.settings.decode.model_copy(update=changes)
-        return [one[0].tokens for one in translator.search(sources, decode)]
+        order = sorted(range(len(sources)), key=lambda place: -len(sources[place]))
+        found: list[Any] = [None] * len(sources)
+        for first in range(0, len(order), request["batch"]):  # as many sentences at once as the others have
+            places = order[first : first + request["batch"]]
+            longest = len(sources[places[0]]) + 1
+            changes = {
+                "beam_size": request["beam"], "batch_tokens": len(places) * request["beam"] * longest,
+                "length_penalty": "average",
+            }  # fmt: skip
+            if request.get("length"):
+                changes |= {"min_length": request["length"], "max_length": request["length"]}
+            decode = translator.settings.decode.model_copy(update=changes)
+            for place, one in zip(places, translator.search([sources[i] for i in places], decode), strict=True):
+                found[place] = one[0].tokens
+        return found
 
     return run
 
