@@ -31,6 +31,7 @@ from onehop.data.tatoeba import pairs
 
 SYSTEMS = {system.name: system for system in (ENCODE[0], *OWN, *ENCODE[1:])}
 HERE = Path(__file__).parent
+ALIKE = 0.8  # least cosine with the vectors of transformers; onnxruntime in int8 is at 0.88
 
 
 def rows_of(model: str, count: int) -> list[list[int]]:
@@ -79,6 +80,8 @@ def summary(
     speeds = sorted(count / answer["wall"] for answer in answers)
     each = sorted(second for answer in answers for second in answer["each"])
     cosines = (np.array(answers[0]["outputs"]) * first).sum(1)
+    if cosines.min() < ALIKE:
+        raise SystemExit(f"{system} does not compute the same vectors: least cosine {cosines.min():.3f}")
     return {
         "work": work, "system": system, "texts_per_second": round(statistics.median(speeds), 1),
         "spread": [round(speeds[0], 1), round(speeds[-1], 1)],

@@ -39,9 +39,9 @@ def exported(folder: Path, kind: str) -> str:
                 return self.model(input_ids=tokens, attention_mask=mask).last_hidden_state
 
         free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-        ones = torch.ones(3, 7, dtype=torch.int64)
+        tokens, mask = torch.full((2, 3, 7), 1)  # two tensors: of one given twice, the exporter makes one input
         torch.onnx.export(
-            States().eval(), (ones, ones), str(path), input_names=["tokens", "mask"], output_names=["states"],
+            States().eval(), (tokens, mask), str(path), input_names=["tokens", "mask"], output_names=["states"],
             dynamic_shapes={"tokens": free, "mask": free}, dynamo=True, verbose=False,
         )  # fmt: skip
     elif kind == "fused":
