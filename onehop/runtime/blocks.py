@@ -19,6 +19,7 @@ from onehop.nn.feedforward import FeedForward, GatedFeedForward
 from onehop.nn.interfaces import Source
 from onehop.nn.rotary import Rotary, Turned
 from onehop.runtime.packing import SHAPES, Layer, Packer, Stack
+from onehop.runtime.threads import threads
 
 ACTIVATIONS: dict[Any, str] = {
     F.relu: "relu", F.gelu: "gelu", F.silu: "silu", torch.sigmoid: "sigmoid", torch.tanh: "tanh",
@@ -89,7 +90,7 @@ class Blocks:
         self.reach(texts.longest)
         out = torch.empty(texts.total, self.stack.dim)
         self._packer.kernels.library.encode(
-            ctypes.byref(self.stack), torch.get_num_threads(), len(texts.begins) - 1,
+            ctypes.byref(self.stack), threads(), len(texts.begins) - 1,
             *(None if x is None else x.data_ptr() for x in (tokens, embedded, texts.begins)), out.data_ptr(),
         )  # fmt: skip
         return out

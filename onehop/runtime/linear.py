@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from onehop.nn.interfaces import Memory, Source
 from onehop.runtime.library import Kernels
 from onehop.runtime.packing import MOST_BEST, Matrix, Packer
+from onehop.runtime.threads import threads
 
 
 class PackedLinear(nn.Module):
@@ -44,7 +45,7 @@ def packed_linear(library: Any, matrix: Matrix, x: Tensor) -> Tensor:
     """Map `x (..., K)` to `(..., N)` by a packed weight, in float32."""
     flat = x.reshape(-1, x.size(-1)).float().contiguous()
     out = torch.empty(len(flat), matrix.outputs)
-    library.linear(ctypes.byref(matrix), torch.get_num_threads(), flat.data_ptr(), len(flat), out.data_ptr())
+    library.linear(ctypes.byref(matrix), threads(), flat.data_ptr(), len(flat), out.data_ptr())
     return out.view(*x.shape[:-1], matrix.outputs)
 
 
@@ -55,9 +56,7 @@ def packed_best(library: Any, matrix: Matrix, x: Tensor, count: int) -> tuple[Te
     """
     x, count = x.float().contiguous(), min(count, matrix.outputs)
     scores, tokens = torch.empty(len(x), count), torch.empty(len(x), count, dtype=torch.int64)
-    library.best(
-        ctypes.byref(matrix), torch.get_num_threads(), x.data_ptr(), len(x), count, scores.data_ptr(), tokens.data_ptr()
-    )
+    library.best(ctypes.byref(matrix), threads(), x.data_ptr(), len(x), count, scores.data_ptr(), tokens.data_ptr())
     return scores, tokens
 
 

@@ -13,6 +13,7 @@ from onehop.nn.recurrent import Cells, Recurrence
 from onehop.runtime.library import Kernels
 from onehop.runtime.linear import packed_linear
 from onehop.runtime.packing import Packer
+from onehop.runtime.threads import threads
 
 Layer = tuple[Tensor, Tensor | None]  # the state of a layer: hidden, and for an LSTM cell
 
@@ -145,5 +146,5 @@ class FastTanhSum(nn.Module):
         (B, H, T, A), S = q.shape, k.size(2)
         q, k, weight = (x.float().contiguous() for x in (q, k, self.weight[:, 0, :, 0]))
         out = torch.empty(B, H, T, S)
-        self._library.tanh_sum(torch.get_num_threads(), B * H, H, T, S, A, *(x.data_ptr() for x in (q, k, weight, out)))
+        self._library.tanh_sum(threads(), B * H, H, T, S, A, *(x.data_ptr() for x in (q, k, weight, out)))
         return out

@@ -23,6 +23,7 @@ from onehop.runtime.linear import packed_best, packed_linear
 from onehop.runtime.memory import roomy
 from onehop.runtime.packing import MOST_BEST, Packer, Stack
 from onehop.runtime.state import Cache, FastState
+from onehop.runtime.threads import threads
 
 
 class FastTransformer(nn.Module):
@@ -122,7 +123,7 @@ class FastTransformer(nn.Module):
         self._reach(state.longest + 1)
         state = state.stepped()
         self._run(
-            "step", ctypes.byref(self._decoder.stack), torch.get_num_threads(), len(tokens), state.beams,
+            "step", ctypes.byref(self._decoder.stack), threads(), len(tokens), state.beams,
             state.cache.slots, state.past.size(1), tokens.data_ptr(), state.times.data_ptr(), state.own.data_ptr(),
             state.past.data_ptr(), state.cache.addresses.data_ptr(), state.sources.data_ptr(), state.sizes.data_ptr(),
             hidden.data_ptr(),
@@ -130,8 +131,7 @@ class FastTransformer(nn.Module):
         return state
 
     def _call(self, name: str, stack: Stack, count: int, *tensors: Tensor) -> None:
-        threads = torch.get_num_threads()
-        self._run(name, ctypes.byref(stack), threads, count, *(tensor.data_ptr() for tensor in tensors))
+        self._run(name, ctypes.byref(stack), threads(), count, *(tensor.data_ptr() for tensor in tensors))
 
     def _run(self, name: str, *arguments: Any) -> None:
         getattr(self.kernels.library, name)(*arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -31,7 +32,7 @@ from onehop.errors import ConfigError, DataError, LengthError
 from onehop.models.registry import build
 from onehop.nn.interfaces import Source
 from onehop.nn.modes import for_inference
-from onehop.runtime import Speed, accelerate
+from onehop.runtime import Speed, accelerate, kernels_alone
 from onehop.tasks.settings import DecodeConfig, Long, TranslationSettings
 from onehop.tasks.translated import Candidate, Translation
 from onehop.tasks.translation_loss import shift_right
@@ -302,19 +303,26 @@ class Translator:
         step = self._step()
         best = None if decode.sample or any(prefixes) else self._best_step(rules)
         budget = max(1, decode.batch_tokens // (nbest if decode.sample else decode.beam_size))
-        for chosen, tokens, lengths in fixed_batches(sources, budget):
-            begins = [prefixes[i] for i in chosen]
-            limits = [self.longest_target(decode, n - 1, len(b)) for n, b in zip(lengths.tolist(), begins, strict=True)]
-            state = self._start(Source(tokens.to(self.device), lengths.to(self.device)))
-            if decode.sample:
-                seeds = [[draw_seed(decode.seed, *places[i], draw) for draw in range(nbest)] for i in chosen]
-                filters = sampling_filters(decode.temperature, decode.top_k, decode.top_p, decode.min_p)
-                results = sample(step, state, rules, limits, seeds, filters, self.device, begins)
-            else:
-                results = search(best or step, state, rules, limits, self.device, begins)
-            for place, hypotheses in zip(chosen, results, strict=True):
-                found[place] = self._candidates(hypotheses[:nbest])
+        with self._turn():
+            for chosen, tokens, lengths in fixed_batches(sources, budget):
+                begins = [prefixes[i] for i in chosen]
+                limits = [
+                    self.longest_target(decode, n - 1, len(b)) for n, b in zip(lengths.tolist(), begins, strict=True)
+                ]
+                state = self._start(Source(tokens.to(self.device), lengths.to(self.device)))
+                if decode.sample:
+                    seeds = [[draw_seed(decode.seed, *places[i], draw) for draw in range(nbest)] for i in chosen]
+                    filters = sampling_filters(decode.temperature, decode.top_k, decode.top_p, decode.min_p)
+                    results = sample(step, state, rules, limits, seeds, filters, self.device, begins)
+                else:
+                    results = search(best or step, state, rules, limits, self.device, begins)
+                for place, hypotheses in zip(chosen, results, strict=True):
+                    found[place] = self._candidates(hypotheses[:nbest])
         return found
+
+    def _turn(self) -> AbstractContextManager[None]:
+        """Leave the cores to the kernels where they run the steps."""
+        return kernels_alone() if getattr(self.model, "most_best", 0) else nullcontext()
 
     def longest_target(self, decode: DecodeConfig, length: int, prefix: int = 0) -> int:
         """Return the most tokens of a target, end mark included, for a source and a prefix of so many tokens."""
