@@ -246,9 +246,9 @@ def _open_rows(path: str, rows: Iterator[tuple[int, Fields]], columns: LabelColu
     found = columns.find(names, f"{path}:1") if len(set(names)) == len(names) else None
     if found is None and len(names) == 2 and not columns.texts and not columns.label:
         some = list(islice(rows, SEEN))
-        side = _label_side(names, [fields for _, fields in some if len(fields) == 2])
-        rows = chain(some, rows)
-        if _names_columns(names, [fields for _, fields in some if len(fields) == 2], side, columns.numbers):
+        whole, rows = [fields for _, fields in some if len(fields) == 2], chain(some, rows)
+        side = _label_side(names, whole)
+        if _names_columns(names, whole, side, columns.numbers):
             texts, label = (names[1 - side],), names[side] if columns.labelled else ""
         else:
             texts, label, rows = (), "", chain([first], rows)

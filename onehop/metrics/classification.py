@@ -137,7 +137,9 @@ def wilson(right: int, count: int) -> Interval:
         >>> [round(end, 3) for end in (wilson(0, 10).low, wilson(0, 10).high)]
         [0.0, 0.278]
     """
-    z, share = 1.959964, right / max(1, count)
+    if not count:
+        return Interval(0.0, 1.0)
+    z, share = 1.959964, right / count
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     return Interval(max(0.0, middle - half), min(1.0, middle + half))

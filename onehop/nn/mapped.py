@@ -27,8 +27,10 @@ class MappedFile:
         OSError: It cannot be opened.
 
     Example:
-        >>> _ = Path("weights").write_bytes(torch.tensor([1.0, 2.0]).numpy().tobytes())
-        >>> MappedFile(Path("weights")).tensor(0, (2,))
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "weights"
+        >>> _ = path.write_bytes(torch.tensor([1.0, 2.0]).numpy().tobytes())
+        >>> MappedFile(path).tensor(0, (2,))
         tensor([1., 2.])
     """
 
