@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from onehop.config import Table
-from onehop.models.body import ACTIVATIONS, BidirectionalEncoder, Embeddings, MaskedHead, Transform, initialise
+from onehop.models.body import ACTIVATIONS, BidirectionalEncoder, Embeddings, MaskedHead, Transform, initialise_encoder
 from onehop.models.checkpoint import Head, Layout, Use
 from onehop.models.encoders import EncoderFamily
 from onehop.models.hf_config import activation, activation_name, read_names, refuse_unlike, write_names
@@ -63,7 +63,7 @@ def build_bert(config: BertConfig, vocab_size: int) -> BidirectionalEncoder:
     )  # fmt: skip
     blocks = [_block(c, f"encoder.{i}.self") for i in range(c.num_layers)]
     model = BidirectionalEncoder(embeddings, blocks, [None] * c.num_layers, nn.Identity(), c.dim, c.max_positions)
-    return model.apply(initialise)
+    return initialise_encoder(model)
 
 
 def _block(config: BertConfig, name: str) -> EncoderBlock:

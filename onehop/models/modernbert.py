@@ -15,7 +15,7 @@ from torch import nn
 from onehop.config import Table
 from onehop.errors import ModelError
 from onehop.models.bert import labels, uses
-from onehop.models.body import ACTIVATIONS, BidirectionalEncoder, Embeddings, MaskedHead, Transform, initialise
+from onehop.models.body import ACTIVATIONS, BidirectionalEncoder, Embeddings, MaskedHead, Transform, initialise_encoder
 from onehop.models.checkpoint import Head, Layout
 from onehop.models.encoders import EncoderFamily
 from onehop.models.hf_config import (
@@ -68,7 +68,7 @@ def build_modernbert(config: ModernBertConfig, vocab_size: int) -> Bidirectional
     embeddings = Embeddings(nn.Embedding(vocab_size, c.dim), None, None, norm(c), nn.Identity(), c.dropout)
     windows = [c.window if i % c.global_every else None for i in range(c.num_layers)]
     blocks = [_block(c, i, window) for i, window in enumerate(windows)]
-    return BidirectionalEncoder(embeddings, blocks, windows, norm(c), c.dim, c.max_positions).apply(initialise)
+    return initialise_encoder(BidirectionalEncoder(embeddings, blocks, windows, norm(c), c.dim, c.max_positions))
 
 
 def norm(config: ModernBertConfig) -> nn.LayerNorm:

@@ -23,8 +23,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
-
 from onehop.config import validate
 from onehop.errors import ModelError
 from onehop.files import new_folder, sha256
@@ -50,6 +48,7 @@ from onehop.tasks.names import CARD, GOLDEN, JOINT, MANIFEST, SOURCE, TARGET, WE
 from onehop.tasks.registry import Kind, Task, check_task, kind
 from onehop.tasks.replay import circumstances, find_drift, is_remembered, remember
 from onehop.tasks.settings import Precision
+from onehop.tasks.tensor_file import write_tensors
 from onehop.tasks.translation import Translator
 from onehop.tasks.weights import Undrawn, check_shapes, load_weights, pack, put, unpack, weights
 from onehop.text.pretrained import read_tokenizer
@@ -181,15 +180,16 @@ def save_package(package: Package, folder: str | Path) -> None:
         for name, data in files.items():
             (new / name).write_bytes(data)
         hashed = {name: hashlib.sha256(data).hexdigest() for name, data in files.items() if name != CARD}
+        hashed[WEIGHTS] = write_tensors(new / WEIGHTS, pack(kept(package.task), package.precision))
         (new / MANIFEST).write_bytes(_manifest(package, hashed, Path(folder)).encode())
 
 
 def _files(package: Package) -> dict[str, bytes]:
+    """Return what stands beside the weights."""
     tokenizers = {
         name: one.to_json().encode() for name, one in kind(package.task.task).tokenizers(package.task).items()
     }
     return {
-        WEIGHTS: save(pack(kept(package.task), package.precision)),
         GOLDEN: to_lines(package.golden),
         CARD: _card(package.card),
         **tokenizers,

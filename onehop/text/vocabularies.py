@@ -14,6 +14,7 @@ from onehop.errors import ModelError
 from onehop.text.pretrained import PretrainedTokenizer
 
 WORDPIECE = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
+RENAMED = 0.01  # share of a vocabulary's tokens that two files of it may name otherwise
 BYTES = {"bos": "<s>", "eos": "</s>", "unk": "<unk>", "sep": "</s>", "pad": "<pad>", "cls": "<s>", "mask": "<mask>"}
 
 
@@ -119,10 +120,12 @@ def read_files(files: TokenizerFiles) -> PretrainedTokenizer:
         ModelError: There is no vocabulary, or it is damaged.
     """
     if files.tokenizer is not None:
-        return PretrainedTokenizer.from_json(files.tokenizer)
+        found = PretrainedTokenizer.from_json(files.tokenizer)
+        _agree(files)
+        return found
     config = {**_object(files.marks, "special_tokens_map.json"), **_object(files.config, "tokenizer_config.json")}
     if files.vocab is not None:
-        vocab = [line.removesuffix("\r") for line in files.vocab.removesuffix("\n").split("\n")]
+        vocab = _lines(files.vocab)
         lower = config.get("do_lower_case")
         return wordpiece(
             vocab, lowercase=not _has_capitals(vocab) if lower is None else bool(lower),
@@ -141,6 +144,29 @@ def read_files(files: TokenizerFiles) -> PretrainedTokenizer:
         "Save it once with transformers, which writes tokenizer.json: AutoTokenizer.from_pretrained(DIR)"
         ".save_pretrained(DIR).",
     )
+
+
+def _lines(vocab: str) -> list[str]:
+    return [line.removesuffix("\r") for line in vocab.removesuffix("\n").split("\n")]
+
+
+def _agree(files: TokenizerFiles) -> None:
+    """Check that an older vocabulary beside tokenizer.json is the same, but for tokens that were given another name."""
+    name = "vocab.txt" if files.vocab is not None else "vocab.json"
+    lines = {piece: number for number, piece in enumerate(_lines(files.vocab or ""))}
+    older = lines if files.vocab is not None else _object(files.pieces, name)
+    model = _object(files.tokenizer, "tokenizer.json").get("model")
+    newer = model.get("vocab") if isinstance(model, dict) else None
+    if not isinstance(newer, dict) or not older:
+        return  # of another algorithm, which has no such files
+    unlike = [piece for piece, number in older.items() if newer.get(piece) != number]
+    if len(unlike) > RENAMED * len(older):
+        first = unlike[0]
+        raise ModelError(
+            f"{name} and tokenizer.json are not of one vocabulary: {len(unlike):,} of {len(older):,} tokens stand "
+            f"elsewhere or nowhere in the latter, {first!r} first",
+            "Remove the one that does not belong to these weights.",
+        )
 
 
 def _has_capitals(vocab: Sequence[str]) -> bool:

@@ -77,7 +77,9 @@ def told(finding: Finding) -> str:
     """Return a finding in a line."""
     detail = f": {finding.detail}" if finding.detail else ""
     first = f", first {finding.lines[0]}" if finding.lines else ""
-    return f"data: {finding.severity}: {finding.count:,} {finding.kind.what} ({finding.name}{first}){detail}"
+    grave = finding.severity == "error"  # for a file that is checked; training goes on
+    known = f"data: warning: {finding.count:,} {finding.kind.what} ({finding.name}{first}){detail}"
+    return f"{known}; this can ruin the model. {finding.kind.remedy}" if grave else known
 
 
 def split_of(kind: str, pairs: Sequence[Pair], places: list[str]) -> Split:

@@ -50,6 +50,11 @@ class Parent:
         """The task of a run that continues a translation model, which is all that `parent_of` gives it."""
         return self.task
 
+    def let_go(self, own: Any) -> None:
+        """Give back the memory of its weights, which the run's `own` task has by now; settings and tokenizers stay."""
+        if self.task.model is not own.model:
+            self.task.model.to("meta")
+
 
 def parent_of(recipe: AnyRecipe, run: Run, record: Mapping[str, Any] | None) -> Parent | None:
     """Return what the run continues, or None; once there is a checkpoint, the run's own package stands for it.

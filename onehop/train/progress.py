@@ -18,12 +18,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from onehop.data import Position
 from onehop.errors import FileError
 from onehop.files import Run, file_error, new_folder, to_json
+from onehop.tasks.tensor_file import write_tensors
 from onehop.text import Counts
 from onehop.train.optimizer import load_optimizer_tensors, optimizer_tensors
 from onehop.train.stability import Stability
@@ -81,15 +82,13 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint beside its place and rename it there; weights that are held are those the run began with."""
     beside = {AVERAGE + name: tensor for name, tensor in average.items()}
-    # not `save_file`, whose errors are no OSError and do not tell a full disk
-    files = {
-        WEIGHTS: save({name: p.detach().contiguous() for name, p in model.named_parameters() if p.requires_grad}),
-        OPTIMIZER: save({**optimizer_tensors(model, optimizer), **beside, **_random_state()}),
+    tensors = {
+        WEIGHTS: {name: p.detach() for name, p in model.named_parameters() if p.requires_grad},
+        OPTIMIZER: {**optimizer_tensors(model, optimizer), **beside, **_random_state()},
     }
-    body = {**asdict(progress), "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}}
     with new_folder(run.checkpoints / f"{progress.update:06d}") as new:
-        for name, data in files.items():
-            (new / name).write_bytes(data)
+        files = {name: write_tensors(new / name, held) for name, held in tensors.items()}
+        body = {**asdict(progress), "files": files}
         (new / PROGRESS).write_text(to_json({**body, "sha256": _own(body)}))
 
 

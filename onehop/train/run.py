@@ -100,6 +100,8 @@ def _train(recipe: AnyRecipe, run: Run, resume: bool, overwrite: bool, listener:
     recipe, parent = _continued(recipe, run, before)
     with _folder(run, overwrite):
         prepared = job(recipe.task).prepare(recipe, run.folder, listener.tell, device, parent)
+    if parent:
+        parent.let_go(prepared.task)
     with _alone(run), boards(recipe, run, listener) as heard:
         hashes = data_hashes(prepared.recipe)
         entry = run_record(given, prepared, run, hashes)

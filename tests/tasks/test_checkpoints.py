@@ -282,6 +282,15 @@ def test_a_vocabulary_of_another_model_is_refused(tmp_path: Path):
     fails(folder, "no tokenizer")
 
 
+def test_two_vocabularies_that_contradict_are_refused(tmp_path: Path):
+    folder = copied("BertModel", tmp_path)
+    (folder / "tokenizer.json").write_text(load_package(folder).task.tokenizer.to_json())
+    load_package(folder)
+    lines = (folder / "vocab.txt").read_text().splitlines()
+    (folder / "vocab.txt").write_text("\n".join([*lines[:5], *reversed(lines[5:])]))
+    fails(folder, "vocab.txt and tokenizer.json", "not of one vocabulary", repr(lines[-1]))
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

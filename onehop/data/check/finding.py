@@ -82,7 +82,9 @@ KINDS: dict[str, Kind] = {
     "label-leak": Kind(
         "a column that tells the label, or texts that hold its name", "Leave the column out of the input.", 0.9, 20
     ),
-    "label-variants": Kind("labels that differ in case or blanks only", "Write each label in one way.", 0.0),
+    "label-variants": Kind(
+        "rows or words whose labels differ in case or blanks only", "Write each label in one way.", 0.0
+    ),
     "label-nothing": Kind(
         "labels such as nan or ?, which mean that there is none", "Label or remove the rows, unless it is a class."
     ),
