@@ -4,6 +4,7 @@
     python recipes/prepare.py en-zh runs/text/en-zh --data DATA    (DATA/tatoeba/cmn.txt.gz)
     python recipes/prepare.py en-ja runs/text/en-ja --data DATA    (DATA/small_parallel_enja/train.{en,ja}.gz)
     python recipes/prepare.py cmudict runs/text/cmudict --data DATA    (DATA/cmudict/cmudict.dict.gz)
+    python recipes/prepare.py xquad runs/text/xquad --data DATA    (DATA/xquad/xquad.en.json.gz)
 
 English-German is the text that ships with Onehop, split as in the quickstart. Of the others, the 1,000 English
 sentences with the smallest SHA-256 are held out, each with its first translation; whatever shares either side with
@@ -12,6 +13,9 @@ one of those takes no part in training.
 Of the CMU Pronouncing Dictionary (https://github.com/cmusphinx/cmudict) words of a to z are taken, letters and phonemes
 with a space between them, so that each is one piece of the vocabulary: `c a t` and `K AE T`. Stress is left out. The
 SHA-256 of the word, modulo 20, says where all its pronunciations go: 0 to test, 1 to validation, others to training.
+
+XQuAD (Artetxe et al. 2020) has 48 articles. The SHA-256 of a title, modulo 5, says where its questions go: 0 to
+`test.json`, others to `train.json`.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import hashlib
+import json
 import os
 import re
 from pathlib import Path
@@ -58,6 +63,16 @@ def sounds(data: Path) -> dict[str, list[Pair]]:
     return {name: list(pairs) for name, pairs in tables.items()}
 
 
+def articles(data: Path) -> dict[str, str]:
+    """Return XQuAD's English questions as two files of SQuAD's form, each article in one of them."""
+    whole = json.loads(gzip.decompress((data / "xquad" / "xquad.en.json.gz").read_bytes()))
+    parts: dict[str, list[object]] = {"train": [], "test": []}
+    for article in whole["data"]:
+        place = int(hashlib.sha256(article["title"].encode()).hexdigest(), 16) % 5
+        parts["train" if place else "test"].append(article)
+    return {name: json.dumps({**whole, "data": part}, ensure_ascii=False) for name, part in parts.items()}
+
+
 def split(pairs: list[Pair], count: int = HELD_OUT) -> tuple[list[Pair], list[Pair]]:
     """Return training pairs and held-out pairs that share no sentence of either language."""
     sources = sorted({pair.source for pair in pairs}, key=lambda text: hashlib.sha256(text.encode()).hexdigest())
@@ -84,11 +99,16 @@ def tables(name: str, data: Path) -> dict[str, list[Pair]]:
 def main() -> None:
     """Write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pair", choices=["en-de", "en-zh", "en-ja", "cmudict"])
+    parser.add_argument("pair", choices=["en-de", "en-zh", "en-ja", "cmudict", "xquad"])
     parser.add_argument("out", type=Path)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("ONEHOP_DATA", "data")))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.pair == "xquad":
+        for name, text in articles(arguments.data).items():
+            (arguments.out / f"{name}.json").write_text(text, "utf-8")
+            print(f"{arguments.out / name}.json: {text.count('answer_start'):,} questions")
+        return
     for name, pairs in tables(arguments.pair, arguments.data).items():
         text = "".join(f"{source}\t{target}\n" for source, target in pairs)
         (arguments.out / f"{name}.tsv").write_text(text, "utf-8")

@@ -93,11 +93,12 @@ def _works() -> str:
     from onehop.data import evaluation_batches
     from onehop.models import build
     from onehop.tasks.translation_loss import loss_sum
+    from onehop.train.adamw import AdamW
 
     torch.manual_seed(0)
     model = build("transformer", {"preset": "transformer-tiny", "dropout": 0.0}, 50)
     batch = next(evaluation_batches([[5, 6, 7]], [[8, 9]], 10))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    optimizer = AdamW([{"params": list(model.parameters()), "weight_decay": 0.01, "lr": 1e-3}], (0.9, 0.999), 1e-8)
     before = loss_sum(model, batch)
     before.backward()
     optimizer.step()

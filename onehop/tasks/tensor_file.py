@@ -10,8 +10,8 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,8 +49,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _parts(tensors: Mapping[str, Tensor]) -> Iterator[bytes | np.ndarray]:
-    """Yield the bytes of the file: its header, then each tensor."""
+def _parts(tensors: Mapping[str, Tensor]) -> Iterator[Any]:
+    """Yield what the file is made of, as buffers: its header, then each tensor."""
     kinds = list(KINDS)
     ordered = sorted(tensors.items(), key=lambda one: (kinds.index(one[1].dtype), one[0]))
     header: dict[str, object] = {}

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol, TypeVar
 
-import torch
 from torch import Tensor, nn
+
+from onehop.train.adamw import Optimizer
 
 
 class Counted(Protocol):
@@ -50,7 +51,7 @@ def loop(
     model: nn.Module,
     loss_sum: Callable[[nn.Module, B], Tensor],
     batches: Iterator[B],
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     learning_rate: Callable[[], float],
     *,
     accumulate: int = 1,

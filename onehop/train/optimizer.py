@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from onehop.nn.embedding import TokenEmbedding
+from onehop.train.adamw import AdamW, Optimizer
 
 
 def adamw(
     model: nn.Module, *, weight_decay: float, betas: tuple[float, float], epsilon: float,
     scales: Mapping[str, float] | None = None,
-) -> torch.optim.AdamW:  # fmt: skip
+) -> AdamW:  # fmt: skip
     """Return AdamW that decays matrices only: no bias, no normalisation, no embedding.
 
     Args:
@@ -35,10 +35,10 @@ def adamw(
             decays = parameter.dim() > 1 and id(parameter) not in embeddings
             groups.setdefault(((scales or {}).get(name, 1.0), weight_decay if decays else 0.0), []).append(parameter)
     made = [{"params": found, "weight_decay": decay, "scale": scale} for (scale, decay), found in groups.items()]
-    return torch.optim.AdamW(made, lr=0.0, betas=betas, eps=epsilon, fused=True)
+    return AdamW(made, betas, epsilon)
 
 
-def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimizer_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
     """Return the optimizer's state as tensors named `parameter/entry`."""
     return {
         f"{name}/{entry}": value.detach().contiguous()
@@ -47,7 +47,7 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
     }
 
 
-def load_optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def load_optimizer_tensors(model: nn.Module, optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
     """Put back what `optimizer_tensors` returned."""
     for name, parameter in model.named_parameters():
         entries = {key.rsplit("/", 1)[1]: value for key, value in tensors.items() if key.rsplit("/", 1)[0] == name}

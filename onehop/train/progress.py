@@ -26,6 +26,7 @@ from onehop.errors import FileError
 from onehop.files import Run, file_error, new_folder, to_json
 from onehop.tasks.tensor_file import write_tensors
 from onehop.text import Counts
+from onehop.train.adamw import Optimizer
 from onehop.train.optimizer import load_optimizer_tensors, optimizer_tensors
 from onehop.train.stability import Stability
 
@@ -76,7 +77,7 @@ AVERAGE = "average/"
 def save_checkpoint(
     run: Run,
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     progress: Progress,
     average: Mapping[str, Tensor],
 ) -> None:
@@ -109,7 +110,7 @@ def averaged(run: Run, update: int, every: int, count: int) -> list[Path]:
 
 
 def load_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: Callable[[Mapping[str, Tensor]], None]
+    folder: Path, model: nn.Module, optimizer: Optimizer, average: Callable[[Mapping[str, Tensor]], None]
 ) -> Progress:
     """Put a checkpoint back: weights, optimizer, average, random generators; return its progress."""
     progress = load_progress(folder)

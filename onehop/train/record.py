@@ -144,6 +144,7 @@ def like(
         of_files = {"weights", "tags"} & tables["data"].keys()
         kept = {name: tables["data"][name] if _as_many(tables["data"], files) else [] for name in of_files}
         tables["data"] |= {**empty, **kept, **{key: list(row) for key, row in files.items()}}
+        _carried(tables["train"], tell)
     if not files:
         hashes = {os.path.normpath(folder / file): digest for file, digest in data.items()}
         _same_files(tables, names, hashes, str(model))
@@ -157,6 +158,13 @@ def other_software(theirs: Mapping[str, str], threads: int | None) -> list[str]:
     ours, here = versions(), torch.get_num_threads()
     found = [f"{name} {theirs[name]}, here {ours.get(name)}" for name in theirs if theirs[name] != ours.get(name)]
     return found + ([f"{threads} threads, here {here}"] if threads != here else [])
+
+
+def _carried(train: Mapping[str, Any], tell: Callable[[str], None]) -> None:
+    """Tell which settings of a classifier other data go by that the model's own labels may have decided."""
+    if train.get("class_weights"):
+        told = ", ".join(f"train.{key} = {train[key]!r}" for key in ("best", "class_weights"))
+        tell(f"like: kept from that model, whose labels may have been of other shares: {told}")
 
 
 def _as_many(data: Mapping[str, Any], files: Mapping[str, Sequence[str]]) -> bool:

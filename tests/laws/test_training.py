@@ -4,6 +4,7 @@ import copy
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from onehop.nn import cross_entropy
 from onehop.nn.interfaces import Source
@@ -47,8 +48,13 @@ def test_activations_computed_again_give_the_same_bits(case: Case):
 
 def test_operations_are_counted_as_train_does_before_its_first_update(case: Case):
     model = case.model()
-    assert flops_per_cell(model, lambda each, pairs: loss_sum(each, pairs, 0.1), batch(case, *LENGTHS)) > 0
+    pairs = batch(case, *LENGTHS)
+    found = flops_per_cell(model, lambda each, few: loss_sum(each, few, 0.1), pairs)
     assert all(parameter.grad is None for parameter in model.parameters())
+    added = {torch.ops.aten.addmm_: lambda added, one, two, **_: 2 * one[0] * one[1] * two[1]}
+    with torch.random.fork_rng(), FlopCounterMode(display=False, custom_mapping=added) as counter:
+        gradients(model, loss_sum(model, pairs, 0.1))
+    assert found == counter.get_total_flops() / pairs.num_cells > 0
 
 
 def batch_of(case: Case) -> Any:

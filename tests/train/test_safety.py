@@ -12,7 +12,7 @@ from onehop.data import evaluation_batches
 from onehop.data.labelled import open_labelled
 from onehop.evaluate import evaluate_labels
 from onehop.metrics.calibration import threshold_for
-from onehop.train import make_recipe, train
+from onehop.train import like, make_recipe, train
 from onehop.train.classify import balanced, loss_sum
 from onehop.train.labels import LabelIds, judged
 from onehop.train.listener import Silent
@@ -139,6 +139,18 @@ def test_labels_count_alike_where_the_figure_counts_them_alike(
     told = "\n".join(heard.lines)
     assert ("MCC decides" in told) == ("best" not in asked and best == "mcc")
     assert ("counts alike" in told) == ("class_weights" not in asked and weights == "balanced")
+
+
+def test_a_run_like_a_model_on_other_texts_tells_what_the_labels_of_that_one_had_decided(run: Path, tmp_path: Path):
+    other = write_reviews(tmp_path / "other.csv", reviews(80, seed=3))
+    heard = Heard()
+    recipe = like(run, {"train": [other]}, tell=heard.tell)
+    [told] = [line for line in heard.lines if line.startswith("like: kept")]
+    assert f"train.best = {recipe.train.best!r}" in told
+    assert f"train.class_weights = {recipe.train.class_weights!r}" in told
+    heard.lines.clear()
+    like(run, tell=heard.tell)
+    assert not [line for line in heard.lines if line.startswith("like: kept")]
 
 
 @torch.inference_mode()
