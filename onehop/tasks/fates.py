@@ -52,6 +52,7 @@ class Fates:
         >>> from onehop.tasks.classification import Prediction
         >>> fates = Fates()
         >>> fates.add(Prediction("A long text.", "good", {"good": 1.0}, cut=2, lost=2), {"good": 2})
+        >>> fates.add(Prediction("Short.", "bad", {"bad": 1.0}), {"bad": 0})
         >>> fates.told("texts")
         ['1 texts were too long and cut, 2 tokens not read: good 1 of 1']
     """

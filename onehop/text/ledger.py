@@ -55,13 +55,13 @@ def concerned(by_label: ByLabel) -> ByLabel:
 
 
 def shown(by_label: ByLabel) -> str:
-    """Return which labels the affected lines have, for people; empty where none has one.
+    """Return which labels the affected lines have, for people; empty where none has one, or all have the same.
 
     Example:
         >>> shown({"good": {"lines": 9, "affected": 1, "tokens": 3}, "bad": {"lines": 4, "affected": 2, "tokens": 8}})
         'bad 2 of 4, good 1 of 9'
     """
-    rows = list(concerned(by_label).items())
+    rows = list(concerned(by_label).items()) if len(by_label) > 1 else []
     more = [f"{len(rows) - SHOWN:,} labels more"] if len(rows) > SHOWN else []
     return ", ".join([f"{label} {row['affected']:,} of {row['lines']:,}" for label, row in rows[:SHOWN]] + more)
 

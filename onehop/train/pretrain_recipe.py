@@ -69,6 +69,10 @@ class MaskConfig(Table):
 class PretrainTrain(TrainConfig):
     """How the model learns. What is left out is chosen by the size of the data."""
 
+    precision: Literal["float32", "bfloat16", "auto"] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default="auto",
+        description="Of the products in training; weights and sums stay float32. auto: bfloat16 where it is fast.",
+    )
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Share of the mass spread over all tokens.")
     best: Literal["loss", "accuracy"] | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
         default=None, description="Validation figure that chooses the model kept; default: loss."
