@@ -188,13 +188,13 @@ def initialise_encoder(encoder: BidirectionalEncoder) -> BidirectionalEncoder:
     sine waves alone it is at 5.57 after 1,000, where both together are at 5.14.
     """
     encoder.apply(initialise)
-    for module in encoder.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=STD * (BASE / module.in_features) ** 0.5)
-        if isinstance(module, Learned) and not module.weight.is_meta:
-            count, dim = module.weight.shape
-            waves = sinusoidal(torch.arange(count), dim + dim % 2)[:, :dim]
-            with torch.no_grad():
+    with torch.no_grad():
+        for module in encoder.modules():
+            if isinstance(module, nn.Linear):  # scaled, not drawn again: what is drawn after it stays as it was
+                module.weight.mul_((BASE / module.in_features) ** 0.5)
+            if isinstance(module, Learned) and not module.weight.is_meta:
+                count, dim = module.weight.shape
+                waves = sinusoidal(torch.arange(count), dim + dim % 2)[:, :dim]
                 module.weight.copy_(waves * (STD * 2**0.5))
     return encoder
 

@@ -14,7 +14,7 @@ from onehop.errors import ModelError
 from onehop.text.pretrained import PretrainedTokenizer
 
 WORDPIECE = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
-RENAMED = 0.01  # share of a vocabulary's tokens that two files of it may name otherwise
+RENAMED, FEW = 0.01, 10  # share of a vocabulary, and tokens, in which two files of it may differ
 BYTES = {"bos": "<s>", "eos": "</s>", "unk": "<unk>", "sep": "</s>", "pad": "<pad>", "cls": "<s>", "mask": "<mask>"}
 
 
@@ -151,20 +151,27 @@ def _lines(vocab: str) -> list[str]:
 
 
 def _agree(files: TokenizerFiles) -> None:
-    """Check that an older vocabulary beside tokenizer.json is the same, but for tokens that were given another name."""
+    """Check that an older vocabulary beside tokenizer.json does not give its tokens other numbers.
+
+    One with other tokens is not of these weights, or is written in a form of its own: tokenizer.json counts, as it does
+    for transformers. With the same tokens in another order, nothing tells which of the two the weights go by.
+    """
     name = "vocab.txt" if files.vocab is not None else "vocab.json"
     lines = {piece: number for number, piece in enumerate(_lines(files.vocab or ""))}
-    older = lines if files.vocab is not None else _object(files.pieces, name)
-    model = _object(files.tokenizer, "tokenizer.json").get("model")
-    newer = model.get("vocab") if isinstance(model, dict) else None
-    if not isinstance(newer, dict) or not older:
-        return  # of another algorithm, which has no such files
-    unlike = [piece for piece, number in older.items() if newer.get(piece) != number]
-    if len(unlike) > RENAMED * len(older):
+    try:
+        older = lines if files.vocab is not None else _object(files.pieces, name)
+        data = _object(files.tokenizer, "tokenizer.json")
+        added = {str(token["content"]): token["id"] for token in data.get("added_tokens") or []}
+        newer = {**data["model"]["vocab"], **added}
+    except (ModelError, KeyError, TypeError, ValueError, AttributeError):
+        return  # of another algorithm, which has no such files; or the older file is damaged, and is not read
+    known = [piece for piece in older if piece in newer]
+    unlike = [piece for piece in known if newer[piece] != older[piece]]
+    if len(known) > (1 - RENAMED) * len(older) and len(unlike) > max(FEW, RENAMED * len(older)):
         first = unlike[0]
         raise ModelError(
-            f"{name} and tokenizer.json are not of one vocabulary: {len(unlike):,} of {len(older):,} tokens stand "
-            f"elsewhere or nowhere in the latter, {first!r} first",
+            f"{name} and tokenizer.json have the same tokens in another order: {len(unlike):,} of {len(older):,}, "
+            f"{first!r} being {older[first]} in one and {newer[first]} in the other",
             "Remove the one that does not belong to these weights.",
         )
 

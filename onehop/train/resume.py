@@ -45,7 +45,8 @@ def same_recipe(recipe: AnyRecipe, record: dict[str, Any], run: Run) -> None:
         return
     closer = min(given, resolved, key=lambda other: sum(len(_keys(ours[table], other[table])) for table in ours))
     differ = [f"{table}.{key}" for table in ours for key in _keys(ours[table], closer[table])]
-    remedy = "Resume with the settings the run began with, or begin anew with --overwrite."
+    go_on = f"onehop train --out {run.folder} --resume"
+    remedy = f"Resume with the settings the run began with, which {go_on} takes, or begin anew with --overwrite."
     raise ConfigError(f"not the recipe this run began with: {', '.join(differ)} differ", remedy, str(run.recipe))
 
 
