@@ -73,6 +73,15 @@ class LabelColumns:
         return (*self.texts, *filter(None, [self.label]))
 
     @property
+    def _targets(self) -> str:
+        return "numbers" if self.numbers else "labels"
+
+    def _of_targets(self, names: Sequence[str]) -> list[str]:
+        """Return the columns that may hold the labels."""
+        known = NUMBERS if self.numbers else LABELS
+        return [self.label] if self.label else [n for n in names if known.fullmatch(n) and n not in self.texts]
+
+    @property
     def numbered(self) -> bool:
         """Whether those are numbers of columns, from 1, as of a table without names."""
         return bool(self.given) and all(name.isdecimal() for name in self.given)
@@ -88,11 +97,9 @@ class LabelColumns:
             if name not in names:
                 hint = nearest(name, names) or f"there are: {', '.join(names)}"
                 raise DataError(f"no column {name!r}; {hint}", NAMED, where)
-        known = NUMBERS if self.numbers else LABELS
-        labels = [self.label] if self.label else [n for n in names if known.fullmatch(n) and n not in self.texts]
-
+        labels = self._of_targets(names)
         if len(labels) > 1 and self.labelled:
-            raise DataError(f"several columns may hold the labels: {', '.join(labels)}", NAMED, where)
+            raise DataError(f"several columns may hold the {self._targets}: {', '.join(labels)}", NAMED, where)
         others = [name for name in names if name not in labels]
         texts = list(self.texts) or [name for name in others if TEXTS.fullmatch(name)]
         if not texts and labels and len(others) == 1:
@@ -109,7 +116,7 @@ class LabelColumns:
         """
         found = self.find(names, where)
         if found is None:
-            wanted = "texts and labels" if self.labelled else "texts"
+            wanted = f"texts and {self._targets}" if self.labelled and not self._of_targets(names) else "texts"
             remedy = NAMED if self.labelled else "Name them: --text-column"
             if len(names) == 1 and (marks := [mark for mark in (";", "|", "\t") if mark in names[0]]):
                 remedy = (

@@ -66,6 +66,8 @@ def test_several_columns_become_one_text_with_a_mark_between_them(tmp_path: Path
     [
         ("a.csv", "text,label\nx,y,z\n", LabelColumns(), "3 fields"),
         ("a.csv", "one,two,three\na,b,c\n", LabelColumns(), "no columns of texts and labels among: one, two, three"),
+        ("a.csv", "one,two,score\na,b,1\n", LabelColumns(numbers=True), "no columns of texts among: one, two, score"),
+        ("a.csv", "one,two,x\na,b,1\n", LabelColumns(numbers=True), "no columns of texts and numbers among: one, two"),
         ("a.csv", "text,label,class\na,b,c\n", LabelColumns(), "several columns may hold the labels"),
         ("a.csv", "text,label\na,b\n", LabelColumns(label="verdict"), "no column 'verdict'"),
         ("a.jsonl", '{"text": "x", "label": "y"}\n{"text": "z"}\n', LabelColumns(), "no key 'label'"),
