@@ -6,13 +6,15 @@ import random
 import re
 import signal
 import time
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from onehop.errors import FileError, Stopped
 from onehop.files import Run
-from onehop.tasks import load_package
+from onehop.tasks import load_package, tensor_file
 from onehop.train import train
 from onehop.train.jobs import JOBS
 from onehop.train.progress import load_progress
@@ -108,6 +110,24 @@ def test_a_run_killed_before_it_wrote_anything_whole_can_be_begun_and_resumed(pa
 # ------------------------------------------------------------------------------------------------ disks
 
 
+class Broken:
+    """A file whose first write fails, after half of the data or before."""
+
+    def __init__(self, stream: Any, number: int, how: str) -> None:
+        self.stream, self.number, self.how = stream, number, how
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.stream.close()
+
+    def write(self, data: Any) -> int:
+        if self.how == "short":
+            self.stream.write(memoryview(data)[: len(data) // 2])
+        raise OSError(self.number, os.strerror(self.number))
+
+
 def broken_disk(monkeypatch, place: str, number: int, good: int, how: str) -> None:
     """Make writing below some path fail after so many good calls: at once, after half of the data, or in fsync."""
     write, sync, calls = Path.write_bytes, os.fsync, 0
@@ -124,12 +144,17 @@ def broken_disk(monkeypatch, place: str, number: int, good: int, how: str) -> No
             write(self, data[: len(data) // 2])
         raise OSError(number, os.strerror(number))
 
+    def failing_open(path: Path, mode: str) -> Any:
+        stream = FileIO(path, mode)
+        return Broken(stream, number, how) if how != "fsync" and due(str(path)) else stream
+
     def failing_sync(handle: int) -> None:
         if how == "fsync" and due(os.readlink(f"/proc/self/fd/{handle}")):
             raise OSError(number, os.strerror(number))
         sync(handle)
 
     monkeypatch.setattr(Path, "write_bytes", failing_write)
+    monkeypatch.setattr(tensor_file, "open", failing_open, raising=False)  # weights are written part by part
     monkeypatch.setattr(os, "fsync", failing_sync)
 
 
