@@ -156,6 +156,8 @@ def _agree(files: TokenizerFiles) -> None:
     One with other tokens is not of these weights, or is written in a form of its own: tokenizer.json counts, as it does
     for transformers. With the same tokens in another order, nothing tells which of the two the weights go by.
     """
+    if files.vocab is None and files.pieces is None:
+        return
     name = "vocab.txt" if files.vocab is not None else "vocab.json"
     lines = {piece: number for number, piece in enumerate(_lines(files.vocab or ""))}
     try:

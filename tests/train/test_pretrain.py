@@ -14,7 +14,7 @@ from onehop.tasks import load_package
 from onehop.tasks.foreign import save_checkpoint
 from onehop.text import Masking
 from onehop.train.mlm_loss import Hiding, loss_sum
-from onehop.train.mlm_normal import Curve, Landmarks, Normal
+from onehop.train.mlm_normal import Curve, Landmarks, Normal, curves, like
 from onehop.train.mlm_rows import Rows
 from tests.fixtures.tiny import onehop as command
 from tests.fixtures.tiny import refused
@@ -250,3 +250,9 @@ def test_a_vocabulary_of_its_own_is_refused_where_a_checkpoint_has_one(run: Path
     given = ["train", "--task", "mlm", "--data", run.parent / "a.txt", "--out", tmp_path / "x"]
     given += ["--init", CHECKPOINTS / "BertModel", "--set", "text.vocab_size=300"]
     refused(command(*given), "has its vocabulary")
+
+
+def test_every_run_on_record_is_what_a_model_of_its_size_is_compared_with():
+    known = curves()
+    assert known
+    assert all(like(one.weights, known) == one for one in known)
