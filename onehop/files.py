@@ -258,6 +258,21 @@ def new_text(path: str | Path) -> Generator[IO[str]]:
                 temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def new_file(path: str | Path) -> Generator[Path]:
+    """Yield the path of a file to write; it takes the place of `path` when the block ends without an error."""
+    place = Path(os.path.realpath(path))
+    temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
+    with os_errors(path, "write"):
+        try:
+            yield temporary
+            with open(temporary, "r+b") as stream:
+                os.fsync(stream.fileno())
+            os.replace(temporary, place)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
 def to_json(value: Any) -> str:
     """Return the one canonical JSON form of a value: sorted keys, no ASCII escapes, a line end."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1, allow_nan=False) + "\n"

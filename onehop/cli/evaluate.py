@@ -100,6 +100,7 @@ OF_LABELS = {
     "tag": "a tagger",
     "choose": "a model that chooses",
     "answer": "a model that answers",
+    "embed": "a model that embeds",
 }
 
 

@@ -19,6 +19,7 @@ SCORED = {
     "tag": "onehop.evaluate.tagging:SCORED",
     "choose": "onehop.evaluate.choices:SCORED",
     "answer": "onehop.evaluate.answers:SCORED",
+    "embed": "onehop.evaluate.embedding:SCORED",
 }
 
 

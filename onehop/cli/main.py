@@ -20,6 +20,7 @@ from onehop.cli import (
     lab,
     predict,
     quickstart,
+    search,
     train,
     translate,
     verify,
@@ -40,6 +41,7 @@ app.command("train")(train.train)
 app.command("distill")(distill.distill)
 app.command("translate")(translate.translate)
 app.command("predict")(predict.predict)
+app.command("search")(search.search)
 app.command("evaluate")(evaluate.evaluate)
 app.command("explain")(explain.explain)
 app.command("info")(info.info)

@@ -15,7 +15,7 @@ Task = Annotated[
     str | None,
     typer.Option(
         "--task",
-        help="Learnt from --data: classify, multilabel, regress, tag, answer, choose, mlm. Default: to translate.",
+        help="Learnt from --data: classify, multilabel, regress, tag, answer, choose, embed, mlm. Default: translate.",
     ),
 ]
 Data = Annotated[

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from onehop.config import Table
 from onehop.data import fixed_batches
 from onehop.data.labelled import joined
+from onehop.errors import DataError
 from onehop.models.checkpoint import build_pretrained, layout
 from onehop.nn import Source
 from onehop.nn.modes import for_inference
@@ -41,6 +42,7 @@ class EmbedSettings(Table):
     unit: bool = Field(default=True, description="Whether a vector is brought to length 1.")
     text: DocumentLimits
     license: str = Field(default="", description="Licence of the model.")
+    attribution: str = Field(default="", description="Notice that the data's licence asks for.")
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,21 @@ class Embedder(Runs):
         """Return what the encoder reads of padded rows."""
         return self.documents.source(tokens, lengths)
 
-    def encode(self, texts: Sequence[str], where: Where = "input", first_line: int = 1) -> list[list[int]]:
-        """Return the tokens of each text, as long as it is, without the marks around it."""
-        return self.documents.encode_batch([joined([text]) for text in texts])
+    def encode(
+        self, texts: Sequence[str | Sequence[str]], where: Where = "input", first_line: int = 1
+    ) -> list[list[int]]:
+        """Return the tokens of each text, as long as it is, without the marks around it.
+
+        Raises:
+            DataError: What is given for one is several texts.
+        """
+        whole: list[str] = []
+        for text, place in zip(texts, places_of(where, len(texts), first_line), strict=True):
+            if not isinstance(text, str):
+                problem = f"{len(text)} texts, and a vector is of one"
+                raise DataError(problem, "Name the column of the text: --text-column", place)
+            whole.append(joined([text]))
+        return self.documents.encode_batch(whole)
 
     def predict(
         self,
@@ -121,9 +135,8 @@ class Embedder(Runs):
             LengthError: A text is too long and `long` is "error".
         """
         ledger = Ledger(named(where), self.settings.text.max_length, long)
-        each = divide(
-            self.encode(texts), self.tokenizer.pieces, ledger, places_of(where, len(texts), first_line), empty=True
-        )
+        encoded, places = self.encode(texts, where, first_line), places_of(where, len(texts), first_line)
+        each = divide(encoded, self.tokenizer.pieces, ledger, places, empty=True)
         vectors = outputs(each, self.vectors([row for windows in each for row in windows.rows], batch_tokens))
         return [self._embedding(*found) for found in zip(texts, each, vectors, strict=True)]
 

@@ -160,6 +160,7 @@ JOBS = {
     "choose": "onehop.train.choosing:JOB",
     "mlm": "onehop.train.pretrain:JOB",
     "regress": "onehop.train.regress:JOB",
+    "embed": "onehop.train.embed:JOB",
 }
 
 

@@ -12,6 +12,7 @@ from onehop.errors import ConfigError, DataError
 from onehop.files import read_lines
 from onehop.models.body import initialise
 from onehop.models.encoders import configure_encoder
+from onehop.tasks.adapters import merged
 from onehop.tasks.classify_settings import DocumentLimits
 from onehop.tasks.embedding import Embedder, EmbedSettings
 from onehop.tasks.framed import FRAME
@@ -144,7 +145,7 @@ def continued_model(recipe: PretrainRecipe, parent: Parent) -> Embedder:
     for head in new:
         fresh = task.model.heads[head]
         (fresh.transform if head == "mlm" else fresh).apply(initialise)
-    put(task.model, weights(task.model) | weights(parent.task.model))
+    put(task.model, weights(task.model) | weights(merged(parent.task).model))
     return task
 
 

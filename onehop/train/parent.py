@@ -29,6 +29,7 @@ HEADED = (
     "answer",
     "choose",
     "mlm",
+    "embed",
 )  # tasks that an encoder alone can begin
 FOREIGN = 0.01  # share of tokens that are single bytes, above which the vocabulary hardly knows the text
 

@@ -89,18 +89,18 @@ def begin(task: Any, parent: Parent | None, train: TuneConfig, of_encoder: Calla
     if parent is None:
         return
     if is_pretrained(parent):
-        of_encoder(task, parent.task)
+        of_encoder(task, merged(parent.task))
         redraw(task.model, train.fresh_layers)
     else:
         put(task.model, weights(merged(parent.task).model))
-    if adapter := _adapter(parent, train):
+    if adapter := _adapter(parent, train, task.task):
         insert(task, adapter, train.lora_dropout)
         if adapter_of(parent.task):
             put(task.model, weights(parent.task.model))
 
 
-def _adapter(parent: Parent, train: TuneConfig) -> Adapter | None:
-    """Return the adapter that a recipe asks for, of the parent or of the parent's own base."""
+def _adapter(parent: Parent, train: TuneConfig, task: str) -> Adapter | None:
+    """Return the adapter that a recipe asks for a task, of the parent or of the parent's own base."""
     if not train.lora_rank:
         return None
     theirs, init = adapter_of(parent.task), train.init or ""
@@ -108,6 +108,9 @@ def _adapter(parent: Parent, train: TuneConfig) -> Adapter | None:
     if theirs is None:
         base = str(find(init)) if Path(init).exists() else init
         return Adapter(base=base, sha256=fingerprint(parent.task.model), **shape)
+    if parent.task.task != task:
+        remedy = "Begin from one model: onehop export MODEL OUT --merge; or leave lora_rank out."
+        raise ConfigError("the model that train.init names is an adapter, of another task", remedy, "train.lora_rank")
     if not theirs.like(theirs.model_copy(update=shape)):
         told = f"lora_rank = {theirs.rank}, lora_alpha = {theirs.alpha:g}, lora_targets = {theirs.targets}"
         raise ConfigError(

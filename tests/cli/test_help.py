@@ -21,6 +21,7 @@ def test_help_names_every_verb():
         "distill",
         "translate",
         "predict",
+        "search",
         "evaluate",
         "explain",
         "info",

@@ -16,10 +16,12 @@ import onehop.cli.quickstart
 from onehop.cli.main import app
 from onehop.cli.outputs import choice_line, set_line, tags_line
 from onehop.config import Table
+from onehop.data.alike import Alike
 from onehop.data.choices import Choice
 from onehop.data.tagged import Sentence
 from onehop.evaluate import Given, evaluate_labels
 from onehop.evaluate.choices import evaluate_choices
+from onehop.evaluate.embedding import AlikeRows, evaluate_vectors
 from onehop.evaluate.multilabel import evaluate_sets
 from onehop.evaluate.tagging import evaluate_tags
 from onehop.models.encoders import ENCODERS, encoder_family
@@ -32,6 +34,7 @@ from onehop.tasks.tag_settings import TagHead
 from onehop.train.answer_recipe import AnswerText, QuestionsConfig
 from onehop.train.choosing_recipe import ChoicesConfig, ChooseText
 from onehop.train.classify_recipe import ClassifyText, LabelledConfig
+from onehop.train.embed_recipe import AlikeConfig, EmbedText, VectorConfig
 from onehop.train.multilabel_recipe import MultilabelConfig
 from onehop.train.pretrain_recipe import MaskConfig, PlainConfig, PlainText
 from onehop.train.recipe import DataConfig, EvaluateConfig, TextConfig, TrainConfig
@@ -56,6 +59,7 @@ OF_SETS = {"data": MultilabelConfig}
 OF_TAGGERS = {"data": TaggedConfig, "text": TagText, "head": TagHead}
 OF_ANSWERS = {"data": QuestionsConfig, "text": AnswerText, "head": AnswerHead}
 OF_CHOICES = {"data": ChoicesConfig, "text": ChooseText}
+OF_VECTORS = {"data": AlikeConfig, "text": EmbedText, "vector": VectorConfig}
 OF_PRETRAINING = {"data": PlainConfig, "text": PlainText, "mask": MaskConfig}
 OTHERS = {
     **{("Classifiers", name): config for name, config in OF_CLASSIFIERS.items()},
@@ -63,6 +67,7 @@ OTHERS = {
     **{("Taggers", name): config for name, config in OF_TAGGERS.items()},
     **{("Answers", name): config for name, config in OF_ANSWERS.items()},
     **{("Choices", name): config for name, config in OF_CHOICES.items()},
+    **{("Embedding", name): config for name, config in OF_VECTORS.items()},
     **{("Pretraining", name): config for name, config in OF_PRETRAINING.items()},
 }
 VERBS = {
@@ -292,6 +297,20 @@ def test_every_key_of_a_report_and_predictions_of_choices_is_explained():
     assert set(report["against"]) == inside["against"]
     text = section(FILES, "`onehop predict`").split("Of a model that chooses, the objects have")[1].split("\n\n")[0]
     assert set(json.loads(choice_line(model.predict([choice])[0]))) == set(re.findall(r"`(\w+)`", text))
+
+
+def test_every_key_of_a_report_of_vectors_is_explained():
+    model = load_package(ROOT / "tests" / "fixtures" / "checkpoints" / "BertModel").task
+    of_report = rows(section(FILES, "Of a model that embeds"), "figure")
+    told = {key for row in of_report for key in re.findall(r"`(\w+)`", row[0])}
+    keys = set[str]()
+    for scores in ((1.0, 2.0), (None, None)):
+        table = AlikeRows([Alike(("the cat", "a cat"), scores[0]), Alike(("a dog", "the mat"), scores[1])])
+        report = evaluate_vectors(model, table, against=Given("other", [1.0, 2.0])).to_dict()
+        keys |= set(report)
+        first = "spearman" if scores[0] else "mrr"
+        assert {*report["against"]} >= {"name", "p", first, f"{first}_difference", "seconds", "drift", "lost"}
+    assert told == keys
 
 
 def test_every_key_of_a_taggers_report_and_predictions_is_explained(tmp_path: Path):

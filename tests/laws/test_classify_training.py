@@ -34,6 +34,7 @@ TRAINED = {
     "mlm": lambda: ["bert"],
     "multilabel": lambda: ["recurrent", "bert"],
     "regress": lambda: ["recurrent", "bert"],
+    "embed": lambda: ["bert", "modernbert", "roberta"],
 }  # the families that training is tested over
 FAMILIES = TRAINED["classify"]()
 ROWS = reviews(12, seed=4)

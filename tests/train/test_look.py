@@ -40,6 +40,11 @@ def lines_of(task: str, path: Path, texts: list[str]) -> str:
     return str(path)
 
 
+def alike(path: Path, texts: list[str]) -> str:
+    path.write_text("".join(f"{text}\t{text[::-1]}\n" for text in texts), "utf-8")
+    return str(path)
+
+
 def files(task: str, folder: Path) -> tuple[str, str]:
     """Write text with a lost character, and validation text of which two examples are trained on; return both."""
     spoilt = [*TEXTS[:30], "Some \ufffd lost.", "More \ufffd lost.", *["A \ufffd."] * 4]
@@ -54,16 +59,18 @@ def files(task: str, folder: Path) -> tuple[str, str]:
         return asked(folder / "a.jsonl", spoilt), asked(folder / "v.jsonl", [TEXTS[3], *ours[1:]])
     if task in ("multilabel", "choose"):
         return lines_of(task, folder / "a.jsonl", spoilt), lines_of(task, folder / "v.jsonl", [TEXTS[3], *ours[1:]])
+    if task == "embed":
+        return alike(folder / "a.tsv", spoilt), alike(folder / "v.tsv", [TEXTS[3], *ours[1:]])
     kinds = {"classify": lambda n: ("good", "bad")[n % 2], "regress": lambda n: str(n / 7)}
     own = [kinds[task](n) for n in range(len(spoilt))]
     return table(folder / "a.csv", spoilt, own), table(folder / "v.csv", ours, [own[3], own[4], *own[:4]])
 
 
 @pytest.mark.parametrize("check", [True, False])
-@pytest.mark.parametrize("task", ["classify", "multilabel", "tag", "answer", "choose", "regress"])
+@pytest.mark.parametrize("task", ["classify", "multilabel", "tag", "answer", "choose", "regress", "embed"])
 def test_what_looks_wrong_is_told_before_a_training_of_every_task(task: str, check: bool, tmp_path: Path):
     given, valid = files(task, tmp_path)
-    begun = task in ("answer", "choose")
+    begun = task in ("answer", "choose", "embed")
     start: dict[str, Any] = {"train": {"init": str(CHECKPOINT)}} if begun else {"model": SMALL, "train": {}}
     start["train"] |= {"max_updates": 1, "evaluate_every": 1, "batch_tokens": 200}
     heard = Heard()

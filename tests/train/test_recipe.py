@@ -9,6 +9,7 @@ from onehop.errors import ConfigError, FileError
 from onehop.train import Recipe, load_recipe, make_recipe
 from onehop.train.answer_recipe import AnswerRecipe
 from onehop.train.classify_recipe import ClassifyRecipe
+from onehop.train.embed_recipe import EmbedRecipe
 from onehop.train.pretrain_recipe import PretrainRecipe
 from onehop.train.recipe import to_toml
 from onehop.train.regress_recipe import RegressRecipe
@@ -93,7 +94,7 @@ def test_every_bundled_recipe_reads(monkeypatch):
     found = [*root.glob("recipes/**/*.toml"), *root.glob("onehop/bundled/**/*.toml")]
     kinds = {
         "translation": Recipe, "classify": ClassifyRecipe, "regress": RegressRecipe, "tag": TagRecipe,
-        "answer": AnswerRecipe, "mlm": PretrainRecipe,
+        "answer": AnswerRecipe, "mlm": PretrainRecipe, "embed": EmbedRecipe,
     }  # fmt: skip
     assert all(type(recipe) is kinds[recipe.task] for recipe in map(load_recipe, found))
     assert make_recipe(tables("p.tsv")).train.max_updates == 2

@@ -19,6 +19,7 @@ from tests.fixtures.tagged import meetings, write_conll
 from tests.fixtures.tiny import onehop as command
 from tests.train.test_choosing import rows as choices
 from tests.train.test_choosing import write as write_choices
+from tests.train.test_embed import scored as write_scored
 from tests.train.test_multilabel import rows as sets
 from tests.train.test_multilabel import write as write_sets
 from tests.train.test_regress import write_pairs
@@ -30,6 +31,7 @@ DATA = {
     "answer": lambda folder: write_squad(folder / "a.json", paragraphs(40)),
     "regress": lambda folder: write_pairs(folder / "a.csv", 60),
     "multilabel": lambda folder: write_sets(folder / "a.jsonl", sets(120)),
+    "embed": lambda folder: write_scored(folder / "a.csv", 60),
     "choose": lambda folder: write_choices(folder / "a.jsonl", choices(120)),
 }
 SAYS = {
@@ -37,6 +39,7 @@ SAYS = {
     "answer": ("exact match", "95 % interval", "Surest mistakes", "unanswerable"),
     "regress": ("Spearman", "95 % interval", "Largest errors", "RMSE of always the mean"),
     "multilabel": ("micro F1", "95 % interval", "Surest mistakes", "threshold"),
+    "embed": ("Spearman", "95 % interval", "Furthest from their rank", "cosine"),
     "choose": ("by chance", "95 % interval", "Surest mistakes", "right option"),
 }
 
