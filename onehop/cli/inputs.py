@@ -100,3 +100,13 @@ def parts(texts: Iterable[Placed], size: int) -> Iterator[tuple[list[str], list[
     remaining = iter(texts)
     while part := list(islice(remaining, size)):
         yield [where for where, _ in part], [text for _, text in part]
+
+
+def check_lengths(classifier: Classifier, texts: Iterable[Placed], name: str, size: int) -> None:
+    """Find a text that is too long before the first output."""
+    from onehop.text import Ledger, limit_windows
+
+    ledger = Ledger(name, classifier.settings.text.max_length, "error")
+    for places, part in parts(texts, size):
+        for place, tokens in zip(places, classifier.encode(part, places), strict=True):
+            limit_windows(tokens, classifier.tokenizer.spaced, ledger, place)

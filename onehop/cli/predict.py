@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onehop.cli.inputs import CHUNK, Placed, Text, parts, texts_of
+from onehop.cli.inputs import CHUNK, Text, check_lengths, parts, texts_of
 from onehop.cli.options import AllowDrift, AllowPickle, Device, Long, Precision, TextColumns, Threads
 from onehop.cli.outputs import answer_line, choice_line, fate, number_line, set_line, tags_line, vector_line
 from onehop.cli.streams import written
@@ -83,7 +83,7 @@ def predict(
     fates, nothing = Fates(), {"empty": 0, "abstained": 0}
     with texts_of(classifier, file, name, text_columns or [], chosen == "error") as texts, written(output) as out:
         if chosen == "error":
-            _check(classifier, texts(), name, chunk_size)
+            check_lengths(classifier, texts(), name, chunk_size)
         for where, part in parts(texts(), chunk_size):
             found = classifier.predict(part, long=chosen, where=where)
             for text, prediction in zip(part, found, strict=True):
@@ -91,16 +91,6 @@ def predict(
                 _count(fates, nothing, prediction)
             out.flush()
     _tell(task, fates, nothing)
-
-
-def _check(classifier: Classifier, texts: Iterable[Placed], name: str, size: int) -> None:
-    """Find a text that is too long before the first output."""
-    from onehop.text import Ledger, limit_windows
-
-    ledger = Ledger(name, classifier.settings.text.max_length, "error")
-    for places, part in parts(texts, size):
-        for place, tokens in zip(places, classifier.encode(part, places), strict=True):
-            limit_windows(tokens, classifier.tokenizer.pieces, ledger, place)
 
 
 def _written(model: Any, text: Text, found: Any, long: Any, attention: bool) -> str:

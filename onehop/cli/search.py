@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from onehop.cli.inputs import CHUNK, parts, texts_of
-from onehop.cli.options import AllowDrift, AllowPickle, Device, Long, Precision, TextColumns, Threads
+from onehop.cli.inputs import CHUNK, check_lengths, parts, texts_of
+from onehop.cli.options import AllowDrift, AllowPickle, Device, Long, Precision, Threads
 from onehop.cli.streams import written
-from onehop.errors import STDIN
+from onehop.errors import STDIN, ConfigError
 
 
 def search(
@@ -27,7 +27,12 @@ def search(
     index: Annotated[
         Path | None, typer.Option("--index", help="Keeps the collection's vectors, so that they are made once.")
     ] = None,
-    text_columns: TextColumns = None,
+    text_columns: Annotated[
+        list[str] | None, typer.Option("--text-column", help="Column of the collection. Default: found by name.")
+    ] = None,
+    query_columns: Annotated[
+        list[str] | None, typer.Option("--query-column", help="Column of what is looked for. Default: found by name.")
+    ] = None,
     long: Long = "error",
     allow_drift: AllowDrift = False,
     allow_pickle: AllowPickle = False,
@@ -37,7 +42,8 @@ def search(
 ) -> None:
     """Search by meaning: for each text, a line of JSON with the nearest texts of the collection, the nearest first.
 
-    All vectors are compared, so what is found is exact. A text that --long drops is not found, and finds nothing.
+    All vectors are compared, so what is found is exact. An empty text, or one that --long drops, is not found and
+    finds nothing.
     """
     from onehop.cli.console import tell
     from onehop.cli.options import faster, known_precision, policy, tell_drift, use
@@ -45,6 +51,8 @@ def search(
     from onehop.tasks.fates import Fates
     from onehop.tasks.index import indexed
 
+    if collection == file == "-":
+        raise ConfigError("standard input twice", "Name a file of the collection, or of what is looked for.", "-")
     known_precision(precision)
     chosen, device = policy(long), use(threads, device)
     embedder = load_package(
@@ -52,20 +60,22 @@ def search(
     ).task  # fmt: skip
     tell_drift(embedder.drift)
     embedder = faster(embedder, precision)
-    columns = text_columns or []
-    with texts_of(embedder, collection, collection, columns, twice=False) as texts:
-        placed = list(texts())
+    with texts_of(embedder, collection, collection, text_columns or [], twice=False) as texts:
+        placed = [(where, text) for where, text in texts() if not isinstance(text, str) or text.strip()]
     places: list[str] = [where for where, _ in placed]
     known: list[Any] = [text for _, text in placed]
-    nearest = indexed(embedder, known, long=chosen, where=places or collection, path=index, tell=tell)
     name, fates = STDIN if file == "-" else file, Fates()
-    with texts_of(embedder, file, name, columns, twice=False) as texts, written(output) as out:
+    given = texts_of(embedder, file, name, query_columns or [], twice=chosen == "error")
+    with given as texts, written(output) as out:
+        if chosen == "error":
+            check_lengths(embedder, texts(), name, CHUNK)
+        nearest = indexed(embedder, known, long=chosen, where=places or collection, path=index, tell=tell)
         for where, part in parts(texts(), CHUNK):
             asked = embedder.predict(part, long=chosen, where=where)
-            vectors = [one.vector for one in asked if one.vector is not None]
+            vectors = [one.vector for one in asked if one.vector is not None and one.text.strip()]
             found = iter(_find(nearest, vectors, count))
             for one in asked:
-                near = next(found) if one.vector is not None else []
+                near = next(found) if one.vector is not None and one.text.strip() else []
                 rows = [
                     {"text": known[other.place], "where": places[other.place], "cosine": round(other.cosine, 6)}
                     for other in near

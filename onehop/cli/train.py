@@ -57,7 +57,9 @@ def train(
     settings: Annotated[Files | None, typer.Option("--set", help="A setting of the recipe: TABLE.KEY=VALUE.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Move what is in the folder aside first.")] = False,
-    long: Annotated[str | None, typer.Option("--long", help="Short for --set text.long=error, drop or cut.")] = None,
+    long: Annotated[
+        str | None, typer.Option("--long", help="Short for --set text.long=error, drop, cut or window.")
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Short for --set train.seed=N.")] = None,
     seeds: Seeds = 1,
     precision: Precision = None,
@@ -116,7 +118,8 @@ def tell_next(recipe: Any, out: Path) -> None:
 
     verb = kind(PACKAGED.get(recipe.task) or str(recipe.task)).verb
     report = f"report: {Run(out).page}\n" if Run(out).page.is_file() else ""
-    console.tell(f"model: {Run(out).model}\n{report}next: onehop {verb} {out} FILE")
+    then = f"search {out} COLLECTION" if recipe.task == "embed" else f"{verb} {out} FILE"
+    console.tell(f"model: {Run(out).model}\n{report}next: onehop {then}")
 
 
 def _files(

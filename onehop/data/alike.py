@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from math import isfinite
 from pathlib import Path
 
@@ -23,12 +23,15 @@ from onehop.files import read_lines
 
 SCORES = re.compile(r"(.*[_ ])?(score|similarity|relatedness|rating|label|gold)", re.I)
 TEXT = "(sentence|text|sent|question|s)"
-FIRST = re.compile(rf"(.*[_ ])?(anchor|query|question|source|premise|{TEXT}_?[1a])|first[_ ]{TEXT}", re.I)
+FIRST = re.compile(rf"(.*[_ ])?(anchor|query|question|source|premise|{TEXT}_?[1a])|first[_ ]{TEXT}|{TEXT}_?0", re.I)
 SECOND = re.compile(
-    r"(.*[_ ])?(positive|pos|answer|passage|document|context|target|duplicate|entailment|"
+    r"(.*[_ ])?(positive|pos|answer|passage|document|context|target|duplicate|entailment|hypothesis|"
     rf"{TEXT}_?[2b])|second[_ ]{TEXT}",
     re.I,
 )
+ONE = re.compile(rf"{TEXT}_?1", re.I)  # the second where another is 0
+NAME = re.compile(r"[A-Za-z_][\w .-]{0,29}")
+SEEN = 100  # rows that tell whether the first has names
 OTHERS = re.compile(r"(.*[_ ])?(hard_)?(negative|neg|contradiction)s?_?\d*", re.I)
 FORMS = (
     "Name the columns: data.text_columns (two or more, in order) and, where there are scores, data.label_column; or "
@@ -106,6 +109,8 @@ class AlikeColumns:
 
     def _texts(self, names: Sequence[str]) -> tuple[str, ...]:
         sides = [[name for name in names if known.fullmatch(name)] for known in (FIRST, SECOND, OTHERS)]
+        if len(sides[0]) == 2 and not sides[1] and sides[0][0].endswith("0") and ONE.fullmatch(sides[0][1]):
+            sides[1] = [sides[0].pop()]
         if len(sides[0]) != 1 or len(sides[1]) != 1:
             return ()
         return sides[0][0], sides[1][0], *sides[2]
@@ -118,12 +123,27 @@ class AlikeTable:
     Args:
         texts: Names of the columns of texts; their numbers where the table names none.
         score: Name of the column of scores; empty for none.
+        unused: Names of other columns.
         rows: In their order, those with an empty cell too; blank lines are left out.
     """
 
     texts: tuple[str, ...]
     score: str
+    unused: tuple[str, ...]
     rows: Iterable[Alike]
+
+    @property
+    def named(self) -> str:
+        """What the columns are taken for, in words."""
+        first, second, *others = map(repr, self.texts)
+        told = f"for {first} is to be found {second}"
+        if self.score:
+            told = f"texts from {first} and {second}, scores from {self.score!r}"
+        elif others:
+            told += f", and not {', '.join(others)}"
+        if all(name.isdecimal() for name in self.texts):
+            told += "; the first row is no row of names"
+        return told + (f"; not used: {', '.join(self.unused)}" if self.unused else "")
 
 
 def open_alike(path: str | Path, columns: AlikeColumns | None = None) -> AlikeTable:
@@ -149,7 +169,7 @@ def open_alike(path: str | Path, columns: AlikeColumns | None = None) -> AlikeTa
     if ending == "folder" or name.endswith(".parquet"):
         (texts, score), rows = arrow_columns(path, lambda names: _known(columns, names, name), fractions=True)
         cells = ((f"{name}:row {number}", row) for number, row in enumerate(rows, 1))
-        return AlikeTable(texts, score, _rows(cells, len(texts), bool(score)))
+        return AlikeTable(texts, score, (), _rows(cells, len(texts), bool(score)))
     raise DataError(f"the ending {ending!r} tells no table", "Use .csv, .tsv, .jsonl or .parquet.", name)
 
 
@@ -169,19 +189,21 @@ def _of_rows(path: str, lines: Iterator[tuple[int, Sequence[str]]], columns: Ali
     first = next(lines, None)
     if first is None:
         raise DataError("a table without rows", FORMS, path)
-    names = list(first[1])
+    names, some = list(first[1]), list(islice(lines, SEEN))
+    lines = chain(some, lines)
     numbered = bool(columns.given) and all(name.isdecimal() for name in columns.given)
-    found = None
-    if not (numbered and not set(columns.given) <= set(names)) and len(set(names)) == len(names):
-        found = columns.find(names, f"{path}:1") if columns.given or columns.find(names) else None
+    found = None if numbered and not set(columns.given) <= set(names) else columns.find(names, f"{path}:1")
     if found is None:
+        bare = [fields for _, fields in some if len(fields) == len(names)]
+        if (len(names) not in (2, 3) and not numbered) or (not numbered and _names_columns(names, bare)):
+            raise DataError(f"no two columns of texts among: {', '.join(names)}", FORMS, f"{path}:1")
+        scored = len(names) == 3 and all(_is_number(row[2]) for row in (names, *bare) if row[2].strip())
         names, lines = [str(number) for number in range(1, len(names) + 1)], chain([first], lines)
-        scored = len(names) == 3 and _is_number(first[1][2])
-        plain = (tuple(names[:2]), "3") if scored else (tuple(names), "")
-        found = columns.find(names, f"{path}:1") if numbered else plain if len(names) in (2, 3) else None
-        if found is None:
-            raise DataError(f"no two columns of texts among: {', '.join(first[1])}", FORMS, f"{path}:1")
+        found = (tuple(names[:2]), "3") if scored else (tuple(names), "")
+        if numbered and (known := columns.find(names, f"{path}:1")):
+            found = known
     texts, score = found
+    unused = tuple(name for name in names if name not in (*texts, score))
     places = [names.index(name) for name in (*texts, *filter(None, [score]))]
 
     def cells() -> Iterator[tuple[str, list[str]]]:
@@ -192,7 +214,25 @@ def _of_rows(path: str, lines: Iterator[tuple[int, Sequence[str]]], columns: Ali
             if fields:
                 yield f"{path}:{line}", [fields[place] for place in places]
 
-    return AlikeTable(texts, score, _rows(cells(), len(texts), bool(score)))
+    return AlikeTable(texts, score, unused, _rows(cells(), len(texts), bool(score)))
+
+
+def _names_columns(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row holds names that tell nothing: words above numbers, or single words above texts.
+
+    Example:
+        >>> _names_columns(["a", "b", "sim"], [["It rains.", "It pours.", "0.5"]])
+        True
+        >>> _names_columns(["It rains.", "It pours.", "0.5"], [["It rains.", "It snows.", "0.2"]])
+        False
+    """
+    for place, name in enumerate(first):
+        cells = [row[place] for row in rows if row[place].strip()]
+        if cells and not _is_number(name) and all(map(_is_number, cells)):
+            return True
+    texts = [cell for row in rows for cell in row[:2]]
+    long = sum(" " in cell.strip() for cell in texts)
+    return bool(texts) and 2 * long > len(texts) and all(NAME.fullmatch(name) and " " not in name for name in first)
 
 
 def _of_objects(path: str, columns: AlikeColumns) -> AlikeTable:
@@ -200,15 +240,19 @@ def _of_objects(path: str, columns: AlikeColumns) -> AlikeTable:
     first = next(rows, None)
     if first is None:
         raise DataError("a table without rows", FORMS, path)
-    texts, score = _known(columns, list(first[1]), f"{path}:{first[0]}")
+    some = [first, *islice(rows, SEEN)]
+    names = list(dict.fromkeys(name for _, value in some for name in value))
+    texts, score = _known(columns, names, f"{path}:{first[0]}")
+    unused = tuple(name for name in names if name not in (*texts, score))
 
     def cells() -> Iterator[tuple[str, list[str]]]:
-        for number, value in chain([first], rows):
+        for number, value in chain(some, rows):
             row: list[str] = []
             for name in (*texts, *filter(None, [score])):
-                item = value.get(name)
-                if item is None:
+                item = value.get(name, "")
+                if name not in value:
                     raise DataError(f"no key {name!r}", "Write every key in every object.", f"{path}:{number}")
+                item = "" if item is None else item  # an empty cell
                 wrong = not isinstance(item, int | float | str) if name == score else not isinstance(item, str)
                 if wrong or isinstance(item, bool):
                     kind = type(item).__name__
@@ -217,7 +261,7 @@ def _of_objects(path: str, columns: AlikeColumns) -> AlikeTable:
                 row.append(str(item))
             yield f"{path}:{number}", row
 
-    return AlikeTable(texts, score, _rows(cells(), len(texts), bool(score)))
+    return AlikeTable(texts, score, unused, _rows(cells(), len(texts), bool(score)))
 
 
 def _rows(cells: Iterable[tuple[str, Sequence[str]]], texts: int, scored: bool) -> Iterator[Alike]:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from onehop.data.ragged import Ints, Ragged, cut
 from onehop.data.store import PairStore
-from onehop.data.tokens import BatchEncoder, TokenBlocks
+from onehop.data.tokens import BatchEncoder, LabelEncoder, TokenBlocks, WindowEncoder
 from onehop.data.windows import Sampling, Window, Windows, order_by_length
 from onehop.errors import DataError
 from onehop.text.ledger import Counts, Ledger
@@ -111,7 +111,8 @@ class TrainingBatches:
         batch_tokens: Rows times longest row of a batch at most, on either side, end marks included. A pair
             longer than this is a batch alone.
         max_length: Tokens of a sentence at most, without its end mark.
-        long_policy: What happens to longer pairs: `drop`, `cut` or `error`.
+        long_policy: What happens to longer pairs: `drop`, `cut` or `error`; or `window`, where targets are no text and
+            the sources' tokenizer is a `WindowEncoder`.
         seed: Not negative.
         held: Numbers of the pairs that do not train, ascending; see `hold_out`.
         sampling: How often each file is seen, tags, and BPE-dropout; default: each pair once in each epoch.
@@ -157,7 +158,8 @@ class TrainingBatches:
         finish: Callable[[Batch], Batch] | None = None,
     ) -> None:
         self._finish = finish or (lambda batch: batch)
-        self._limit = Ledger.of_pairs("train", max_length, long_policy)
+        divides = isinstance(source_tokenizer, WindowEncoder) and isinstance(target_tokenizer, LabelEncoder)
+        self._limit = (Ledger if divides else Ledger.of_pairs)("train", max_length, long_policy)
         self.ledgers = [replace(self._limit) for _ in range(store.num_files)]
         self._looked: set[int] = set()  # blocks that are entered in the ledgers
         self._at = (-1, -1)  # the window whose blocks were entered last

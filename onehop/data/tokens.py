@@ -53,6 +53,15 @@ class LabelEncoder(BatchEncoder, Protocol):
     labels: Sequence[str]
 
 
+@runtime_checkable
+class WindowEncoder(BatchEncoder, Protocol):
+    """What divides sources that are too long into windows, which only sources of labels and the like can be."""
+
+    def in_windows(self, tokens: list[int], ledger: Ledger, where: str) -> list[int]:
+        """Return the row of a source that is too long; the ledger counts its windows."""
+        ...
+
+
 def names_of(labels: Sequence[str], target: Sequence[int]) -> list[str]:
     """Return the labels of a target.
 
@@ -209,6 +218,8 @@ class TokenBlocks:
         if not self._labelled:
             return limit_pair(source, target, ledger, *where)
         with ledger.of(*names_of(self._labels, target)):
+            if ledger.policy == "window":
+                return cast("WindowEncoder", self._encoders[0]).in_windows(source, ledger, where[0]), target
             kept = limit(source, ledger, where[0])
         return None if kept is None else (kept, target)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import torch
@@ -17,62 +18,76 @@ from onehop.files import read_lines
 from onehop.metrics import Interval, regression
 from onehop.metrics.retrieval import FIGURES, Found, bootstrap, compare, retrieval
 from onehop.tasks.embedding import Embedder
-from onehop.tasks.nearest import Near, Nearest
+from onehop.tasks.nearest import Near, Nearest, unit
 from onehop.tasks.settings import Long
 
-NAMES = {"mrr": "mean reciprocal rank", "accuracy": "found first", "recall": "found among the first ten"}
+NAMES = {"mrr": "mean reciprocal rank", "accuracy": "found first", "hit_rate": "found among the first ten"}
+MOST = 1.001  # of a cosine, with its rounding
 Value = float | None  # a cosine, or the place at which a text was found; none of what was dropped
 
 
 @dataclass(frozen=True)
 class Collection:
-    """The texts that are to be found, each once, and those that are not to be found beside them.
+    """The texts that are to be found, each once, those that are not to be found beside them, and who asks.
+
+    Texts are the same where their keys are, such as the tokens that a model reads of them.
 
     Args:
-        texts: All of them.
-        sources: Of each, its place among the second and further texts of the rows, column by column.
-        right: Of each row, the numbers of the texts that are to be found for its first.
+        rows: Of the first row of each distinct text that asks, its number.
+        sources: Of each text of the collection, its place among the further texts of the rows, column by column.
+        right: Of each text that asks, the numbers of those that are to be found for it.
+        besides: Of each, the number of the text that equals it, if one does and is not to be found: it is left out.
     """
 
-    texts: list[str]
+    rows: list[int]
     sources: list[int]
     right: list[list[int]]
+    besides: list[list[int]]
 
     @classmethod
-    def of(cls, rows: Sequence[Alike]) -> Collection:
-        """Return the collection of rows.
+    def of(cls, keys: Sequence[Sequence[Hashable]]) -> Collection:
+        """Return the collection of rows of two or more texts, of which only the keys are known.
 
         Example:
-            >>> rows = [Alike(("a", "x")), Alike(("a", "y")), Alike(("b", "x"))]
-            >>> found = Collection.of(rows)
-            >>> found.texts, found.right
-            (['x', 'y'], [[0, 1], [0, 1], [0]])
+            >>> found = Collection.of([("a", "x"), ("a", "y"), ("b", "x"), ("x", "z")])
+            >>> found.rows, found.sources, found.right, found.besides
+            ([0, 2, 3], [0, 1, 3], [[0, 1], [0], [2]], [[], [], [0]])
         """
-        numbers: dict[str, int] = {}
+        numbers: dict[Hashable, int] = {}
         sources: list[int] = []
-        columns = max((len(row.texts) for row in rows), default=1)
-        for column in range(1, columns):
-            for place, row in enumerate(rows):
-                if row.texts[column] not in numbers:
-                    numbers[row.texts[column]] = len(numbers)
-                    sources.append((column - 1) * len(rows) + place)
-        own: dict[str, dict[int, None]] = {}
-        for row in rows:
-            own.setdefault(row.texts[0], {})[numbers[row.texts[1]]] = None
-        return cls(list(numbers), sources, [list(own[row.texts[0]]) for row in rows])
+        for column in range(1, max(map(len, keys), default=1)):
+            for place, row in enumerate(keys):
+                if row[column] not in numbers:
+                    numbers[row[column]] = len(numbers)
+                    sources.append((column - 1) * len(keys) + place)
+        first: dict[Hashable, int] = {}
+        own: dict[Hashable, dict[int, None]] = {}
+        for place, row in enumerate(keys):
+            first.setdefault(row[0], place)
+            own.setdefault(row[0], {})[numbers[row[1]]] = None
+        besides = [[numbers[key]] if key in numbers and numbers[key] not in own[key] else [] for key in first]
+        return cls(list(first.values()), sources, list(map(list, own.values())), besides)
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return len(self.sources)
 
-    def places(self, asked: Tensor, vectors: Tensor) -> tuple[list[int], list[Near]]:
-        """Return the place, from 1, of the best right text of each row, and the text that was found first.
+    def places(self, asked: Tensor, others: Tensor) -> list[int]:
+        """Return the place, from 1, of the best right text of each text that asks.
 
         Args:
             asked: Vectors of the rows' first texts, `(P, D)`.
-            vectors: Of the others, column by column, `((K - 1) P, D)`.
+            others: Vectors of the others, column by column, `((K - 1) P, D)`.
         """
-        nearest = Nearest(vectors[self.sources])
-        return nearest.ranks(asked, self.right), [near[0] for near in nearest.find(asked, 1)]
+        return Nearest(others[self.sources]).ranks(asked[self.rows], self.right, self.besides)
+
+    def firsts(self, asked: Tensor, others: Tensor) -> list[Near]:
+        """Return which text of the collection, by its place in `others`, is nearest to each text that asks."""
+        found = Nearest(others[self.sources]).find(asked[self.rows], 2)
+        best = (
+            next((one for one in near if [one.place] != own), Near(0, 0.0))
+            for near, own in zip(found, self.besides, strict=True)
+        )
+        return [Near(self.sources[one.place], one.cosine) for one in best]
 
 
 @dataclass(frozen=True)
@@ -80,7 +95,7 @@ class EmbedReport:
     """The result of `evaluate_vectors`.
 
     Args:
-        system: What was scored: a cosine for each pair, or the place of each text that is to be found.
+        system: What was scored: a cosine for each pair, or the place at which each distinct first text finds its own.
         result: Figures of it.
         intervals: 95 %, by bootstrap over rows.
         among: Texts that others were looked for among; 0 where pairs have scores.
@@ -105,7 +120,8 @@ class EmbedReport:
             found = self.intervals[name]
             values[name] = regression.rounded(getattr(self.result, name))
             values[f"{name}_interval"] = [regression.rounded(found.low), regression.rounded(found.high)]
-        values |= {"pairs": len(self.system.each), **({"among": self.among} if self.among else {})}
+        count = len(self.system.each)
+        values |= {"queries": count, "among": self.among} if self.among else {"pairs": count}
         values |= {"without": self.system.each.count(None), **self.system.to_dict()}
         if self.rival:
             other, figures, difference, chance = self.rival
@@ -135,7 +151,7 @@ class EmbedReport:
             notes.append(against_note(other.name, told, f"{difference:+.4f}", chance))
         if missing := self.system.each.count(None):
             what = "not found" if self.among else "a cosine of 0"
-            notes.append(f"{missing:,} rows with a text that was dropped count as {what}")
+            notes.append(f"{missing:,} with a text that was dropped count as {what}")
         return Shown([grid], [*notes, *length_notes(self.system, "texts")])
 
 
@@ -188,13 +204,13 @@ class AlikeRows:
 def estimate(
     embedder: Embedder, table: AlikeRows, *, name: str = "model", long: Long = "error", where: str = "data"
 ) -> Given[Value]:
-    """Return the cosine of each pair with a score; else the place, from 1, at which each row's second text is found.
+    """Return the cosine of each pair with a score; else the place, from 1, at which is found what a text asks for.
 
     Args:
         embedder: The model.
-        table: The rows.
+        table: The rows; without scores, each distinct first text counts once.
         name: Of the system, for the report.
-        long: What to do with texts longer than the model's limit; a row with one that is dropped gets None.
+        long: What to do with texts longer than the model's limit; what a text that is dropped decides is None.
         where: Not used: rows know their places.
     """
     started, rows = time.monotonic(), table.rows
@@ -204,15 +220,20 @@ def estimate(
     found = embedder.predict(unique, long=long, where=[stands[text] for text in unique])
     number = {text: place for place, text in enumerate(unique)}
     none = torch.zeros(embedder.model.encoder.dim)
-    vectors = torch.stack([none if one.vector is None else one.vector for one in found])
-    vectors = torch.nn.functional.normalize(vectors, dim=-1)[[number[text] for text, _ in texts]]
-    lost = [any(found[number[text]].vector is None for text in row.texts[:2]) for row in rows]
+    vectors = unit(torch.stack([none if one.vector is None else one.vector for one in found]))
+    vectors = vectors[[number[text] for text, _ in texts]]
     asked, others = vectors[: len(rows)], vectors[len(rows) :]
+    lost = {text for text, one in zip(unique, found, strict=True) if one.vector is None}
+    each: list[Value]
     if table.scored:
-        values: list[float] = (asked * others[: len(rows)]).sum(-1).tolist()
+        cosines = (asked * others[: len(rows)]).sum(-1).tolist()
+        each = [None if lost & {*row.texts} else value for row, value in zip(rows, cosines, strict=True)]
     else:
-        values = [float(place) for place in Collection.of(rows).places(asked, others)[0]]
-    each = [None if nothing else value for value, nothing in zip(values, lost, strict=True)]
+        read = dict(zip(unique, map(tuple, embedder.encode(unique)), strict=True))
+        collection = Collection.of([[read[text] for text in row.texts] for row in rows])
+        places = collection.places(asked, others)
+        whose = (rows[place].texts[0] for place in collection.rows)
+        each = [None if text in lost else float(place) for text, place in zip(whose, places, strict=True)]
     return given(name, found, each, time.monotonic() - started, embedder.drift)
 
 
@@ -230,14 +251,18 @@ def evaluate_vectors(
     Raises:
         DataError: The other system has not as many values.
     """
-    system, rows = estimate(embedder, table, long=long), table.rows
+    rows = table.rows
+    if table.scored and len({row.score for row in rows}) < 2:
+        raise DataError("one score only: nothing can follow it", "Give pairs of different scores.", rows[0].where)
+    system = estimate(embedder, table, long=long)
     if against is not None:
-        against.check(len(rows), "values", "rows")
+        against.check(len(system.each), "values", "pairs" if table.scored else "distinct first texts")
+        _check_kind(against, scored=table.scored)
     values = [value or 0.0 for value in system.each]
     theirs = [value or 0.0 for value in against.each] if against else []
+    rival = None
     if table.scored:
         scores = [row.score or 0.0 for row in rows]
-        rival = None
         if against:
             compared = regression.compare(values, theirs, scores)
             rival = against, regression.numbers(theirs, scores), compared.difference, compared.p_value
@@ -245,12 +270,24 @@ def evaluate_vectors(
             system, regression.numbers(values, scores), regression.bootstrap(values, scores), rival=rival
         )
     places = [int(value) for value in values]
-    rival = None
     if against:
         others = [int(value) for value in theirs]
         rival = against, retrieval(others), *compare(places, others)
-    among = len(Collection.of(rows))
+    among = len(Collection.of([row.texts for row in rows]))
     return EmbedReport(system, retrieval(places), bootstrap(places), among, rival)
+
+
+def _check_kind(other: Given[Value], *, scored: bool) -> None:
+    """Refuse another system's values that are no cosines, or no places.
+
+    Raises:
+        DataError: One is not.
+    """
+    for row, value in enumerate(other.each, 1):
+        fits = abs(value or 0.0) <= MOST if scored else value is None or (value >= 1 and value == int(value))
+        if not fits:
+            what = "a cosine, from -1 to 1" if scored else "a place, from 1"
+            raise DataError(f"{value:g} is not {what}", "Give what `onehop evaluate -o` writes.", f"{other.name}:{row}")
 
 
 def read_values(path: str) -> Given[Value]:
@@ -262,7 +299,10 @@ def read_values(path: str) -> Given[Value]:
     values: list[Value] = []
     for row, line in enumerate(read_lines(path), 1):
         try:
-            values.append(None if line.strip() == "null" else float(line))
+            value = None if line.strip() == "null" else float(line)
+            if value is not None and not isfinite(value):
+                raise ValueError
+            values.append(value)
         except ValueError as error:
             raise DataError("no number", "Give a cosine, or a place, in each line.", f"{path}:{row}") from error
     return Given(path, values)

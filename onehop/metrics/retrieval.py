@@ -11,8 +11,8 @@ import numpy.typing as npt
 from onehop.metrics.translation import Interval
 
 DRAWS, SEED = 1_000, 12345
-NEAR = 10  # places that recall looks at
-FIGURES = ("mrr", "accuracy", "recall")
+NEAR = 10  # places that the hit rate looks at
+FIGURES = ("mrr", "accuracy", "hit_rate")
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class Found:
     Args:
         mrr: Mean of one over the place at which the right text stands (Voorhees 1999, TREC-8).
         accuracy: Share whose right text stands first.
-        recall: Share whose right text is among the first ten.
+        hit_rate: Share whose right text is among the first ten.
     """
 
     mrr: float
     accuracy: float
-    recall: float
+    hit_rate: float
 
     def to_dict(self) -> dict[str, float]:
         """Return the figures by name."""
@@ -39,7 +39,7 @@ def retrieval(places: Sequence[int]) -> Found:
 
     Example:
         >>> retrieval([1, 2, 20, 0])
-        Found(mrr=0.3875, accuracy=0.25, recall=0.5)
+        Found(mrr=0.3875, accuracy=0.25, hit_rate=0.5)
     """
     values = _values(places)
     return Found(*map(float, values.mean(1))) if len(places) else Found(0.0, 0.0, 0.0)

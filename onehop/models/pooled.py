@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from onehop.nn.dropout import Dropout
 from onehop.nn.interfaces import Source
-from onehop.nn.rows import Rows
+from onehop.nn.rows import Rows, together
 
 
 class Pooled(nn.Module):
@@ -38,12 +38,18 @@ class Pooled(nn.Module):
         self.dropout = Dropout(dropout)
 
     def pool(self, source: Source) -> Tensor:
-        """Return a vector for each text, `(B, D)`; of packed rows for each of their texts, row by row."""
+        """Return a vector for each text, `(B, D)`; of packed rows for each of their texts, row by row.
+
+        The states of all windows of a text are pooled together.
+        """
         memory = self.encoder.encode(source)
-        if memory.segments is None:
-            return self.pooling(memory.states, memory.lengths)
-        rows = Rows(memory.segments)
-        return self.pooling(rows.split(memory.states), rows.lengths)
+        states, lengths = memory.states, memory.lengths
+        if memory.segments is not None:
+            rows = Rows(memory.segments)
+            states, lengths = rows.split(states), rows.lengths
+        if source.groups is not None:
+            states, lengths = together(states, memory.known_lengths() if lengths is None else lengths, source.groups)
+        return self.pooling(states, lengths)
 
     def forward(self, source: Source) -> Tensor:
         """Return scores `(B, C)`, not normalised."""

@@ -26,6 +26,8 @@ class Source:
             A token sees its own segment only.
         types: `(B, S)` int64, for two texts that are read as one: 0 in the first, 1 in the second; None for 0.
         features: `(B, S, F)` float, such as the pixels of patches, in place of tokens; see `of_features`.
+        groups: `(N,)` int64, ascending from 0: the number of the text that each row, or each segment of packed rows, is
+            a window of; None where each is a text. Encoders do not read it; what pools their states does.
 
     Example:
         >>> source = Source.of_features(torch.zeros(2, 5, 16), lengths=torch.tensor([5, 3]))
@@ -38,6 +40,7 @@ class Source:
     segments: Tensor | None = None
     types: Tensor | None = None
     features: Tensor | None = None
+    groups: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.features is not None and self.tokens.numel():

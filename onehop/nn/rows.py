@@ -40,6 +40,10 @@ class Rows:
         apart = x.new_zeros(len(self.lengths), width, *x.shape[2:])
         return apart.index_put((self._row, self._place), x[self.real])
 
+    def firsts(self, x: Tensor) -> Tensor:
+        """Return what `x (B, S)` has at the first position of each sentence, `(N,)`."""
+        return self.split(x)[:, 0]
+
     def join(self, x: Tensor) -> Tensor:
         """Return `x (N, L, ...)` as `(B, S, ...)`, zeros where there is padding."""
         packed = x.new_zeros(*self.shape, *x.shape[2:])
@@ -49,3 +53,26 @@ class Rows:
 def sentences(segments: Tensor) -> Tensor:
     """Return `(B,)`: how many sentences stand in each row of `segments (B, S)`."""
     return segments.amax(1) + 1 if segments.size(1) else segments.new_zeros(len(segments))
+
+
+def together(x: Tensor, lengths: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows of each group one behind the other, `(T, L, ...)`, and how long each is, `(T,)`.
+
+    Args:
+        x: `(N, S, ...)`, padded rows.
+        lengths: `(N,)`, real positions of each.
+        groups: `(N,)` int64, ascending from 0, without gaps.
+
+    Example:
+        >>> x = torch.tensor([[1, 2, 0], [3, 0, 0], [4, 5, 6]])
+        >>> together(x, torch.tensor([2, 1, 3]), torch.tensor([0, 0, 1]))
+        (tensor([[1, 2, 3],
+                [4, 5, 6]]), tensor([3, 3]))
+    """
+    count = int(groups[-1]) + 1 if len(groups) else 0
+    sizes = torch.zeros(count, dtype=torch.int64, device=x.device).index_add_(0, groups, lengths)
+    row, place = (torch.arange(x.size(1), device=x.device) < lengths.unsqueeze(1)).nonzero(as_tuple=True)
+    before = lengths.cumsum(0) - lengths  # positions of all rows before each
+    first = sizes.cumsum(0) - sizes  # and before each group
+    whole = x.new_zeros(count, int(sizes.max()) if count else 0, *x.shape[2:])
+    return whole.index_put((groups[row], before[row] - first[groups[row]] + place), x[row, place]), sizes

@@ -36,6 +36,10 @@ class DocumentLimits(Table):
 
     max_length: int = Field(ge=1, le=1 << 20, description="Most tokens of a text, without its end mark.")
     sentences: bool = Field(description="Whether an end mark stands behind each sentence of a text.")
+    windows: Literal["averaged", "pooled"] = Field(
+        default="averaged",
+        description="Of a text in windows: the mean of what is found for each; or its vector is pooled of all states.",
+    )
 
 
 class TextSettings(Table):

@@ -136,7 +136,7 @@ class Embedder(Runs):
         """
         ledger = Ledger(named(where), self.settings.text.max_length, long)
         encoded, places = self.encode(texts, where, first_line), places_of(where, len(texts), first_line)
-        each = divide(encoded, self.tokenizer.pieces, ledger, places, empty=True)
+        each = divide(encoded, self.tokenizer.spaced, ledger, places, empty=True)
         vectors = outputs(each, self.vectors([row for windows in each for row in windows.rows], batch_tokens))
         return [self._embedding(*found) for found in zip(texts, each, vectors, strict=True)]
 

@@ -14,6 +14,7 @@ from onehop.errors import ConfigError
 from onehop.nn import record_attention
 from onehop.nn.modes import for_inference
 from onehop.tasks.classification import Classifier
+from onehop.tasks.framed import FramedDocuments
 from onehop.tasks.settings import Long
 from onehop.text import EOS, Ledger, limit_windows
 
@@ -76,43 +77,50 @@ def evidence(classifier: Classifier, text: str | Sequence[str], *, long: Long = 
         raise ConfigError(problem, 'Train one with head.pooling = "attention".', "head.pooling")
     [tokens] = classifier.encode([text])
     ledger = Ledger("text", classifier.settings.text.max_length, long)
-    windows = limit_windows(tokens, classifier.tokenizer.pieces, ledger, "text") if tokens else []
+    windows = limit_windows(tokens, classifier.tokenizer.spaced, ledger, "text") if tokens else []
+    if windows and classifier.settings.text.windows == "pooled":
+        windows = [classifier.documents.joined(windows)]  # type: ignore[union-attr]
     total = sum(len(window) + 1 for window in windows)
     return [part for window in windows for part in _read(classifier, window, (len(window) + 1) / total)]
 
 
 def _read(classifier: Classifier, tokens: list[int], share: float) -> Iterator[Sentence]:
-    """Yield the sentences of one window."""
+    """Yield the sentences of one row: a window, or all that are read together."""
     row = [*tokens, EOS]
     for_inference(classifier.model)
     rows = torch.tensor([row], device=classifier.device)
+    source = classifier.source(rows, torch.tensor([len(row)], device=classifier.device))
     with record_attention(layers=[WORDS, SENTENCES]) as record:
-        classifier.model(classifier.source(rows, torch.tensor([len(row)], device=classifier.device)))
-    words = record[WORDS][0, 0].tolist()
+        classifier.model(source)
+    words, marks = record[WORDS][0, 0].tolist(), {EOS}
+    if isinstance(documents := classifier.documents, FramedDocuments):
+        read = zip(source.tokens.tolist(), source.known_lengths().tolist(), strict=True)
+        row = [token for window, length in read for token in window[:length]]
+        marks = {documents.begin, documents.end, *documents.between}
     if SENTENCES not in list(record):
-        yield Sentence(share, tuple(_words(classifier, row, words[0])))
+        yield Sentence(share, tuple(_words(classifier, row, words[0], marks)))
         return
     start = 0
     for weights, weight in zip(words, record[SENTENCES][0, 0, 0].tolist(), strict=True):
         end = row.index(EOS, start) + 1
-        yield Sentence(share * weight, tuple(_words(classifier, row[start:end], weights[start:end])))
+        yield Sentence(share * weight, tuple(_words(classifier, row[start:end], weights[start:end], marks)))
         start = end
 
 
-def _words(classifier: Classifier, row: Sequence[int], weights: Sequence[float]) -> Iterator[Word]:
+def _words(classifier: Classifier, row: Sequence[int], weights: Sequence[float], marks: set[int]) -> Iterator[Word]:
     """Yield the words that pieces make up: one begins at a space, at a mark, and behind and before a sign."""
     groups: list[tuple[list[int], float]] = []
-    before = ""
-    for token, weight, piece in zip(row, weights, classifier.tokenizer.pieces(row), strict=True):
-        begins = not groups or token == EOS or piece[:1].isspace() or _is_sign(piece) or _is_sign(before)
-        if begins:
+    pieces, before = classifier.tokenizer.spaced(row), ""
+    for place, (token, weight, piece) in enumerate(zip(row, weights, pieces, strict=True)):
+        begins = not groups or token in marks or row[place - 1] in marks or piece[:1].isspace()
+        if begins or _is_sign(piece) or _is_sign(before):
             groups.append(([token], weight))
         else:
             groups[-1][0].append(token)
             groups[-1] = (groups[-1][0], groups[-1][1] + weight)
         before = piece
     for tokens, weight in groups:
-        yield Word("" if tokens == [EOS] else classifier.tokenizer.decode(tokens).strip(), weight)
+        yield Word("" if tokens[0] in marks else classifier.tokenizer.decode(tokens).strip(), weight)
 
 
 def _is_sign(piece: str) -> bool:

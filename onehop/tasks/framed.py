@@ -2,24 +2,27 @@
 
 Rows of tokens are kept as those of other models are: bare, with the marks between two texts in them, and whoever makes
 a batch puts an end mark behind. `source` turns that into what the encoder knows: the begin mark before, its own mark
-in place of the end mark, and of which of two texts each token is.
+in place of the end mark, and of which of two texts each token is. A text that is longer than the encoder reads may be a
+row of windows, with a mark between that counts from the size of the vocabulary; each is then read by itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from onehop.data.labelled import SEPARATOR
 from onehop.errors import ModelError
 from onehop.nn import Source
 from onehop.nn.masks import places
-from onehop.nn.rows import sentences
+from onehop.nn.rows import Rows, sentences
 from onehop.tasks.documents import Documents
-from onehop.text import Tokenizer
+from onehop.text import Ledger, Tokenizer, limit_windows
 from onehop.text.pretrained import PretrainedTokenizer
 
 FRAME = 2  # control tokens around a text: one before and one behind
@@ -54,7 +57,7 @@ class FramedDocuments:
                 f"a tokenizer that puts {len(before)} marks before a text and {len(behind)} behind",
                 "Use a checkpoint whose texts stand between two marks.",
             )
-        self.begin, self.end = before[0], behind[0]
+        self.begin, self.end, self.mark = before[0], behind[0], tokenizer.vocab_size
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each text, with the marks between its columns, without those around it."""
@@ -77,6 +80,8 @@ class FramedDocuments:
             segments: `(B, S)`, of packed rows the number of each token's text, -1 for padding. Every text has an end
                 mark of its own and gets a begin mark, so that a token of text `n` moves `n + 1` to the right.
         """
+        if bool((tokens == self.mark).any()):
+            return self._divided(tokens, lengths, segments)
         if segments is not None:
             return self._packed(tokens, lengths, segments)
         rows = torch.arange(len(tokens), device=tokens.device)
@@ -88,6 +93,51 @@ class FramedDocuments:
         types = (marks.cumsum(1) - marks).clamp(max=1)
         real = torch.arange(tokens.size(1), device=tokens.device) <= lengths.unsqueeze(1)
         return Source(tokens, lengths + 1, types=types * real)
+
+    def in_windows(self, tokens: list[int], ledger: Ledger, where: str) -> list[int]:
+        """Return a text that is too long as windows with marks between, and any other as it is.
+
+        Args:
+            tokens: The text.
+            ledger: With the limit, and the policy `window`.
+            where: Its place, for messages.
+        """
+        return self.joined(limit_windows(tokens, self.tokenizer.spaced, ledger, where))
+
+    def joined(self, windows: Sequence[Sequence[int]]) -> list[int]:
+        """Return windows as one row, with marks between."""
+        row = list(windows[0])
+        for window in windows[1:]:
+            row += [self.mark, *window]
+        return row
+
+    def apart(self, tokens: Tensor, lengths: Tensor, segments: Tensor | None = None) -> Tensor:
+        """Return the number of each token's window in its row, `(B, S)`; a mark ends what stands before it.
+
+        Args:
+            tokens: `(B, S)`, padded.
+            lengths: `(B,)`, end marks included.
+            segments: `(B, S)`, of packed rows the number of each token's text, -1 for padding.
+        """
+        real = torch.arange(tokens.size(1), device=tokens.device) < lengths.unsqueeze(1)
+        texts = torch.zeros_like(tokens) if segments is None else segments
+        texts = texts.masked_fill(~real, -1)
+        ends = real & ((texts != F.pad(texts[:, 1:], (0, 1), value=-1)) | (tokens == self.mark))
+        return (ends.long().cumsum(1) - ends.long()).masked_fill(~real, -1)
+
+    def _divided(self, tokens: Tensor, lengths: Tensor, segments: Tensor | None) -> Source:
+        """Return a row for each window: together in one, as texts are packed, they would be read in squared time."""
+        windows = self.apart(tokens, lengths, segments)
+        rows = Rows(windows)
+        texts = torch.zeros_like(tokens) if segments is None else segments
+        first = rows.firsts(texts)  # the number of each window's text in its row
+        row = rows.firsts(torch.arange(len(tokens), device=tokens.device).unsqueeze(1).expand_as(tokens))
+        new = torch.ones_like(first)
+        new[1:] = ((first[1:] != first[:-1]) | (row[1:] != row[:-1])).long()
+        return replace(self.source(self._unmarked(rows.split(tokens)), rows.lengths), groups=new.cumsum(0) - 1)
+
+    def _unmarked(self, tokens: Tensor) -> Tensor:
+        return tokens.masked_fill(tokens == self.mark, self.end)  # where a window ends, the end mark goes anyway
 
     def _packed(self, tokens: Tensor, lengths: Tensor, segments: Tensor) -> Source:
         real, counts = segments >= 0, sentences(segments)

@@ -18,9 +18,10 @@ from onehop.tasks.embedding import Embedder
 from onehop.tasks.nearest import Nearest
 from onehop.tasks.settings import Long
 from onehop.tasks.tensor_file import write_tensors
-from onehop.text.places import Where, named
+from onehop.text.places import Where, named, places_of
 
-VECTORS, MADE_OF = "vectors", "made_of"
+VECTORS, LOST, MADE_OF = "vectors", "lost", "made_of"
+TOGETHER = 4_096  # texts embedded at once
 REMEDY = "Name another file, or remove this one."
 Tell = Callable[[str], None]
 
@@ -46,21 +47,48 @@ def indexed(
     """
     if not texts:
         raise DataError("no text to search in", "Give a file of texts.", named(where))
+    if path and (path.is_dir() or not path.parent.is_dir()):
+        raise FileError("cannot write: no file can be there", "Name another file.", str(path))
     made_of = _made_of(embedder, texts, long) if path else torch.empty(0)
-    if path and path.exists():
-        kept = _read(path)
-        if torch.equal(kept[MADE_OF], made_of):
-            tell(f"index: {len(texts):,} vectors of {path}")
-            return Nearest(kept[VECTORS])
-        tell(f"index: {path} is of another model or of other texts, and is made anew")
-    found = embedder.predict(texts, long=long, where=where)
-    none = torch.zeros(embedder.model.encoder.dim)
-    nearest = Nearest(torch.stack([none if one.vector is None else one.vector for one in found]))
-    if path:
-        with new_file(path) as whole:
-            write_tensors(whole, {VECTORS: nearest.vectors, MADE_OF: made_of})
-        tell(f"index: {len(texts):,} vectors written to {path}")
+    kept = _read(path) if path and path.exists() else {}
+    if kept and torch.equal(kept[MADE_OF], made_of):
+        nearest, lost = Nearest(kept[VECTORS]), kept[LOST]
+        tell(f"index: {len(texts):,} vectors of {path}")
+    else:
+        if kept:
+            tell(f"index: {path} was made by another model, of other texts, or otherwise, and is made anew")
+        vectors, lost = _embedded(embedder, texts, long, where)
+        nearest = Nearest(vectors)
+        if path:
+            with new_file(path) as whole:
+                write_tensors(whole, {VECTORS: nearest.vectors, LOST: lost, MADE_OF: made_of})
+            tell(f"index: {len(texts):,} vectors written to {path}")
+    for done, which in (("left out", nearest.nothing), ("cut", ~nearest.nothing & (lost > 0))):
+        if count := int(which.sum()):
+            missing = f"{int(lost[which].sum()):,} tokens not read"
+            tell(f"{count:,} texts of the collection were too long and {done}, {missing}")
     return nearest
+
+
+def _embedded(embedder: Embedder, texts: Sequence[str], long: Long, where: Where) -> tuple[Tensor, Tensor]:
+    """Return vectors, zeros for what was dropped, and how many tokens of each text were not read; equal texts once."""
+    first: dict[str, int] = {}
+    places = places_of(where, len(texts))
+    for place, text in enumerate(texts):
+        first.setdefault(text, place)
+    vectors, lost = torch.zeros(len(texts), embedder.model.encoder.dim), torch.zeros(len(texts), dtype=torch.int64)
+    unique = list(first.items())
+    for start in range(0, len(unique), TOGETHER):
+        part = unique[start : start + TOGETHER]
+        found = embedder.predict([text for text, _ in part], long=long, where=[places[place] for _, place in part])
+        for (_, place), one in zip(part, found, strict=True):
+            lost[place] = one.lost
+            if one.vector is not None:
+                vectors[place] = one.vector
+    if len(unique) < len(texts):
+        numbers = torch.tensor([first[text] for text in texts])
+        vectors, lost = vectors[numbers], lost[numbers]
+    return vectors, lost
 
 
 def _made_of(embedder: Embedder, texts: Sequence[str], long: Long) -> Tensor:
@@ -84,6 +112,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         kept = load_file(path)
     except (SafetensorError, OSError) as error:
         raise FileError(f"no index of vectors: {error}", REMEDY, str(path)) from error
-    if not (kept.keys() == {VECTORS, MADE_OF} and kept[VECTORS].dim() == 2 and kept[MADE_OF].dtype == torch.uint8):
+    right = kept.keys() == {VECTORS, LOST, MADE_OF} and kept[VECTORS].dim() == 2
+    if not right or kept[LOST].shape != kept[VECTORS].shape[:1] or kept[MADE_OF].dtype != torch.uint8:
         raise FileError("no index of vectors", REMEDY, str(path))
     return kept

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from onehop.errors import DataError
+from onehop.errors import DataError, ModelError
 
 TOGETHER = 1 << 22  # cosines that are held at once
+DIGITS = 1e6  # to which cosines are rounded: equal vectors differ beyond, by where they stand in a product
+NEVER = -2.0  # in place of a cosine, of what is not to be found
+NEARLY = 1e-6  # how far a length may be from 1
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,11 @@ class Nearest:
     """Vectors of a collection, all of which are compared: what is found is exact.
 
     Args:
-        vectors: `(N, D)` in float32, of any length but 0.
+        vectors: `(N, D)` in float32; one of zeros stands for a text that has none, and is never found.
 
     Raises:
         DataError: There are none.
+        ModelError: One is not finite.
 
     Example:
         >>> nearest = Nearest(torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]]))
@@ -45,7 +49,8 @@ class Nearest:
     def __init__(self, vectors: Tensor) -> None:
         if vectors.dim() != 2 or not len(vectors):
             raise DataError("no text to search in", "Give a file of texts.")
-        self.vectors = F.normalize(vectors.float(), dim=-1)
+        self.vectors = unit(vectors)
+        self.nothing = self.vectors.square().sum(1) == 0
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -63,11 +68,11 @@ class Nearest:
                 found += [[] for _ in cosines]
                 continue
             values, places = _first(cosines, min(count, len(self)))
-            pairs = zip(places.tolist(), values.tolist(), strict=True)
-            found += [list(map(Near, own, near)) for own, near in pairs]
+            for own, near in zip(places.tolist(), values.tolist(), strict=True):
+                found.append([Near(place, value) for place, value in zip(own, near, strict=True) if value > NEVER])
         return found
 
-    def ranks(self, asked: Tensor, right: Sequence[Sequence[int]]) -> list[int]:
+    def ranks(self, asked: Tensor, right: Sequence[Sequence[int]], besides: Sequence[Sequence[int]] = ()) -> list[int]:
         """Return the place, from 1, at which the best of the right texts of each vector stands.
 
         A text of the same cosine stands before it, so that a model that gives all texts one vector finds nothing.
@@ -75,6 +80,7 @@ class Nearest:
         Args:
             asked: `(Q, D)`.
             right: Numbers of the right texts of each, at least one.
+            besides: Numbers of texts that are left out, for each; none where it is empty.
 
         Example:
             >>> nearest = Nearest(torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]]))
@@ -86,14 +92,31 @@ class Nearest:
             for row, own in zip(cosines, right[len(places) : len(places) + len(cosines)], strict=True):
                 best = row[list(own)].max()
                 others = torch.ones_like(row, dtype=torch.bool)
-                others[list(own)] = False
+                others[[*own, *(besides[len(places)] if besides else ())]] = False
                 places.append(1 + int((row[others] >= best).sum()))
         return places
 
     def _cosines(self, asked: Tensor) -> Iterator[Tensor]:
         """Yield the cosines of some at a time, `(q, N)`."""
-        for part in F.normalize(asked.float(), dim=-1).split(max(1, TOGETHER // len(self))):
-            yield part @ self.vectors.T
+        for part in unit(asked).split(max(1, TOGETHER // len(self))):
+            cosines = (part @ self.vectors.T).mul_(DIGITS).round_().div_(DIGITS)
+            yield cosines.masked_fill_(self.nothing, NEVER)
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Return vectors `(N, D)` of length 1, or of zeros; the same tensor where they are so.
+
+    Raises:
+        ModelError: One is not finite.
+    """
+    vectors = vectors.float()
+    lengths = vectors.norm(dim=1, keepdim=True)
+    if not bool(lengths.isfinite().all()):
+        problem = "a model whose vectors are not finite numbers"
+        raise ModelError(problem, "Train it anew with a lower learning rate, or use another.")
+    if bool(((lengths - 1).abs() < NEARLY).logical_or(lengths == 0).all()):
+        return vectors
+    return F.normalize(vectors, dim=-1)
 
 
 def _first(cosines: Tensor, count: int) -> tuple[Tensor, Tensor]:

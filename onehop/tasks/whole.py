@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +58,8 @@ class WholeText(Runs, Generic[Found]):
         Args:
             texts: Each a text, or the texts of its columns where the model was trained on several.
             long: What to do with a text of more than `settings.text.max_length` tokens: "error", "drop", "cut", or
-                divide it into windows whose probabilities, or numbers, are averaged, by their tokens.
+                divide it into windows, whose states are pooled together where the model has learnt that, and whose
+                probabilities, or numbers, are else averaged, by their tokens.
             where: Name of the input, or the place of each in it, for messages.
             first_line: Number of the first text, where they are lines of the input.
             batch_tokens: Rows times longest row of a batch at most.
@@ -74,13 +75,21 @@ class WholeText(Runs, Generic[Found]):
         """
         ledger = Ledger(named(where), self.settings.text.max_length, long)
         encoded = self.encode(texts, where, first_line)
-        each = divide(encoded, self.tokenizer.pieces, ledger, places_of(where, len(texts), first_line), empty=False)
-        values = outputs(each, self.averages([row for windows in each for row in windows.rows], batch_tokens))
+        each = divide(encoded, self.tokenizer.spaced, ledger, places_of(where, len(texts), first_line), empty=False)
+        values = self._values(each, batch_tokens)
         given = (text if isinstance(text, str) else tuple(text) for text in texts)
         return [
             self.found(text, windows, average(windows, row) if windows.rows else None)
             for text, windows, row in zip(given, each, values, strict=True)
         ]
+
+    def _values(self, each: Sequence[Windows], batch_tokens: int) -> Sequence[Tensor]:
+        """Return of each text what was found for its windows, `(windows, ...)`, or for all at once, `(1, ...)`."""
+        if self.settings.text.windows == "averaged":
+            return list(outputs(each, self.averages([row for windows in each for row in windows.rows], batch_tokens)))
+        documents = cast("FramedDocuments", self.documents)
+        values = self.averages([documents.joined(windows.rows) for windows in each if windows.rows], batch_tokens)
+        return values.split([min(1, len(windows.rows)) for windows in each])
 
     @abstractmethod
     def averages(self, rows: Sequence[list[int]], batch_tokens: int) -> Tensor:

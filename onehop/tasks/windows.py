@@ -1,4 +1,4 @@
-"""Texts as rows that a model can read: whole, cut, or divided into windows whose outputs are averaged."""
+"""Texts as rows that a model can read: whole, cut, or divided into windows."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def outputs(each: Sequence[Windows], values: Tensor) -> Iterator[Tensor]:
 
 
 def average(windows: Windows, values: Tensor) -> Tensor:
-    """Return the mean of what was found for the windows of a text, by their tokens; of a single one it itself."""
-    if len(windows.rows) == 1:
+    """Return the mean of what was found for the windows of a text, by their tokens; of a single value it itself."""
+    if len(values) == 1:
         return values[0]
     sizes = torch.tensor([len(row) + 1 for row in windows.rows], dtype=values.dtype)
     return (sizes / sizes.sum()) @ values

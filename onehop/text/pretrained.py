@@ -99,13 +99,14 @@ class PretrainedTokenizer:
     @property
     def begins(self) -> list[bool]:
         """For each token whether it begins a word; a control token does."""
-        follows = self.algorithm == "wordpiece"  # where a piece is marked that goes on with a word, not the first
-        marked = [self._pieces.get(token, "") for token in range(self.vocab_size)]
         controls = set(self.controls.values())
-        return [
-            token in controls or (not piece.startswith("##") if follows else piece.startswith(("\u0120", "\u2581")))
-            for token, piece in enumerate(marked)
-        ]
+        return [token in controls or self._begins(token) for token in range(self.vocab_size)]
+
+    def _begins(self, token: int) -> bool:
+        piece = self._pieces.get(token, "")
+        if self.algorithm == "wordpiece":  # where a piece is marked that goes on with a word, not the first
+            return not piece.startswith("##")
+        return piece.startswith(("\u0120", "\u2581"))
 
     @property
     def num_marks(self) -> int:
@@ -169,6 +170,15 @@ class PretrainedTokenizer:
             KeyError: A token is not in the vocabulary.
         """
         return [self._pieces[token] for token in tokens]
+
+    def spaced(self, tokens: Iterable[int]) -> list[str]:
+        """Return the piece of each token with a space before it where it begins a word, as vocabularies of Onehop do.
+
+        Raises:
+            KeyError: A token is not in the vocabulary.
+        """
+        bare = ((token, self._pieces[token].removeprefix("##").lstrip("\u0120\u2581")) for token in tokens)
+        return [f" {piece}" if self._begins(token) else piece for token, piece in bare]
 
     def to_json(self) -> str:
         """Return the tokenizer.json as it was read."""

@@ -212,6 +212,10 @@ class Tokenizer:
         """
         return [self._pieces[token] for token in tokens]
 
+    def spaced(self, tokens: Iterable[int]) -> list[str]:
+        """Return the piece of each token, with a space before it where it begins a word: here the same as `pieces`."""
+        return self.pieces(tokens)
+
     def normalise(self, text: str) -> str:
         """Return the text in the normal form that `decode(encode(text))` gives back."""
         if self._normalization == "none" or text.isascii():

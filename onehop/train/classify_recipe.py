@@ -14,8 +14,6 @@ from onehop.tasks.classify_settings import HeadConfig
 from onehop.train.recipe import family_faults
 from onehop.train.tune_recipe import TuneConfig
 
-WHOLE = "a text that is learnt from has no windows: what is wanted of it is of the whole; use error, drop or cut"
-
 ARCHITECTURE = "recurrent"  # where a recipe names none
 
 
@@ -82,18 +80,11 @@ class ClassifyText(Table):
     sentences: bool | None = Field(
         default=None, description="Put an end mark behind each sentence; default: where the encoder reads sentences."
     )
-    long: Literal["error", "drop", "cut"] | None = Field(
+    long: Literal["error", "drop", "cut", "window"] | None = Field(
         default=None,
-        description="Longer texts in training and validation; default: error if max_length was given, cut if it was "
-        "chosen.",
+        description="Longer texts in training and validation; window: a pretrained encoder reads them in parts, whose "
+        "states are pooled together; default: error if max_length was given, cut if it was chosen.",
     )
-
-    @field_validator("long", mode="before")
-    @classmethod
-    def _not_window(cls, long: object) -> object:
-        if long == "window":
-            raise ValueError(WHOLE)
-        return long
 
 
 class ClassifyTrain(TuneConfig):

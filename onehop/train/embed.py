@@ -41,7 +41,8 @@ from onehop.train.regress import Numbers, numbers_of
 from onehop.train.texts import FILLED, choose, counted, packed
 
 TOGETHER = 2_000  # rows tokenised at once
-CONTRASTED = 64  # rows of a batch, where each is told from the others
+CONTRASTED, MOST = 64, 16_384  # rows of a batch where each is told from the others, and tokens of one at most
+FEWEST = 20  # rows that validation needs where none are given for it: with fewer, luck decides
 FREE = ("dropout", "attention_dropout")  # of the model: no weight depends on them
 USUAL_RANGES = ((0.0, 1.0), (-1.0, 1.0))  # scores that are cosines as they are
 
@@ -78,12 +79,12 @@ class PreparedEmbedder:
 
     def objective(self, device: str) -> Objective:
         """Return the loss of a batch."""
-        task, kind, mark = self.task, torch.device(device).type, self.task.tokenizer.vocab_size
+        task, kind = self.task, torch.device(device).type
         narrow, cost = self.recipe.train.precision == "bfloat16", loss_of(self.recipe)
 
         def loss(model: Any, batch: Batch) -> Tensor:
             with torch.autocast(kind, torch.bfloat16, enabled=narrow):
-                found = embed_loss.vectors(task, model, batch, mark)
+                found = embed_loss.vectors(task, model, batch)
             return cost(found, numbers_of(labels_of(batch)))
 
         return Forgetful(loss)
@@ -143,7 +144,7 @@ def prepare(
         raise ConfigError(problem, "Name one: --init CHECKPOINT (in a recipe: train.init).", "train.init")
     recipe = recipe.model_copy(update={"train": precision(recipe.train, device, tell, pretrained=True)})
     recipe, training, held_out = read_data(recipe, folder, tell)
-    recipe = judged(recipe, training, tell)
+    recipe = judged(recipe, [row for _, row in training], held_out, tell)
     task = new_model(recipe, parent)
     ledger = Ledger.of_pairs("train", task.settings.text.max_length, recipe.text.long or "cut")
     limited = Ledger.of_pairs("valid", ledger.max_length, ledger.policy)
@@ -157,17 +158,17 @@ def prepare(
         raise DataError(f"no row is left to train on; {ledger.summary()}", "Give a larger text.max_length.")
     recipe = packed(recipe, framed=True)
     if recipe.vector.objective == "contrastive" and not recipe.train.batch_tokens:
-        tokens = max(256, round(CONTRASTED * mean / (FILLED if recipe.train.packing else 1.0)))
+        tokens = min(MOST, max(256, round(CONTRASTED * mean / (FILLED if recipe.train.packing else 1.0))))
         recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"batch_tokens": tokens})})
-    figures = SCORED if training[0][1].score is not None else UNSCORED
-    recipe = choose(recipe, len(store), mean, tell, figures[0], pretrained=True)
+    scored = training[0][1].score is not None
+    recipe = choose(recipe, len(store), mean, tell, (SCORED if scored else UNSCORED)[0], pretrained=True)
     batches = TrainingBatches(
         store, Tokens(), Numbers(), batch_tokens=recipe.train.tokens, max_length=1 << 20, long_policy="error",
         seed=recipe.train.seed, packing=bool(recipe.train.packing), finish=counted,
     )  # fmt: skip
     validation = HeldOutAlike(
         task, [one for one, _ in held], [texts for _, texts in held],
-        torch.tensor([wanted(recipe, one) for one, _ in held]), loss=loss_of(recipe),
+        torch.tensor([wanted(recipe, one) for one, _ in held]), scored=scored, loss=loss_of(recipe),
         together=max(2, round(recipe.train.tokens / mean)), batch_tokens=recipe.train.tokens,
     )  # fmt: skip
     return PreparedEmbedder(recipe, task, batches, validation, len(store), store, ledger, limited, parent, folder)
@@ -185,7 +186,7 @@ def read_data(
         if len(scores) > 1:
             remedy = "Give the column of scores to all files, or to none."
             raise DataError(f"{scores.pop()} scores and {scores.pop()}: files of both kinds", remedy, file)
-        tell(f"data: {file}: {_named(opened.texts, opened.score)}")
+        tell(f"data: {file}: {opened.named}")
         rows = list(opened.rows)
         left += sum(not row.whole for row in rows)
         if number < 0:
@@ -199,7 +200,11 @@ def read_data(
         raise DataError("no row of texts", "Check that this is the file you meant.", ", ".join(data.train))
     store = PairStore(folder)
     store.add((Pair(one.texts[0], one.texts[1]) for _, one in found), "rows")
+    if data.valid and not valid:
+        raise DataError("no row of texts for validation", "Give others, or leave it out.", ", ".join(data.valid))
     held = set() if data.valid else set(hold_out(store).held.tolist())
+    if len(held) < FEWEST:
+        held.clear()
     training = [one for number, one in enumerate(found) if number not in held]
     valid = valid or [one for number, (_, one) in enumerate(found) if number in held]
     how = "from your files" if data.valid else "held out by hash of the first text"
@@ -211,14 +216,6 @@ def read_data(
     return recipe.model_copy(update={"data": data}), training, valid
 
 
-def _named(texts: Sequence[str], score: str) -> str:
-    """Return in words what the columns of a table are taken for."""
-    if score:
-        return f"texts from {texts[0]!r} and {texts[1]!r}, scores from {score!r}"
-    others = f", and not {', '.join(map(repr, texts[2:]))}" if texts[2:] else ""
-    return f"for {texts[0]!r} is to be found {texts[1]!r}{others}"
-
-
 def _look(training: Sequence[tuple[int, Alike]], valid: Sequence[Alike], tell: Tell) -> None:
     """Tell what looks wrong with the texts, and how many for validation are trained on."""
     scored = training[0][1].score is not None
@@ -228,27 +225,28 @@ def _look(training: Sequence[tuple[int, Alike]], valid: Sequence[Alike], tell: T
     kind = "numbers" if scored else "answers"
 
     def pairs(rows: Iterable[Alike]) -> Iterator[Pair]:
-        return (
-            Pair(joined(row.texts[:2]), str(row.score)) if scored else Pair(row.texts[0], row.texts[1]) for row in rows
-        )
+        return (Pair(joined(row.texts[:2]), str(row.score) if scored else "") for row in rows)
 
     asked = Rows(pairs(row for _, row in training), len(training), lambda number: training[number][1].where)
     look(kind, asked, Rows(pairs(valid), len(valid), lambda number: valid[number].where), tell)
 
 
-def judged(recipe: EmbedRecipe, training: Sequence[tuple[int, Alike]], tell: Tell) -> EmbedRecipe:
+def judged(recipe: EmbedRecipe, training: Sequence[Alike], held: Sequence[Alike], tell: Tell) -> EmbedRecipe:
     """Return the recipe with its objective and the range of its scores.
 
     Raises:
         ConfigError: The objective, or the figure that chooses the model, needs scores that are not there, or none.
         DataError: All scores are the same, or one lies outside of the range that was given.
     """
-    scores = [row.score for _, row in training if row.score is not None]
+    scores = [row.score for row in training if row.score is not None]
     objective = recipe.vector.objective or ("ranking" if scores else "contrastive")
     if objective == "contrastive" and scores:
         problem = "pairs with scores, of which those of low score must not be near each other"
         remedy = "Keep the pairs that mean the same, without the column of scores; or use 'cosine' or 'ranking'."
         raise ConfigError(problem, remedy, "vector.objective")
+    if not scores and min(len({row.texts[side] for row in training}) for side in (0, 1)) < 2:
+        problem = "all rows have one text in common: there is nothing to tell it from"
+        raise DataError(problem, "Give different texts.", ", ".join(recipe.data.train))
     if objective != "contrastive" and not scores:
         raise ConfigError("there are no scores", "Use 'contrastive', or name data.label_column.", "vector.objective")
     figures = ("loss", *(SCORED if scores else UNSCORED))
@@ -261,6 +259,8 @@ def judged(recipe: EmbedRecipe, training: Sequence[tuple[int, Alike]], tell: Tel
         if low == high:
             problem = f"one score only, {low:g}: there is nothing to learn"
             raise DataError(problem, "Give pairs of different scores.", ", ".join(data.train))
+        every = [*scores, *(row.score for row in held if row.score is not None)]
+        low, high = min(every), max(every)
         usual = next((one for one in USUAL_RANGES if one[0] <= low and high <= one[1]), (low, high))
         chosen = (data.score_range[0], data.score_range[1]) if data.score_range else usual
         if not chosen[0] <= low <= high <= chosen[1]:

@@ -60,24 +60,24 @@ class Places:
 
     Args:
         found: Figures.
-        pairs: How many are looked for.
-        among: Texts that they are looked for among.
+        queries: Distinct texts that something is looked for.
+        among: Texts that it is looked for among.
     """
 
     found: Found
-    pairs: int = 0
+    queries: int = 0
     among: int = 0
 
     @property
     def figures(self) -> dict[str, float | int]:
         """Each by its name."""
-        return {**self.found.to_dict(), "pairs": self.pairs, "among": self.among}
+        return {**self.found.to_dict(), "queries": self.queries, "among": self.among}
 
     @property
     def told(self) -> str:
         """What people are told."""
         first = f"{100 * self.found.accuracy:.1f} % found first of {self.among:,}"
-        return f"{first}, {100 * self.found.recall:.1f} % among ten, MRR {self.found.mrr:.3f}"
+        return f"{first}, {100 * self.found.hit_rate:.1f} % among the first ten, MRR {self.found.mrr:.3f}"
 
 
 class HeldOutAlike:
@@ -88,6 +88,7 @@ class HeldOutAlike:
         rows: As they were read.
         tokens: Of each text of each, within the limit.
         wanted: What is wanted of the cosine of each row; nothing but ones where there are no scores.
+        scored: Whether pairs have scores.
         loss: Of some rows.
         together: Rows that a loss is of, as in training.
         batch_tokens: Rows times longest row of a batch at most.
@@ -95,17 +96,17 @@ class HeldOutAlike:
 
     def __init__(
         self, task: Embedder, rows: Sequence[Alike], tokens: Sequence[list[list[int]]], wanted: Tensor, *,
-        loss: Loss, together: int, batch_tokens: int,
+        scored: bool, loss: Loss, together: int, batch_tokens: int,
     ) -> None:  # fmt: skip
         self.task, self.rows, self.tokens, self.wanted = task, rows, tokens, wanted
         self._loss, self._together, self._batch_tokens = loss, together, batch_tokens
-        self.scored = bool(rows) and rows[0].score is not None
+        self.scored = scored
         self.unknown = Alikeness(nan, nan) if self.scored else Places(Found(nan, nan, nan))
         names: dict[tuple[int, ...], int] = {}
         self._names = torch.tensor(
             [[names.setdefault(tuple(text), len(names)) for text in row] for row in tokens], dtype=torch.int64
         )
-        self.collection = Collection.of(rows)
+        self.collection = Collection.of([[tuple(text) for text in row] for row in tokens])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -132,11 +133,13 @@ class HeldOutAlike:
             self.cosines = Vectors(self._values, self._names).cosines.tolist()
             self.result = regression.numbers(self.cosines, [row.score or 0.0 for row in self.rows])
             return Alikeness(self.result.spearman, self.result.pearson, len(self))
-        self.places, self.first = self.collection.places(
-            self._values[:, 0], self._values[:, 1:].transpose(0, 1).flatten(0, 1)
-        )
+        self.places = self.collection.places(*self._sides())
         self.found = retrieval(self.places)
-        return Places(self.found, len(self), len(self.collection))
+        return Places(self.found, len(self.places), len(self.collection))
+
+    def _sides(self) -> tuple[Tensor, Tensor]:
+        """Return the vectors of the first texts, and those of the others, column by column."""
+        return self._values[:, 0], self._values[:, 1:].transpose(0, 1).flatten(0, 1)
 
     def page(self, found: Any) -> str:
         """Return the report of what the last `measure` found, as HTML."""
@@ -157,15 +160,18 @@ class HeldOutAlike:
         return report_page("Report of a model that embeds", Shown([grid]), Grid("Furthest from their rank", head, rows))
 
     def _found_page(self) -> str:
-        title = f"{len(self):,} texts for validation, looked for among {len(self.collection):,}"
+        title = f"{len(self.places):,} texts for validation, each looking among {len(self.collection):,}"
         grid = shown_places(self.found, bootstrap(self.places), title)
-        wrong = [n for n in range(len(self)) if self.places[n] > 1]
-        rows = [self._mistake(n, self.first[n]) for n in sorted(wrong, key=lambda n: -self.first[n].cosine)[:SHOWN]]
+        firsts = self.collection.firsts(*self._sides())
+        wrong = [n for n in range(len(self.places)) if self.places[n] > 1]
+        rows = [self._mistake(n, firsts[n]) for n in sorted(wrong, key=lambda n: -firsts[n].cosine)[:SHOWN]]
         head = ("text", "to be found", "found first", "cosine", "place of the right one")
         return report_page("Report of a model that embeds", Shown([grid]), Grid("Surest mistakes", head, rows))
 
     def _mistake(self, number: int, first: Near) -> list[str]:
-        texts = *self.rows[number].texts[:2], self.collection.texts[first.place]
+        own = self.rows[self.collection.rows[number]].texts
+        column, row = divmod(first.place, len(self))
+        texts = *own[:2], self.rows[row].texts[1 + column]
         return [*map(shortened, texts), f"{first.cosine:.3f}", f"{self.places[number]:,}"]
 
 

@@ -17,7 +17,6 @@ from torch.nn import functional as F
 
 from onehop.data import Batch
 from onehop.data.alike import Alike
-from onehop.nn import Source
 from onehop.nn.rows import Rows
 from onehop.tasks.embedding import Embedder
 from onehop.text import Ledger, limit
@@ -100,32 +99,17 @@ class Vectors:
         return (self.values[:, 0] * self.values[:, 1]).sum(-1)
 
 
-def apart(task: Embedder, batch: Batch, mark: int) -> Source:
-    """Return what the encoder reads of a batch, packed or not: each text of each row is a segment.
-
-    Args:
-        task: Says what stands around a text.
-        batch: With rows as `AlikeRows` encodes them.
-        mark: Between two texts.
-    """
-    tokens, lengths = batch.source, batch.source_lengths
-    real = torch.arange(tokens.size(1), device=tokens.device) < lengths.unsqueeze(1)
-    segments = torch.zeros_like(tokens) if batch.source_segments is None else batch.source_segments
-    segments = segments.masked_fill(~real, -1)
-    ends = real & (segments != F.pad(segments[:, 1:], (0, 1), value=-1))
-    ends |= real & (tokens == mark)
-    numbers = (ends.long().cumsum(1) - ends.long()).masked_fill(~real, -1)
-    return task.documents.source(tokens, lengths, numbers)
-
-
-def vectors(task: Embedder, model: Any, batch: Batch, mark: int) -> Vectors:
-    """Return the vectors of a batch's texts; all rows have as many."""
-    source = apart(task, batch, mark)
+def vectors(task: Embedder, model: Any, batch: Batch) -> Vectors:
+    """Return the vectors of a batch's texts, packed or not; all rows, as `AlikeRows` encodes them, have as many."""
+    documents, tokens, lengths = task.documents, batch.source, batch.source_lengths
+    windows = documents.apart(tokens, lengths, batch.source_segments)
+    marks = tokens == documents.mark
+    source = documents.source(tokens.masked_fill(marks, documents.end), lengths, windows)
     rows = Rows(source.segments)  # type: ignore[arg-type]
     states = rows.split(model.encoder.encode(source).states)
     pooled = task.pooling(states.to(torch.promote_types(states.dtype, torch.float32)), rows.lengths)
     names = torch.unique(rows.split(source.tokens), dim=0, return_inverse=True)[1]
-    shape = len(names) - int((batch.source == mark).sum()), -1  # every mark joins two texts of one row
+    shape = len(names) - int(marks.sum()), -1  # every mark joins two texts of one row
     return Vectors(F.normalize(pooled, dim=-1).view(*shape, pooled.size(-1)), names.view(shape))
 
 
@@ -136,8 +120,8 @@ def contrastive(found: Vectors, temperature: float) -> Tensor:
     """Return the summed cross-entropy of finding the second text of each row for its first, in nats.
 
     It is looked for among the second and further texts of all rows (InfoNCE, van den Oord 2018; with further texts as
-    in Gao 2021, "SimCSE"). What equals the first text or the one to be found, or is to be found for an equal first
-    text, is no wrong answer and is left out.
+    in Gao 2021, "SimCSE"). What equals the first text, or a text that is to be found for
+    it in any row of the batch, is no wrong answer and is left out.
 
     Args:
         found: Of rows of two or more texts.
@@ -152,8 +136,8 @@ def contrastive(found: Vectors, temperature: float) -> Tensor:
     asked, names = found.values[:, 0], found.names
     others = found.values[:, 1:].transpose(0, 1).flatten(0, 1)
     told = names[:, 1:].T.flatten()
-    hidden = (told == names[:, :1]) | (told == names[:, 1:2])
-    hidden[:, : len(names)] |= names[:, :1] == names[:, 0]
+    same = (names[:, :1] == names[:, 0]).float()  # rows that ask the same
+    hidden = (told == names[:, :1]) | (same @ (names[:, 1:2] == told).float() > 0)
     own = torch.arange(len(names), device=names.device)
     hidden[own, own] = False
     scores = (asked @ others.T / temperature).masked_fill(hidden, float("-inf"))

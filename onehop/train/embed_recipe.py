@@ -8,10 +8,9 @@ from pydantic import Field, field_validator, model_validator
 
 from onehop.config import Table
 from onehop.data.alike import AlikeColumns
-from onehop.train.classify_recipe import WHOLE
 from onehop.train.tune_recipe import TuneConfig
 
-SCORED, UNSCORED = ("spearman", "pearson"), ("mrr", "accuracy", "recall")  # figures of either kind of data
+SCORED, UNSCORED = ("spearman", "pearson"), ("mrr", "accuracy", "hit_rate")  # figures of either kind of data
 
 
 class AlikeConfig(Table):
@@ -35,7 +34,7 @@ class AlikeConfig(Table):
         default=[],
         max_length=2,
         description="Scores of what is least and most alike, which cosines 0 and 1 stand for; default: [0, 1] or "
-        "[-1, 1] where all scores lie there, else the smallest and the largest of the training data.",
+        "[-1, 1] where all scores lie there, else the smallest and the largest of the data.",
     )
     check: bool = Field(default=True, description="Look at some of the texts first and tell what is wrong.")
     license: str = Field(default="", description="Licence of the data, for the model card.")
@@ -68,7 +67,9 @@ class EmbedText(Table):
     @classmethod
     def _not_window(cls, long: object) -> object:
         if long == "window":
-            raise ValueError(WHOLE)
+            raise ValueError(
+                "a text that is learnt from has no windows: its vector is of the whole; use error, drop or cut"
+            )
         return long
 
 
@@ -95,7 +96,7 @@ class EmbedTrain(TuneConfig):
     label_smoothing: Literal[0] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
         default=0, description="Says nothing to vectors; 0."
     )
-    best: Literal["loss", "spearman", "pearson", "mrr", "accuracy", "recall"] | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+    best: Literal["loss", "spearman", "pearson", "mrr", "accuracy", "hit_rate"] | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
         default=None,
         description="Validation figure that chooses the model kept; default: spearman with scores, else mrr.",
     )

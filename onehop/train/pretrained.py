@@ -33,9 +33,16 @@ def usual(train: TrainConfig) -> dict[str, Any]:
     return {key: value for key, value in chosen.items() if key not in train.model_fields_set}
 
 
-def family_head(head: HeadConfig, theirs: EmbedSettings) -> HeadConfig:
-    """Return the head of a pretrained encoder's family, with what a recipe says of it."""
+def family_head(head: HeadConfig, theirs: EmbedSettings, *, windows: bool = False) -> HeadConfig:
+    """Return the head of a pretrained encoder's family, with what a recipe says of it.
+
+    Args:
+        head: As the recipe has it.
+        theirs: The encoder.
+        windows: Whether long texts are read in windows, of which no one state stands for the whole.
+    """
     usual = {"pooling": "cls", "transform": layout(theirs.architecture).sentence[1], "dropout": 0.1}
+    usual |= {"pooling": "attention", "transform": "none"} if windows else {}
     asked = {key: getattr(head, key) for key in head.model_fields_set}
     return HeadConfig.model_validate({**usual, **asked})
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -83,12 +83,21 @@ class Chosen:
             "model": {key: value for key, value in recipe.model.items() if key != "architecture"},
             "rows": getattr(theirs, "rows", None),
             "head": recipe.head,
-            "text": DocumentLimits(max_length=recipe.text.max_length or 1, sentences=bool(recipe.text.sentences)),
+            "text": DocumentLimits(
+                max_length=recipe.text.max_length or 1,
+                sentences=bool(recipe.text.sentences),
+                windows=self._windows(theirs),
+            ),
             "columns": list(columns) if len(columns) > 1 else [],
             "language": recipe.data.language,
             "license": notices(recipe.data.license, theirs.license if theirs else ""),
             "attribution": notices(recipe.data.attribution, getattr(theirs, "attribution", "")),
         }
+
+    def _windows(self, theirs: Any) -> Literal["averaged", "pooled"]:
+        """Return how texts in windows are read: as they are learnt from, or as the model that goes on reads them."""
+        before = theirs.text.windows if theirs and not is_pretrained(self.parent) else "averaged"
+        return "pooled" if self.recipe.text.long == "window" else before
 
     def weigh(self, task: Any) -> Any:
         """Give a task the weights it begins with, if it does not begin anew; return it."""
@@ -111,14 +120,16 @@ class Chosen:
 
     def held_out(self, read: Read, documents: Any, targets: BatchEncoder, tell: Tell) -> Held:
         """Return the validation texts within the length limit."""
-        ledger = Ledger.of_pairs("valid", self.recipe.text.max_length or 1, self.recipe.text.long or "error")
+        ledger = Ledger("valid", self.recipe.text.max_length or 1, self.recipe.text.long or "error")
         pairs, held = read.split.validation, Held([], [], [], ledger)
         encoded = documents.encode_batch([pair.source for pair in pairs])
         wanted = targets.encode_batch([pair.target for pair in pairs])
         names = targets.labels if isinstance(targets, LabelEncoder) else ()
         for number, (pair, tokens, target) in enumerate(zip(pairs, encoded, wanted, strict=True)):
             with ledger.of(*names_of(names, target)):
-                row = limit(tokens, ledger, read.split.where(number).source)
+                where = read.split.where(number).source
+                divided = ledger.policy == "window"
+                row = documents.in_windows(tokens, ledger, where) if divided else limit(tokens, ledger, where)
             if row is not None:
                 held.rows.append(row)
                 held.texts.append(pair.source)
@@ -162,10 +173,27 @@ def chosen(recipe: Any, read: Read, parent: Parent | None, tell: Tell, device: s
     recipe, texts = resolve(recipe, parent), read.sample()
     tokenizer = parent.task.tokenizer if parent else vocabulary(recipe, texts, tell)
     documents = documents_of(tokenizer, sentences=bool(recipe.text.sentences), language=recipe.data.language)
+    _windows_fit(recipe, documents)
     recipe = packed(recipe, isinstance(documents, FramedDocuments))
     recipe, mean = lengths(recipe, documents, texts, tell)
     recipe = choose(recipe, read.num_pairs, mean, tell, best, pretrained=is_pretrained(parent))
     return Chosen(recipe, tokenizer, parent)
+
+
+def _windows_fit(recipe: Any, documents: Documents | FramedDocuments) -> None:
+    """Refuse windows that cannot be pooled.
+
+    Raises:
+        ConfigError: The encoder is no pretrained one, or the pooling takes one state of a text.
+    """
+    if recipe.text.long != "window":
+        return
+    if not isinstance(documents, FramedDocuments):
+        problem = "an encoder that is not pretrained reads texts of any length whole, and has no windows"
+        raise ConfigError(problem, "Give a larger text.max_length, or use error, drop or cut.", "text.long")
+    if recipe.head.pooling in ("cls", "last"):
+        problem = f"head.pooling = {recipe.head.pooling!r} takes one state, and a text in windows has one in each"
+        raise ConfigError(problem, "Use attention, mean or max, or leave it out.", "head.pooling")
 
 
 def read_data(recipe: Any, folder: Path, tell: Tell) -> Read:
@@ -249,11 +277,12 @@ def lengths(recipe: Any, documents: Documents | FramedDocuments, texts: Sequence
     given = recipe.text.max_length
     max_length = given or default_max_length(found)
     policy = recipe.text.long or ("error" if given else "cut")
-    fate = {"drop": "are dropped", "cut": "are cut", "error": "are an error"}[policy]
-    share = 100 * float(np.mean(found <= max_length))
+    fates = {"drop": "are dropped", "cut": "are cut", "error": "are an error", "window": "are read in windows"}
+    fate, share = fates[policy], 100 * float(np.mean(found <= max_length))
     tell(f"text: up to {max_length} tokens, which holds {share:.1f} % of the texts; longer ones {fate}")
     text = recipe.text.model_copy(update={"max_length": max_length, "long": policy})
-    return recipe.model_copy(update={"text": text}), float(np.minimum(found, max_length).mean()) + 1
+    read = found if policy == "window" else np.minimum(found, max_length)
+    return recipe.model_copy(update={"text": text}), float(read.mean()) + 1
 
 
 def packed(recipe: Any, framed: bool) -> Any:
@@ -303,7 +332,8 @@ def inherit(recipe: Any, parent: Parent) -> Any:
         ConfigError: Lists every key that contradicts the parent, with the parent's value.
     """
     theirs: Any = parent.task.settings
-    head = family_head(recipe.head, theirs) if is_pretrained(parent) else theirs.head
+    windows = recipe.text.long == "window"
+    head = family_head(recipe.head, theirs, windows=windows) if is_pretrained(parent) else theirs.head
     fixed = {
         "model": {"architecture": theirs.architecture, **theirs.model},
         "head": head.model_dump(),
@@ -327,7 +357,8 @@ def inherit(recipe: Any, parent: Parent) -> Any:
     if faults:
         raise ConfigError("; ".join(faults), "Leave them out, or begin anew without train.init.", "train.init")
     own = {key: value for key, value in recipe.model.items() if key in free}
-    long = recipe.text.long or ("error" if fixed["text"]["max_length"] < theirs.text.max_length else "cut")
+    usual_long = "window" if theirs.text.windows == "pooled" else "cut"
+    long = recipe.text.long or ("error" if fixed["text"]["max_length"] < theirs.text.max_length else usual_long)
     text = recipe.text.model_copy(update={"long": long, **fixed["text"]})
     language = recipe.data.language or getattr(theirs, "language", "")
     return recipe.model_copy(

@@ -21,6 +21,8 @@ PAIRS = [("It rains.", "It pours.", 4.0), ("It rains.", "He runs.", 0.5)]
         (["positive", "query"], (("query", "positive"), "")),
         (["question", "answer", "neg_1", "neg_2"], (("question", "answer", "neg_1", "neg_2"), "")),
         (["text_a", "text_b", "relatedness"], (("text_a", "text_b"), "relatedness")),
+        (["premise", "hypothesis", "label"], (("premise", "hypothesis"), "label")),
+        (["sent0", "sent1", "hard_neg"], (("sent0", "sent1", "hard_neg"), "")),
         (["one", "other"], None),
         (["query", "positive", "answer"], None),  # which of two is to be found?
     ],
@@ -119,3 +121,29 @@ def test_objects_that_are_no_rows_are_refused(text: str, told: str, tmp_path: Pa
 def test_another_ending_is_refused():
     with pytest.raises(DataError, match=r"the ending '\.txt' tells no table"):
         open_alike("pairs.txt")
+
+
+def test_names_that_tell_nothing_are_no_row_of_texts(tmp_path: Path):
+    table = tmp_path / "a.csv"
+    for text in ("a,b,sim\nIt rains.,It pours.,0.5\n", "left,right\nIt rains.,It pours.\nHe runs.,He walks.\n"):
+        table.write_text(text)
+        with pytest.raises(DataError, match="no two columns of texts among: "):
+            open_alike(table)
+    table.write_text("text,text,score\nIt rains.,It pours.,0.5\n")
+    with pytest.raises(DataError, match="text"):
+        open_alike(table)
+    table.write_text("cat,Katze\ndog,Hund\n")
+    assert [row.texts[0] for row in open_alike(table).rows] == ["cat", "dog"]
+    assert "the first row is no row of names" in open_alike(table).named
+
+
+def test_columns_that_are_not_used_are_told(tmp_path: Path):
+    table = tmp_path / "a.csv"
+    table.write_text("id,sentence1,sentence2,sim\n1,It rains.,It pours.,0.5\n")
+    assert open_alike(table).named.endswith("not used: id, sim")
+    lines = tmp_path / "a.jsonl"
+    lines.write_text('{"query": "a", "positive": "b"}\n{"query": "a", "positive": "b", "negative": "c"}\n')
+    with pytest.raises(DataError, match="no key 'negative'"):  # not left out in silence
+        list(open_alike(lines).rows)
+    lines.write_text('{"query": "a", "positive": null}\n')
+    assert [row.whole for row in open_alike(lines).rows] == [False]

@@ -306,7 +306,7 @@ def test_every_key_of_a_report_of_vectors_is_explained():
     keys = set[str]()
     for scores in ((1.0, 2.0), (None, None)):
         table = AlikeRows([Alike(("the cat", "a cat"), scores[0]), Alike(("a dog", "the mat"), scores[1])])
-        report = evaluate_vectors(model, table, against=Given("other", [1.0, 2.0])).to_dict()
+        report = evaluate_vectors(model, table, against=Given("other", [1.0, 1.0])).to_dict()
         keys |= set(report)
         first = "spearman" if scores[0] else "mrr"
         assert {*report["against"]} >= {"name", "p", first, f"{first}_difference", "seconds", "drift", "lost"}

@@ -20,10 +20,11 @@ from tests.laws.packages import CHECKPOINTS
 
 ROWS = [
     Alike(("the cat sat", "a cat"), 4.0), Alike(("the dog", "big red rug"), 1.0), Alike(("a", "the cat sat"), 2.5),
-    Alike(("the dog", "a dog ran"), 5.0), Alike(("mat", "a cat"), 0.0), Alike(("red", "red"), 3.0),
+    Alike(("the dog", "a dog ran"), 5.0), Alike(("mat", "a dog ran"), 0.0), Alike(("red", "red"), 3.0),
 ]  # fmt: skip
 TRIPLETS = [
-    Alike((*row.texts, other)) for row, other in zip(ROWS, ("rug", "mat", "a", "big", "the", "ran"), strict=True)
+    Alike((*row.texts, other))
+    for row, other in zip(ROWS, ("a cat", "mat", "big red rug", "big", "the", "a dog ran"), strict=True)
 ]
 
 
@@ -45,7 +46,7 @@ def ordered(task: Any, rows: list[Alike]) -> list[Alike]:
 
 
 def found(task: Any, one: Batch) -> Any:
-    return vectors(task, task.model, one, task.tokenizer.vocab_size)
+    return vectors(task, task.model, one)
 
 
 @pytest.mark.parametrize("rows", [ROWS, TRIPLETS], ids=["pairs", "triplets"])
@@ -100,7 +101,7 @@ def test_the_contrastive_loss_is_its_definition_with_what_is_right_left_out(task
                 text = other.texts[column]
                 if column == 1 and place == number:
                     wanted = len(scores)
-                elif text in {row.texts[0], row.texts[1]} or (column == 1 and text in right):
+                elif text == row.texts[0] or text in right:
                     continue
                 scores.append(float((values.values[number, 0] @ values.values[place, column]).detach()) / 0.1)
         total += math.log(sum(map(math.exp, scores))) - scores[wanted]

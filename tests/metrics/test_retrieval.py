@@ -13,10 +13,10 @@ def test_figures_are_their_definitions_on_random_places():
     found = retrieval(places)
     assert found.mrr == pytest.approx(sum(1 / place for place in places if place) / 500)
     assert found.accuracy == places.count(1) / 500
-    assert found.recall == sum(1 <= place <= 10 for place in places) / 500
+    assert found.hit_rate == sum(1 <= place <= 10 for place in places) / 500
     for name, interval in bootstrap(places).items():
         assert interval.low < getattr(found, name) < interval.high
-    assert retrieval([]).to_dict() == {"mrr": 0.0, "accuracy": 0.0, "recall": 0.0}
+    assert retrieval([]).to_dict() == {"mrr": 0.0, "accuracy": 0.0, "hit_rate": 0.0}
 
 
 def test_a_system_that_is_not_better_is_not_told_as_better():

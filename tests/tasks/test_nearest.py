@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from onehop.errors import DataError, FileError
+from onehop.errors import DataError, FileError, ModelError
 from onehop.tasks import load_package, nearest
 from onehop.tasks.index import indexed
 from onehop.tasks.nearest import Nearest
@@ -46,11 +46,37 @@ def test_one_vector_for_all_texts_finds_nothing_first():
     assert Nearest(same).ranks(same[:3], [[0], [1], [2]]) == [20, 20, 20]
 
 
+def test_what_has_no_vector_is_never_found_and_what_is_no_number_refused():
+    vectors = torch.tensor([[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0]])
+    nearest = Nearest(vectors)
+    assert [near.place for near in nearest.find(torch.tensor([[1.0, 0.0]]), 3)[0]] == [1, 2]
+    assert nearest.ranks(torch.tensor([[1.0, 0.0]]), [[0]]) == [3]
+    assert nearest.ranks(torch.tensor([[1.0, 0.0]]), [[2]], [[1]]) == [1]
+    for bad in (float("nan"), float("inf")):
+        with pytest.raises(ModelError, match="not finite"):
+            Nearest(torch.tensor([[bad, 0.0]]))
+        with pytest.raises(ModelError, match="not finite"):
+            nearest.find(torch.tensor([[bad, 0.0]]), 1)
+
+
+def test_equal_texts_are_found_in_their_order_and_long_ones_are_told_also_from_the_index(tmp_path: Path):
+    embedder, told, path = load_package(BASE).task, list[str](), tmp_path / "a.index"
+    texts = ["the cat", "a dog ran", "the cat", " ".join(["cat"] * 200), "the cat"]
+    for _ in range(2):
+        nearest = indexed(embedder, texts, long="drop", path=path, tell=told.append)
+        asked = embedder.predict(["the cat"])[0].vector
+        assert [near.place for near in nearest.find(asked[None], 5)[0]] == [0, 2, 4, 1]
+        assert told[-1] == "1 texts of the collection were too long and left out, 200 tokens not read"
+    indexed(embedder, texts, long="cut", path=path, tell=told.append)
+    assert "made by another model, of other texts, or otherwise" in told[-3]
+    assert "too long and cut" in told[-1]
+
+
 def test_an_index_is_read_where_it_is_of_the_same_texts_and_model_and_else_made_anew(tmp_path: Path):
     embedder, path, told = load_package(BASE).task, tmp_path / "a.index", list[str]()
     first = indexed(embedder, TEXTS, path=path, tell=told.append)
     kept = load_file(path)
-    assert set(kept) == {"vectors", "made_of"}
+    assert set(kept) == {"vectors", "lost", "made_of"}
     embedder.predict = None  # what is kept is not made again
     again = indexed(embedder, TEXTS, path=path, tell=told.append)
     assert torch.equal(first.vectors, again.vectors)

@@ -100,7 +100,7 @@ def test_it_predicts_evaluates_verifies_and_exports_from_the_command_line(run: P
     best = max(row["mrr"] for row in last if row["kind"] == "evaluation")
     assert report["mrr"] == pytest.approx(best, abs=2e-3)
     assert report["mrr_interval"][0] <= report["mrr"] <= report["mrr_interval"][1]
-    assert (report["pairs"], report["without"]) == (40, 0)
+    assert (report["queries"], report["without"]) == (len({*asked_of(table)}), 0)
     shown = command("evaluate", run, "--data", table, "--against", BASE, "-o", tmp_path / "places.txt")
     for part in ("MRR", "found first", "found among the first ten", "95 % interval", "against"):
         assert part in shown.out
@@ -146,11 +146,13 @@ def test_search_drops_cuts_or_refuses_what_is_too_long(run: Path, tmp_path: Path
     collection, asked = tmp_path / "collection.txt", tmp_path / "asked.txt"
     collection.write_text(f"{long}\ncat\nrug\n")
     asked.write_text(f"{long}\ncat\n")
-    refused(command("search", run, collection, asked), "longer than the model's limit", "collection.txt:1")
+    refused(command("search", run, collection, asked), "longer than the model's limit", "asked.txt:1")
+    refused(command("search", run, collection, "-", stdin=b"cat"), "longer than the model's limit", "collection.txt:1")
     done = command("search", run, collection, asked, "--long", "drop")
     rows = [json.loads(line)["found"] for line in done.out.splitlines()]
     assert rows[0] == []
-    assert {row["text"] for row in rows[1][:2]} == {"cat", "rug"}
+    assert {row["text"] for row in rows[1]} == {"cat", "rug"}
+    assert "1 texts of the collection were too long and left out" in done.err
     assert "1 texts were too long and left out" in done.err
     for policy in ("cut", "window"):
         done = command("search", run, collection, asked, "--long", policy, "-k", "1")
@@ -158,8 +160,43 @@ def test_search_drops_cuts_or_refuses_what_is_too_long(run: Path, tmp_path: Path
     refused(command("search", CHECKPOINTS / "BertForMultipleChoice", collection, asked), "not 'embed'")
     two = tmp_path / "two.csv"
     two.write_text("question,answer_text\na,b\n")
-    refused(command("search", run, two, asked), "2 texts, and a vector is of one", "two.csv:2")
+    refused(command("search", run, two, "-", stdin=b"cat"), "2 texts, and a vector is of one", "two.csv:2")
     refused(command("search", run, asked, asked, "-o", tmp_path / "no" / "o", "--long", "cut"), "cannot write")
+
+
+def asked_of(table: Path) -> list[str]:
+    return [json.loads(line)["query"] for line in table.read_text().splitlines()]
+
+
+def test_search_leaves_out_empty_texts_and_reads_a_column_of_either_table(run: Path, tmp_path: Path):
+    collection, asked = tmp_path / "c.txt", tmp_path / "q.txt"
+    collection.write_text("\ncat\n  \nrug\n")
+    asked.write_text("cat\n\n")
+    first, second = [json.loads(line)["found"] for line in command("search", run, collection, asked).out.splitlines()]
+    assert [row["where"].rsplit(":", 1)[1] for row in first] == ["2", "4"]
+    assert second == []
+    passages, questions = tmp_path / "p.csv", tmp_path / "q.csv"
+    passages.write_text("id,passage\n1,cat\n2,rug\n")
+    questions.write_text("id,ask\n1,cat\n")
+    named = ("--text-column", "passage", "--query-column", "ask")
+    [line] = command("search", run, passages, questions, *named).out.splitlines()
+    assert json.loads(line)["found"][0]["text"] == "cat"
+    refused(command("search", run, "-", "-", stdin=b"cat\n"), "standard input twice")
+
+
+def test_few_rows_are_all_learnt_from_and_nothing_to_learn_is_told(tmp_path: Path):
+    table = meant(tmp_path / "a.jsonl", 60)
+    done = command("train", "--task", "embed", "--data", table, "--init", BASE, "--out", tmp_path / "run", *SHORT)
+    assert done.status == 0, done.err
+    assert "60 training rows, 0 for validation" in done.err
+    assert "no validation; this model is kept" in done.err
+    same = tmp_path / "same.tsv"
+    same.write_text("".join(f"the cat\tthe {word} sat\n" for word in WORDS * 5))
+    given = ("train", "--task", "embed", "--init", BASE, "--out", tmp_path / "no")
+    refused(command(*given, "--data", same), "all rows have one text in common")
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text('{"query": "a", "positive": ""}\n')
+    refused(command(*given, "--data", table, "--valid", empty), "no row of texts for validation", "empty.jsonl")
 
 
 @pytest.mark.parametrize("objective", ["ranking", "cosine"])
@@ -185,7 +222,7 @@ def test_cosines_learn_to_follow_scores(objective: str, base: Path, tmp_path: Pa
 
 
 def test_triplets_learn_from_what_is_not_to_be_found(tmp_path: Path):
-    table = meant(tmp_path / "a.jsonl", 60, negatives=2)
+    table = meant(tmp_path / "a.jsonl", 150, negatives=2)
     done = command(
         "train", "--task", "embed", "--data", table, "--init", BASE, "--out", tmp_path / "run", *SHORT,
         "--set", "vector.pooling=cls", "--set", "train.packing=false",

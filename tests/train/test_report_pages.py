@@ -31,7 +31,7 @@ DATA = {
     "answer": lambda folder: write_squad(folder / "a.json", paragraphs(40)),
     "regress": lambda folder: write_pairs(folder / "a.csv", 60),
     "multilabel": lambda folder: write_sets(folder / "a.jsonl", sets(120)),
-    "embed": lambda folder: write_scored(folder / "a.csv", 60),
+    "embed": lambda folder: write_scored(folder / "a.csv", 150),
     "choose": lambda folder: write_choices(folder / "a.jsonl", choices(120)),
 }
 SAYS = {
