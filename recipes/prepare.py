@@ -5,6 +5,7 @@
     python recipes/prepare.py en-ja runs/text/en-ja --data DATA    (DATA/small_parallel_enja/train.{en,ja}.gz)
     python recipes/prepare.py cmudict runs/text/cmudict --data DATA    (DATA/cmudict/cmudict.dict.gz)
     python recipes/prepare.py xquad runs/text/xquad --data DATA    (DATA/xquad/xquad.en.json.gz)
+    python recipes/prepare.py policyqa runs/text/policyqa --data DATA    (DATA/policyqa/{dev,test}.json.gz)
 
 English-German is the text that ships with Onehop, split as in the quickstart. Of the others, the 1,000 English
 sentences with the smallest SHA-256 are held out, each with its first translation; whatever shares either side with
@@ -13,6 +14,9 @@ one of those takes no part in training.
 Of the CMU Pronouncing Dictionary (https://github.com/cmusphinx/cmudict) words of a to z are taken, letters and phonemes
 with a space between them, so that each is one piece of the vocabulary: `c a t` and `K AE T`. Stress is left out. The
 SHA-256 of the word, modulo 20, says where all its pronunciations go: 0 to test, 1 to validation, others to training.
+
+PolicyQA (Ahmad et al. 2020) becomes questions with the passages of a privacy policy that answer them, to be searched for:
+`train.jsonl` of the policies of its dev part, `test.jsonl` of its test part, each pair once.
 
 XQuAD (Artetxe et al. 2020) has 48 articles. The SHA-256 of a title, modulo 5, says where its questions go: 0 to
 `test.json`, others to `train.json`.
@@ -73,6 +77,17 @@ def articles(data: Path) -> dict[str, str]:
     return {name: json.dumps({**whole, "data": part}, ensure_ascii=False) for name, part in parts.items()}
 
 
+def passages(data: Path) -> dict[str, list[Pair]]:
+    """Return PolicyQA's questions with the passages that answer them, each pair once."""
+    found: dict[str, list[Pair]] = {}
+    for name, part in (("train", "dev"), ("test", "test")):
+        whole = json.loads(gzip.decompress((data / "policyqa" / f"{part}.json.gz").read_bytes()))
+        texts = [text for policy in whole["data"] for text in policy["paragraphs"]]
+        pairs = (Pair(asked["question"], text["context"]) for text in texts for asked in text["qas"])
+        found[name] = list(dict.fromkeys(pairs))
+    return found
+
+
 def split(pairs: list[Pair], count: int = HELD_OUT) -> tuple[list[Pair], list[Pair]]:
     """Return training pairs and held-out pairs that share no sentence of either language."""
     sources = sorted({pair.source for pair in pairs}, key=lambda text: hashlib.sha256(text.encode()).hexdigest())
@@ -99,7 +114,7 @@ def tables(name: str, data: Path) -> dict[str, list[Pair]]:
 def main() -> None:
     """Write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pair", choices=["en-de", "en-zh", "en-ja", "cmudict", "xquad"])
+    parser.add_argument("pair", choices=["en-de", "en-zh", "en-ja", "cmudict", "xquad", "policyqa"])
     parser.add_argument("out", type=Path)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("ONEHOP_DATA", "data")))
     arguments = parser.parse_args()
@@ -108,6 +123,12 @@ def main() -> None:
         for name, text in articles(arguments.data).items():
             (arguments.out / f"{name}.json").write_text(text, "utf-8")
             print(f"{arguments.out / name}.json: {text.count('answer_start'):,} questions")
+        return
+    if arguments.pair == "policyqa":
+        for name, pairs in passages(arguments.data).items():
+            rows = [json.dumps({"query": asked, "positive": text}, ensure_ascii=False) for asked, text in pairs]
+            (arguments.out / f"{name}.jsonl").write_text("\n".join(rows) + "\n", "utf-8")
+            print(f"{arguments.out / name}.jsonl: {len(rows):,} questions with a passage")
         return
     for name, pairs in tables(arguments.pair, arguments.data).items():
         text = "".join(f"{source}\t{target}\n" for source, target in pairs)

@@ -48,6 +48,7 @@ def search(
     from onehop.cli.console import tell
     from onehop.cli.options import faster, known_precision, policy, tell_drift, use
     from onehop.tasks import load_package
+    from onehop.tasks.embedding import one_text
     from onehop.tasks.fates import Fates
     from onehop.tasks.index import indexed
 
@@ -61,9 +62,9 @@ def search(
     tell_drift(embedder.drift)
     embedder = faster(embedder, precision)
     with texts_of(embedder, collection, collection, text_columns or [], twice=False) as texts:
-        placed = [(where, text) for where, text in texts() if not isinstance(text, str) or text.strip()]
-    places: list[str] = [where for where, _ in placed]
-    known: list[Any] = [text for _, text in placed]
+        placed = [(where, one_text(text, where)) for where, text in texts()]
+    places: list[str] = [where for where, text in placed if text.strip()]
+    known: list[str] = [text for _, text in placed if text.strip()]
     name, fates = STDIN if file == "-" else file, Fates()
     given = texts_of(embedder, file, name, query_columns or [], twice=chosen == "error")
     with given as texts, written(output) as out:

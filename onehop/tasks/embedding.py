@@ -69,6 +69,18 @@ class Embedding:
         return self.vector is None
 
 
+def one_text(text: str | Sequence[str], where: str) -> str:
+    """Return a text as it is.
+
+    Raises:
+        DataError: It is several.
+    """
+    if not isinstance(text, str):
+        problem = f"{len(text)} texts, and a vector is of one"
+        raise DataError(problem, "Name the column of the text: --text-column", where)
+    return text
+
+
 class Embedder(Runs):
     """A pretrained encoder with all it needs to make vectors of texts.
 
@@ -106,10 +118,7 @@ class Embedder(Runs):
         """
         whole: list[str] = []
         for text, place in zip(texts, places_of(where, len(texts), first_line), strict=True):
-            if not isinstance(text, str):
-                problem = f"{len(text)} texts, and a vector is of one"
-                raise DataError(problem, "Name the column of the text: --text-column", place)
-            whole.append(joined([text]))
+            whole.append(joined([one_text(text, place)]))
         return self.documents.encode_batch(whole)
 
     def predict(
