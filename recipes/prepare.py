@@ -15,8 +15,8 @@ Of the CMU Pronouncing Dictionary (https://github.com/cmusphinx/cmudict) words o
 with a space between them, so that each is one piece of the vocabulary: `c a t` and `K AE T`. Stress is left out. The
 SHA-256 of the word, modulo 20, says where all its pronunciations go: 0 to test, 1 to validation, others to training.
 
-PolicyQA (Ahmad et al. 2020) becomes questions with the passages of a privacy policy that answer them, to be searched for:
-`train.jsonl` of the policies of its dev part, `test.jsonl` of its test part, each pair once.
+PolicyQA (Ahmad et al. 2020) becomes questions with the passages of a privacy policy that answer them, to be searched
+for: `train.jsonl` of the policies of its dev part, `test.jsonl` of its test part, each pair once.
 
 XQuAD (Artetxe et al. 2020) has 48 articles. The SHA-256 of a title, modulo 5, says where its questions go: 0 to
 `test.json`, others to `train.json`.

@@ -16,6 +16,7 @@ from onehop.data.ragged import Ints
 ROW_PAIRS = 8  # average pairs of a row: with more, less is left empty at its end, but attention has more to read
 ROOM = 1.25  # of the shorter side's rows, beside its average
 OPEN_ROWS = 16  # rows that are tried for a pair before the oldest is closed
+LONGEST_ROW = 256  # tokens of a row that is filled; attention reads a packed row whole, in the square of its length
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,18 @@ class Layout:
 def row_sizes(source: Ints, target: Ints, batch_tokens: int) -> tuple[int, int]:
     """Return how long the rows of the two sides may be, so that the longer side's are full.
 
-    A row has room for eight pairs on average, or for a few more where less would leave a part of the batch unused. The
-    shorter side, whose cells cost less, gets some room beyond its average: where it is labels, two tokens each, they
-    would else close a row before its texts do.
+    A row has room for eight pairs on average, or for a few more where less would leave a part of the batch unused; but
+    where pairs are long, for 256 tokens, and a pair that is longer stands in a row of its own. The shorter side, whose
+    cells cost less, gets some room beyond its average: where it is labels, two tokens each, they would else close a row
+    before its texts do.
 
     Args:
         source: Tokens of each source, the end mark included; at least one.
         target: Tokens of each target, likewise.
         batch_tokens: Of a batch; longest row, unless a pair is longer.
+
+    Returns:
+        At least the longest pair's, if that is no more than 256.
 
     Example:
         >>> row_sizes(np.array([4, 6]), np.array([9, 11]), batch_tokens=900)
@@ -51,14 +56,20 @@ def row_sizes(source: Ints, target: Ints, batch_tokens: int) -> tuple[int, int]:
     longer = max(means)
     rows = max(1, int(batch_tokens / (ROW_PAIRS * longer)))
     room = batch_tokens / rows
-    left, right = (int(room * min(1.0, mean / longer * (ROOM if mean < longer else 1.0))) for mean in means)
-    return max(int(source.max()), left), max(int(target.max()), right)
+    shares = [min(1.0, mean / longer * (ROOM if mean < longer else 1.0)) for mean in means]
+    left, right = (int(room * share) for share in shares)
+    whole = max(int(source.max()), left), max(int(target.max()), right)
+    if max(whole) <= LONGEST_ROW:
+        return whole
+    left, right = (max(1, int(min(room, LONGEST_ROW) * share)) for share in shares)
+    return left, right
 
 
 def pack(order: Iterable[int], source: Ints, target: Ints, batch_tokens: int) -> list[Layout]:
     """Fill rows first-fit in the order given, and cut the rows into batches of at most `batch_tokens` a side.
 
-    A pair longer than that is a row, and a batch, alone. When none of the 16 open rows has room, the oldest is closed.
+    A pair longer than a row is a row alone, and stands in a batch with others of like length; those batches are spread
+    over the rest in the order of their first pairs. When none of the 16 open rows has room, the oldest is closed.
 
     Args:
         order: Places of pairs.
@@ -75,8 +86,33 @@ def pack(order: Iterable[int], source: Ints, target: Ints, batch_tokens: int) ->
         return []
     sizes = row_sizes(source, target, batch_tokens)
     rows = _first_fit(order, source.tolist(), target.tolist(), sizes)
+    lengths = [int(max(source[row].sum(), target[row].sum())) for row in rows]
+    filled = [row for row, length in zip(rows, lengths, strict=True) if length <= max(sizes)]
     size = max(1, batch_tokens // max(sizes))
-    return [_layout(rows[start : start + size]) for start in range(0, len(rows), size)]
+    batches = [_layout(filled[start : start + size]) for start in range(0, len(filled), size)]
+    alone = [number for number, length in enumerate(lengths) if length > max(sizes)]
+    return _spread(batches, _alike(alone, lengths, batch_tokens), rows)
+
+
+def _alike(numbers: list[int], lengths: list[int], batch_tokens: int) -> list[list[int]]:
+    """Return the numbers of rows in batches of like length, in the order of the first of each."""
+    batches: list[list[int]] = []
+    for number in sorted(numbers, key=lambda one: (-lengths[one], one)):
+        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= batch_tokens:
+            batches[-1].append(number)
+        else:
+            batches.append([number])
+    return sorted(batches, key=min)
+
+
+def _spread(batches: list[Layout], others: list[list[int]], rows: list[list[int]]) -> list[Layout]:
+    """Return batches with others, which are numbers of rows, evenly between them."""
+    found: list[Layout] = []
+    for place, numbers in enumerate(others):
+        upto = (place + 1) * len(batches) // (len(others) + 1)
+        found += batches[len(found) - place : upto]
+        found.append(_layout([rows[number] for number in numbers]))
+    return found + batches[len(found) - len(others) :]
 
 
 def _layout(rows: list[list[int]]) -> Layout:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onehop.data import Batch
-from onehop.data.packing import pack
+from onehop.data.packing import LONGEST_ROW, pack
 from tests.data.test_batches import EOS, PAD, Letters, batches_of, corpus, epoch_of
 
 LENGTHS = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), max_size=80)
@@ -79,3 +79,32 @@ def test_a_packed_batch_moves_as_a_whole():
     assert batch.source_segments is not None
     assert batch.target_segments is not None
     assert batch.source_segments.device.type == batch.target_segments.device.type == "meta"
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(1, 900), min_size=1, max_size=60), st.integers(1, 4_000), st.randoms())
+def test_long_texts_fill_no_long_rows_and_stand_with_others_of_their_length(lengths, budget, randoms):
+    source = np.array(lengths, np.int64)
+    target = np.full(len(lengths), 2, np.int64)
+    order = randoms.sample(range(len(lengths)), len(lengths))
+    layouts = pack(order, source, target, budget)
+    assert sorted(np.concatenate([layout.pairs for layout in layouts])) == list(range(len(lengths)))
+    for layout in layouts:
+        totals, counts = np.bincount(layout.rows, source[layout.pairs]), np.bincount(layout.rows)
+        assert (totals[counts > 1] <= LONGEST_ROW).all()
+        assert len(totals) * totals.max() <= budget or len(totals) == 1
+
+
+def test_batches_of_long_texts_come_between_those_of_short_ones_and_hold_little_padding():
+    draw = np.random.default_rng(1)
+    source = np.concatenate([draw.integers(5, 60, 400), draw.integers(300, 900, 100)])
+    layouts = pack(draw.permutation(500).tolist(), source, np.full(500, 2), 4_096)
+    long = [number for number, layout in enumerate(layouts) if source[layout.pairs].max() > 256]
+    assert min(long) < len(layouts) / 3
+    assert max(long) > len(layouts) / 3
+    assert max(np.diff(long)) < len(layouts) / 2
+    cells = 0
+    for layout in layouts:
+        totals = np.bincount(layout.rows, source[layout.pairs])
+        cells += len(totals) * totals.max()
+    assert 1 - source.sum() / cells < 0.15
