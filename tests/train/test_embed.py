@@ -50,16 +50,20 @@ def meant(path: Path, count: int, negatives: int = 0, seed: int = 5) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a model that has learnt nothing, and is wide enough to learn something."""
-    folder, begun = tmp_path_factory.mktemp("base") / "base", load_package(BASE).task
+def wide(folder: Path) -> Path:
+    """Write a model that has learnt nothing, and is wide enough to learn something."""
+    begun = load_package(BASE).task
     sizes = {"dim": 32, "ffn_dim": 64, "num_heads": 2, "num_layers": 2, "dropout": 0.0, "attention_dropout": 0.0}
     model = {key: value for key, value in begun.settings.model.items() if key != "embedding_dim"} | sizes
     torch.manual_seed(1)
     made = Embedder.build(begun.settings.model_copy(update={"model": model, "heads": []}), begun.tokenizer)
     save_package(new_package(made, ["the cat"], ""), folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return wide(tmp_path_factory.mktemp("base") / "base")
 
 
 @pytest.fixture(scope="module")
