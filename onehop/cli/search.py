@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,10 @@ from onehop.cli.inputs import CHUNK, check_lengths, parts, texts_of
 from onehop.cli.options import AllowDrift, AllowPickle, Device, Long, Precision, Threads
 from onehop.cli.streams import written
 from onehop.errors import STDIN, ConfigError
+
+if TYPE_CHECKING:
+    from onehop.tasks.embedding import Embedding
+    from onehop.tasks.nearest import Near, Nearest
 
 
 def search(
@@ -54,6 +59,8 @@ def search(
 
     if collection == file == "-":
         raise ConfigError("standard input twice", "Name a file of the collection, or of what is looked for.", "-")
+    if output is not None and output == index:
+        raise ConfigError("one file for the index and the output", "Name another for one of them.", "--index")
     known_precision(precision)
     chosen, device = policy(long), use(threads, device)
     embedder = load_package(
@@ -73,22 +80,25 @@ def search(
         nearest = indexed(embedder, known, long=chosen, where=places or collection, path=index, tell=tell)
         for where, part in parts(texts(), CHUNK):
             asked = embedder.predict(part, long=chosen, where=where)
-            vectors = [one.vector for one in asked if one.vector is not None and one.text.strip()]
-            found = iter(_find(nearest, vectors, count))
-            for one in asked:
-                near = next(found) if one.vector is not None and one.text.strip() else []
-                rows = [
-                    {"text": known[other.place], "where": places[other.place], "cosine": round(other.cosine, 6)}
-                    for other in near
-                ]
-                out.write(json.dumps({"text": one.text, "found": rows}, ensure_ascii=False) + "\n")
+            for one, near in zip(asked, _found(nearest, asked, count), strict=True):
+                out.write(_line(one.text, near, known, places))
                 fates.add(one)
             out.flush()
     for line in fates.told("texts"):
         tell(line)
 
 
-def _find(nearest: Any, vectors: list[Any], count: int) -> list[list[Any]]:
+def _found(nearest: Nearest, asked: Sequence[Embedding], count: int) -> list[list[Near]]:
+    """Return what is nearest to each text; nothing to one that is empty or was dropped."""
     import torch
 
-    return nearest.find(torch.stack(vectors), count) if vectors else []
+    vectors = [one.vector for one in asked if one.vector is not None and one.text.strip()]
+    found = iter(nearest.find(torch.stack(vectors), count) if vectors else [])
+    return [next(found) if one.vector is not None and one.text.strip() else [] for one in asked]
+
+
+def _line(text: str, near: Sequence[Near], known: Sequence[str], places: Sequence[str]) -> str:
+    rows = [
+        {"text": known[one.place], "where": places[one.place], "cosine": round(one.cosine, 6)} for one in near
+    ]  # fmt: skip
+    return json.dumps({"text": text, "found": rows}, ensure_ascii=False) + "\n"

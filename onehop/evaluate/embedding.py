@@ -229,12 +229,18 @@ def estimate(
         cosines = (asked * others[: len(rows)]).sum(-1).tolist()
         each = [None if lost & {*row.texts} else value for row, value in zip(rows, cosines, strict=True)]
     else:
-        read = dict(zip(unique, map(tuple, embedder.encode(unique)), strict=True))
-        collection = Collection.of([[read[text] for text in row.texts] for row in rows])
+        collection = _collection(embedder, rows)
         places = collection.places(asked, others)
         whose = (rows[place].texts[0] for place in collection.rows)
         each = [None if text in lost else float(place) for text, place in zip(whose, places, strict=True)]
     return given(name, found, each, time.monotonic() - started, embedder.drift)
+
+
+def _collection(embedder: Embedder, rows: Sequence[Alike]) -> Collection:
+    """Return the collection of rows, where texts of the same tokens are the same."""
+    unique = list(dict.fromkeys(text for row in rows for text in row.texts))
+    read = dict(zip(unique, map(tuple, embedder.encode(unique)), strict=True))
+    return Collection.of([[read[text] for text in row.texts] for row in rows])
 
 
 def evaluate_vectors(
@@ -273,7 +279,7 @@ def evaluate_vectors(
     if against:
         others = [int(value) for value in theirs]
         rival = against, retrieval(others), *compare(places, others)
-    among = len(Collection.of([row.texts for row in rows]))
+    among = len(_collection(embedder, rows))
     return EmbedReport(system, retrieval(places), bootstrap(places), among, rival)
 
 

@@ -22,6 +22,7 @@ from onehop.text import Ledger, Tokenizer
 from onehop.train.answer_card import Answered, HeldOutQuestions, answerer_card
 from onehop.train.answer_recipe import AnswerRecipe, answer_faults
 from onehop.train.choose import Tell, precision
+from onehop.train.encoded import encoder_of
 from onehop.train.jobs import Job
 from onehop.train.look import Rows, look
 from onehop.train.objective import Forgetful, Objective
@@ -30,7 +31,6 @@ from onehop.train.pretrained import begin, begin_headed, is_pretrained
 from onehop.train.progress import Progress
 from onehop.train.texts import choose
 
-FREE = ("dropout", "attention_dropout")  # of the model: no weight depends on them
 TOGETHER = 1_000  # questions tokenised at once
 Row = tuple[list[int], tuple[int, int]]  # tokens, and first and last token of the answer, from 1; 0 where it has none
 
@@ -304,17 +304,8 @@ def inherit(recipe: AnswerRecipe, parent: Parent) -> AnswerRecipe:
         ConfigError: Lists every key that contradicts the parent, with the parent's value.
     """
     theirs: Any = parent.task.settings
-    model = {"architecture": theirs.architecture, **theirs.model}
-    faults = [
-        f"model.{key} = {value!r}, but the model that train.init names has {model.get(key)!r}"
-        for key, value in recipe.model.items()
-        if key not in FREE and value != model.get(key)
-    ]
+    model = encoder_of(recipe, parent)
     most, asked = theirs.text.max_length, recipe.text.max_length
-    if asked and asked > most:
-        faults.append(f"text.max_length = {asked}, but the model that train.init names reads {most}")
-    if faults:
-        raise ConfigError("; ".join(faults), "Leave them out.", "train.init")
     limits = ContextLimits(max_length=asked or most)
     if not is_pretrained(parent):
         limits = theirs.text
@@ -326,7 +317,7 @@ def inherit(recipe: AnswerRecipe, parent: Parent) -> AnswerRecipe:
         {**theirs.head.model_dump(), **recipe.head.model_dump(include=recipe.head.model_fields_set)}
     )  # fmt: skip
     return recipe.model_copy(update={
-        "model": {**model, **{key: value for key, value in recipe.model.items() if key in FREE}},
+        "model": model,
         "head": head,
         "text": recipe.text.model_copy(update={"long": recipe.text.long or "window", **text}),
     })  # fmt: skip

@@ -23,6 +23,7 @@ from onehop.train.answer import Numbers
 from onehop.train.choose import Tell, precision
 from onehop.train.choosing_card import ChosenFigures, HeldOutChoices, chooser_card
 from onehop.train.choosing_recipe import ChooseRecipe
+from onehop.train.encoded import limited_rows, stored
 from onehop.train.jobs import Job
 from onehop.train.look import Rows, look
 from onehop.train.objective import Forgetful, Objective
@@ -30,8 +31,6 @@ from onehop.train.parent import Parent, notices
 from onehop.train.pretrained import begin, begin_with, is_pretrained
 from onehop.train.progress import Progress
 from onehop.train.texts import choose, counted, inherit
-
-TOGETHER = 1_000  # choices tokenised at once
 
 
 @dataclass(frozen=True)
@@ -144,8 +143,17 @@ def prepare(
     task = new_model(recipe, parent)
     ledger = Ledger.of_pairs("train", task.settings.text.max_length, recipe.text.long or "cut")
     limited = Ledger.of_pairs("valid", ledger.max_length, ledger.policy)
-    store, mean = _store(task, recipe.data.train, training, ledger, folder)
-    held = [(one, row) for one, row in _rows(task, held_out, limited) if row is not None]
+
+    def encoded(some: Sequence[Choice], counts: Ledger) -> Iterator[tuple[Choice, list[int]]]:
+        found = limited_rows(some, task.rows, task.documents.limited, counts)
+        return ((one, row) for one, row in found if row is not None)
+
+    def of_file(number: int) -> Iterator[tuple[str, list[int], str]]:
+        own, base = [one for file, one in training if file == number], task.settings.first_number
+        return ((one.where, row, str(one.index(base))) for one, row in encoded(own, ledger))
+
+    store, mean = stored(recipe.data.train, of_file, folder)
+    held = list(encoded(held_out, limited))
     for each in (ledger, limited):
         if summary := each.summary():
             tell(summary)
@@ -235,33 +243,6 @@ def new_model(recipe: ChooseRecipe, parent: Parent) -> Chooser:
     task = Chooser.build(settings, parent.task.tokenizer)
     begin(task, parent, recipe.train, begin_with)
     return task
-
-
-def _store(
-    task: Chooser, files: Sequence[str], choices: Sequence[tuple[int, Choice]], ledger: Ledger, folder: Path
-) -> tuple[PairStore, float]:
-    """Return the rows of the training choices, and their mean length."""
-    store, total = PairStore(folder), 0
-
-    def numbered(own: list[Choice]) -> Iterator[tuple[int, Pair]]:
-        nonlocal total
-        for one, row in _rows(task, own, ledger):
-            if row is not None:
-                total += len(row) + 1
-                number = int(one.where.rsplit(":", 1)[1].split()[-1])
-                yield number, Pair(" ".join(map(str, row)), str(one.index(task.settings.first_number)))
-
-    for number, file in enumerate(files):
-        store.add_numbered(numbered([one for of_file, one in choices if of_file == number]), file)
-    return store, total / max(1, len(store))
-
-
-def _rows(task: Chooser, choices: Sequence[Choice], ledger: Ledger) -> Iterator[tuple[Choice, list[int] | None]]:
-    """Yield each choice with its row within the limit, None where it was dropped."""
-    for start in range(0, len(choices), TOGETHER):
-        some = choices[start : start + TOGETHER]
-        for one, row in zip(some, task.rows(some), strict=True):
-            yield one, task.documents.limited(row, ledger, one.where)
 
 
 JOB = Job(ChooseRecipe, lambda tables: [], prepare, inherit)

@@ -31,6 +31,7 @@ from onehop.train.classify import labels_of
 from onehop.train.embed_card import HeldOutAlike, Loss, embedder_card
 from onehop.train.embed_loss import AlikeRows
 from onehop.train.embed_recipe import SCORED, UNSCORED, EmbedRecipe
+from onehop.train.encoded import encoder_of, limited_rows, stored
 from onehop.train.jobs import Job
 from onehop.train.look import Rows, look
 from onehop.train.objective import Forgetful, Objective
@@ -40,10 +41,8 @@ from onehop.train.progress import Progress
 from onehop.train.regress import Numbers, numbers_of
 from onehop.train.texts import FILLED, choose, counted, packed
 
-TOGETHER = 2_000  # rows tokenised at once
 CONTRASTED, MOST = 64, 16_384  # rows of a batch where each is told from the others, and tokens of one at most
 FEWEST = 20  # rows that validation needs where none are given for it: with fewer, luck decides
-FREE = ("dropout", "attention_dropout")  # of the model: no weight depends on them
 USUAL_RANGES = ((0.0, 1.0), (-1.0, 1.0))  # scores that are cosines as they are
 
 
@@ -148,9 +147,18 @@ def prepare(
     task = new_model(recipe, parent)
     ledger = Ledger.of_pairs("train", task.settings.text.max_length, recipe.text.long or "cut")
     limited = Ledger.of_pairs("valid", ledger.max_length, ledger.policy)
-    store, mean = _store(task, recipe, training, ledger, folder)
     rows = AlikeRows(task.tokenizer)
-    held = [(one, rows.texts(row)) for one, row in _encoded(rows, held_out, limited) if row is not None]
+
+    def encoded(some: Sequence[Alike], counts: Ledger) -> Iterator[tuple[Alike, list[int]]]:
+        found = limited_rows(some, rows.encode_batch, rows.limited, counts)
+        return ((one, row) for one, row in found if row is not None)
+
+    def of_file(number: int) -> Iterator[tuple[str, list[int], str]]:
+        own = [one for file, one in training if file == number]
+        return ((one.where, row, f"{wanted(recipe, one):.9g}") for one, row in encoded(own, ledger))
+
+    store, mean = stored(recipe.data.train, of_file, folder)
+    held = [(one, rows.texts(row)) for one, row in encoded(held_out, limited)]
     for each in (ledger, limited):
         if summary := each.summary():
             tell(summary)
@@ -307,33 +315,6 @@ def new_model(recipe: EmbedRecipe, parent: Parent) -> Embedder:
     return task
 
 
-def _store(
-    task: Embedder, recipe: EmbedRecipe, training: Sequence[tuple[int, Alike]], ledger: Ledger, folder: Path
-) -> tuple[PairStore, float]:
-    """Return the tokens of the training rows with what is wanted of their cosines, and their mean length."""
-    store, total, rows = PairStore(folder), 0, AlikeRows(task.tokenizer)
-
-    def numbered(own: list[Alike]) -> Iterator[tuple[int, Pair]]:
-        nonlocal total
-        for one, row in _encoded(rows, own, ledger):
-            if row is not None:
-                total += len(row) + 1
-                number = int(one.where.rsplit(":", 1)[1].split()[-1])
-                yield number, Pair(" ".join(map(str, row)), f"{wanted(recipe, one):.9g}")
-
-    for number, file in enumerate(recipe.data.train):
-        store.add_numbered(numbered([one for of_file, one in training if of_file == number]), file)
-    return store, total / max(1, len(store))
-
-
-def _encoded(rows: AlikeRows, some: Sequence[Alike], ledger: Ledger) -> Iterator[tuple[Alike, list[int] | None]]:
-    """Yield each row with its tokens within the limit, None where it was dropped."""
-    for start in range(0, len(some), TOGETHER):
-        part = some[start : start + TOGETHER]
-        for one, row in zip(part, rows.encode_batch(part), strict=True):
-            yield one, rows.limited(row, ledger, one.where)
-
-
 def inherit(recipe: EmbedRecipe, parent: Parent) -> EmbedRecipe:
     """Return the recipe with the parent's model, and its length and pooling where the recipe has none.
 
@@ -341,22 +322,12 @@ def inherit(recipe: EmbedRecipe, parent: Parent) -> EmbedRecipe:
         ConfigError: Lists every key that contradicts the parent, with the parent's value.
     """
     theirs: Any = parent.task.settings
-    model = {"architecture": theirs.architecture, **theirs.model}
-    faults = [
-        f"model.{key} = {value!r}, but the model that train.init names has {model.get(key)!r}"
-        for key, value in recipe.model.items()
-        if key not in FREE and value != model.get(key)
-    ]
+    model = encoder_of(recipe, parent)
     most, asked = theirs.text.max_length, recipe.text.max_length
-    if asked and asked > most:
-        faults.append(f"text.max_length = {asked}, but the model that train.init names reads {most}")
-    if faults:
-        raise ConfigError("; ".join(faults), "Leave them out.", "train.init")
-    free = {key: value for key, value in recipe.model.items() if key in FREE}
     long = recipe.text.long or ("error" if asked and asked < most else "cut")
     text = recipe.text.model_copy(update={"max_length": asked or most, "long": long})
     vector = recipe.vector.model_copy(update={"pooling": recipe.vector.pooling or theirs.pooling})
-    return recipe.model_copy(update={"model": {**model, **free}, "text": text, "vector": vector})
+    return recipe.model_copy(update={"model": model, "text": text, "vector": vector})
 
 
 JOB = Job(EmbedRecipe, lambda tables: [], prepare, inherit)

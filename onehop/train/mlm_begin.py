@@ -20,12 +20,12 @@ from onehop.tasks.weights import put, weights
 from onehop.text.learn_bert import learn_bert
 from onehop.text.pretrained import PretrainedTokenizer
 from onehop.train.choose import Tell
+from onehop.train.encoded import encoder_of
 from onehop.train.parent import Parent, notices
 from onehop.train.pretrain_recipe import PretrainRecipe
 
 ROW = 126  # tokens, where the recipe says nothing: 128 with their marks
 LINES = 1_000_000  # of the text, evenly spread, that a vocabulary is learnt from
-FREE = ("dropout", "attention_dropout")  # of the model: no weight depends on them
 ONLY_FRESH = ("vocab_size", "lowercase", "coverage")  # of the text: a checkpoint has its vocabulary
 VOCAB_SIZES = ((2e6, 4_000), (50e6, 8_000), (1e9, 16_000), (float("inf"), 30_000))  # up to so many characters
 PRESETS = (
@@ -156,24 +156,14 @@ def inherit(recipe: PretrainRecipe, parent: Parent) -> PretrainRecipe:
         ConfigError: Lists every key that contradicts the parent, with the parent's value.
     """
     theirs: Any = parent.task.settings
-    model = {"architecture": theirs.architecture, **theirs.model}
-    faults = [
-        f"model.{key} = {value!r}, but the model that train.init names has {model.get(key)!r}"
-        for key, value in recipe.model.items()
-        if key not in FREE and value != model.get(key)
-    ]
     given = {key: getattr(recipe.text, key) for key in ONLY_FRESH if key in recipe.text.model_fields_set}
     usual = type(recipe.text)()
-    faults += [
+    faults = [
         f"text.{key} = {value!r}, but the model that train.init names has its vocabulary"
         for key, value in given.items()
         if value != getattr(usual, key)
     ]
+    model = encoder_of(recipe, parent, faults)
     most, asked = theirs.text.max_length, recipe.text.max_length
-    if asked and asked > most:
-        faults.append(f"text.max_length = {asked}, but the model that train.init names reads {most}")
-    if faults:
-        raise ConfigError("; ".join(faults), "Leave them out.", "train.init")
-    free = {key: value for key, value in recipe.model.items() if key in FREE}
     text = recipe.text.model_copy(update={"max_length": asked or min(ROW, most)})
-    return recipe.model_copy(update={"model": {**model, **free}, "text": text})
+    return recipe.model_copy(update={"model": model, "text": text})

@@ -53,6 +53,8 @@ def test_texts_of_the_same_tokens_are_the_same(embedder):
     near = [Alike(("The CAT", "the cat")), Alike(("the cat", "a dog")), Alike(("THE cat", "big"))]
     report = evaluate_vectors(embedder, AlikeRows(near)).to_dict()
     assert (report["queries"], report["mrr"]) == (1, 1)
+    rows = [Alike(("the mat", "the cat")), Alike(("the rug", "The CAT"))]
+    assert evaluate_vectors(embedder, AlikeRows(rows)).to_dict()["among"] == 1
 
 
 def test_a_model_of_no_numbers_is_refused_and_what_cannot_be_correlated(embedder):

@@ -186,6 +186,8 @@ def test_search_leaves_out_empty_texts_and_reads_a_column_of_either_table(run: P
     [line] = command("search", run, passages, questions, *named).out.splitlines()
     assert json.loads(line)["found"][0]["text"] == "cat"
     refused(command("search", run, "-", "-", stdin=b"cat\n"), "standard input twice")
+    same = ("--index", tmp_path / "one", "-o", tmp_path / "one")
+    refused(command("search", run, passages, questions, *named, *same), "one file for the index and the output")
 
 
 def test_few_rows_are_all_learnt_from_and_nothing_to_learn_is_told(tmp_path: Path):
