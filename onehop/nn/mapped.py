@@ -6,7 +6,10 @@ a file that is cut short in place while it is mapped ends the process, so packag
 
 from __future__ import annotations
 
+import ctypes
 import mmap
+from collections.abc import Iterable
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -77,12 +80,26 @@ def _let_go(memory: mmap.mmap, original: mmap.mmap, begin: int, end: int) -> int
     begin, end = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE, end // mmap.PAGESIZE * mmap.PAGESIZE
     if begin >= end:
         return 0
-    same = all(
-        memory[at : min(at + AT_ONCE, end)] == original[at : min(at + AT_ONCE, end)]
-        for at in range(begin, end, AT_ONCE)
-    )
-    original.madvise(mmap.MADV_DONTNEED, begin, end - begin)
-    if not same:
-        return 0
+    for at in range(begin, end, AT_ONCE):
+        size = min(AT_ONCE, end - at)
+        same = memory[at : at + size] == original[at : at + size]
+        original.madvise(mmap.MADV_DONTNEED, at, size)  # at once: what is compared never stands in memory whole
+        if not same:
+            return 0
     memory.madvise(mmap.MADV_DONTNEED, begin, end - begin)
     return end - begin
+
+
+def tidy(tensors: Iterable[Tensor] = ()) -> None:
+    """Let go of tensors that are the bytes of a file, and have the C library give back what it holds and does not need.
+
+    Args:
+        tensors: Which will not be read for a while.
+
+    Example:
+        >>> tidy(nn.Linear(2, 3).parameters())
+    """
+    for tensor in tensors:
+        let_go(tensor.detach())
+    with suppress(AttributeError, OSError, TypeError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(0)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +13,7 @@ from onehop.models.recurrent import Recurrent
 from onehop.models.transformer import Transformer
 from onehop.nn.attention.scores import HeadLinear, TanhSum
 from onehop.nn.lora import merge
+from onehop.nn.mapped import tidy
 from onehop.nn.recurrent import Recurrence
 from onehop.runtime.encoder import FastEncoder, unknown_encoder
 from onehop.runtime.library import Kernels, kernels
@@ -80,19 +79,13 @@ def accelerate(
     name = f"Onehop's kernels ({found.instructions})"
     if not unknown(model):
         fast = FastTransformer(model, found, precision)  # type: ignore[arg-type]
-        _tidy()
+        tidy()
         return fast.eval(), Speed(precision, name, 1.0)
     twin = with_parts(model, lambda part: _faster(part, found, precision))
-    _tidy()
+    tidy()
     if isinstance(model, Recurrent | Transformer):  # their logits are one map of the states
         twin = FastDecoder(twin)
     return twin.eval(), Speed(precision, name, *coverage(model))
-
-
-def _tidy() -> None:
-    """Let the C library give back what packing took besides: a tenth of a small model's memory."""
-    with suppress(AttributeError, OSError, TypeError):  # glibc alone has it
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _faster(part: nn.Module, found: Kernels, precision: str) -> nn.Module | None:

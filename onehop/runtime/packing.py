@@ -83,6 +83,8 @@ class Packer:
 
     def matrix(self, *maps: nn.Linear) -> Matrix:
         """Pack linear maps of the same inputs as one."""
+        if len(maps) == 1:
+            return self.packed_matrix(maps[0].weight, maps[0].bias)
         weight = torch.cat([each.weight.detach() for each in maps])
         biases = [each.bias for each in maps]
         bias = None
@@ -99,9 +101,8 @@ class Packer:
         found, given = Matrix(kind, outputs, inputs), weight.detach().float().contiguous()
         self.packed += weight.numel()
         if kind != FLOAT:
-            parts = [quantise(rows) for rows in given.split(AT_ONCE)]  # a row has a scale of its own
-            given, scale = (torch.cat(each) for each in zip(*parts, strict=True))
-            sums = 128 * given.sum(1, dtype=torch.int32)
+            parts = [_rounded(rows) for rows in given.split(AT_ONCE)]  # a row has a scale of its own
+            given, scale, sums = (torch.cat(each) for each in zip(*parts, strict=True))
             found.scale, found.sums = (self.address(self._padded(x)) for x in (scale, sums))
         if bias is not None:
             found.bias = self.address(self._padded(bias.detach().float()))
@@ -125,3 +126,10 @@ class Packer:
 
     def _padded(self, x: Tensor) -> Tensor:
         return F.pad(x, [0, -len(x) % self.kernels.panel])
+
+
+def _rounded(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return rows of a weight in int8, their scales, and what 128 added to every input would add to their products."""
+    values, scale = quantise(rows)
+    let_go(rows)
+    return values, scale, 128 * values.sum(1, dtype=torch.int32)

@@ -26,6 +26,7 @@ from typing import Any
 from onehop.config import validate
 from onehop.errors import ModelError
 from onehop.files import new_folder, sha256
+from onehop.nn.mapped import tidy
 from onehop.tasks.adapters import (
     Adapter,
     adapter_of,
@@ -334,6 +335,7 @@ def _loaded(of_task: Kind, folder: Path, manifest: Mapping[str, Any], base: str 
     if begun is not None:
         put_base(loaded, begun, str(folder))
     loaded.model.eval()
+    tidy()
     return loaded
 
 
@@ -376,6 +378,7 @@ def _drift(of_task: Kind, task: Task, manifest: Mapping[str, Any], lines: Sequen
         return ""
     fingerprints = manifest.get("fingerprints") or {}
     found = find_drift(task, lines, fingerprints, of_task.tokenizers(task), manifest["precision"])
+    tidy(task.model.parameters())  # who packs the weights now reads them one by one
     if not found:
         remember(key)
     return found
