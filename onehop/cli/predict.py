@@ -80,7 +80,7 @@ def predict(
     tell_drift(classifier.drift)
     classifier = faster(classifier, precision)
     name = STDIN if file == "-" else file
-    fates, nothing = Fates(), {"empty": 0, "abstained": 0}
+    fates, nothing = Fates(), {"empty": 0, "abstained": 0, "blank": 0}
     with texts_of(classifier, file, name, text_columns or [], chosen == "error") as texts, written(output) as out:
         if chosen == "error":
             check_lengths(classifier, texts(), name, chunk_size)
@@ -134,6 +134,7 @@ def _count(fates: Fates, nothing: dict[str, int], found: Any) -> None:
     none = getattr(found, "label", getattr(found, "value", getattr(found, "labels", ""))) is None
     nothing["abstained"] += (abstained := getattr(found, "abstained", False))
     nothing["empty"] += none and not found.dropped and not abstained
+    nothing["blank"] += getattr(found, "vector", None) is not None and not found.text.strip()
 
 
 def _tell(task: str, fates: Fates, nothing: dict[str, int]) -> None:
@@ -143,6 +144,7 @@ def _tell(task: str, fates: Fates, nothing: dict[str, int]) -> None:
     told = {
         "empty": "texts are empty and have no label or number",
         "abstained": "texts have no label: none was likely enough, by the model's threshold",
+        "blank": "texts are empty; their vectors are those of a text without a word",
     }
     for line in fates.told(EXAMPLES.get(task, "texts"), whose=", by the label given"):
         tell(line)

@@ -144,7 +144,7 @@ def like(
         of_files = {"weights", "tags"} & tables["data"].keys()
         kept = {name: tables["data"][name] if _as_many(tables["data"], files) else [] for name in of_files}
         tables["data"] |= {**empty, **kept, **{key: list(row) for key, row in files.items()}}
-        _carried(tables["train"], tell)
+        _carried(tables["train"], settings, tell)
     if not files:
         hashes = {os.path.normpath(folder / file): digest for file, digest in data.items()}
         _same_files(tables, names, hashes, str(model))
@@ -160,10 +160,12 @@ def other_software(theirs: Mapping[str, str], threads: int | None) -> list[str]:
     return found + ([f"{threads} threads, here {here}"] if threads != here else [])
 
 
-def _carried(train: Mapping[str, Any], tell: Callable[[str], None]) -> None:
+def _carried(train: Mapping[str, Any], settings: Sequence[str], tell: Callable[[str], None]) -> None:
     """Tell which settings of a classifier other data go by that the model's own labels may have decided."""
-    if train.get("class_weights"):
-        told = ", ".join(f"train.{key} = {train[key]!r}" for key in ("best", "class_weights"))
+    changed = {setting.partition("=")[0].strip() for setting in settings}
+    kept = [key for key in ("best", "class_weights") if f"train.{key}" not in changed]
+    if train.get("class_weights") and kept:
+        told = ", ".join(f"train.{key} = {train[key]!r}" for key in kept)
         tell(f"like: kept from that model, whose labels may have been of other shares: {told}")
 
 

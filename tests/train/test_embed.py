@@ -96,8 +96,10 @@ def test_it_learns_which_texts_mean_the_same(run: Path):
 
 def test_it_predicts_evaluates_verifies_and_exports_from_the_command_line(run: Path, tmp_path: Path):
     table = run.parent / "valid.jsonl"
-    lines = command("predict", run, "-", stdin=b"cat dog\n\n").out.splitlines()
-    assert [len(json.loads(line)["embedding"]) for line in lines] == [32, 32]
+    embedded = command("predict", run, "-", stdin=b"cat dog\n\n")
+    assert [len(json.loads(line)["embedding"]) for line in embedded.out.splitlines()] == [32, 32]
+    assert "1 texts are empty; their vectors are those of a text without a word" in embedded.err
+    assert "empty" not in command("predict", run, "-", stdin=b"cat dog\n").err
     told = command("evaluate", run, "--data", table, "--json")
     report = json.loads(told.out)
     last = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]

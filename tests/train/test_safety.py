@@ -149,6 +149,12 @@ def test_a_run_like_a_model_on_other_texts_tells_what_the_labels_of_that_one_had
     assert f"train.best = {recipe.train.best!r}" in told
     assert f"train.class_weights = {recipe.train.class_weights!r}" in told
     heard.lines.clear()
+    like(run, {"train": [other]}, ["train.best=loss"], tell=heard.tell)
+    [told] = [line for line in heard.lines if line.startswith("like: kept")]
+    assert "train.best" not in told
+    assert "train.class_weights" in told
+    heard.lines.clear()
+    like(run, {"train": [other]}, ["train.best=loss", "train.class_weights=none"], tell=heard.tell)
     like(run, tell=heard.tell)
     assert not [line for line in heard.lines if line.startswith("like: kept")]
 
