@@ -229,6 +229,20 @@ def test_cosines_learn_to_follow_scores(objective: str, base: Path, tmp_path: Pa
     assert 'text_columns = ["sentence1", "sentence2"]' in recipe
 
 
+def test_scores_of_validation_belong_to_the_range_too(tmp_path: Path):
+    table, high = scored(tmp_path / "pairs.csv", 30), tmp_path / "high.csv"
+    high.write_text("sentence1,sentence2,score\ncat dog,cat dog,4.5\ncat dog,ran big,0\n")
+    given = ("train", "--task", "embed", "--data", table, "--valid", high, "--init", BASE)
+    refused(
+        command(*given, "--set", "data.score_range=[0,2]", "--out", tmp_path / "no"),
+        "scores from 0 to 4.5 lie outside of [0.0, 2.0]",
+    )
+    done = command(*given, "--set", "train.max_updates=1", "--out", tmp_path / "run")
+    assert done.status == 0, done.err
+    assert "scores from 0 to 4.5" in done.out + done.err
+    assert "score_range = [0.0, 4.5]" in (tmp_path / "run" / "recipe.toml").read_text()
+
+
 def test_triplets_learn_from_what_is_not_to_be_found(tmp_path: Path):
     table = meant(tmp_path / "a.jsonl", 150, negatives=2)
     done = command(
