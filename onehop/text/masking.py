@@ -5,13 +5,15 @@ it sees, and 10 % stay, which teaches it what an unhidden word looks like. What 
 seed, the epoch and the number of the line, so neither on its batch nor on where training was resumed.
 
 Which tokens are chosen together is a part that is handed in: each by itself, all pieces of a word (the whole-word
-masking that BERT's authors added in 2019), or spans of words (Joshi et al. 2020, "SpanBERT", section 3.1).
+masking that BERT's authors added in 2019), or spans of words (Joshi et al. 2020, "SpanBERT", section 3.1). Tokens may
+also be chosen the oftener the rarer they are (Zhang et al. 2023, "Weighted Sampling for Masked Language Modeling").
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +24,11 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-Choose = Callable[[Ints, Bools, float, Floats], Ints]
+Share = float | Floats
+Choose = Callable[[Ints, Bools, Any, Floats], Ints]
 """From a row `(S,)`, which tokens may be hidden, the share to hide, and a number in [0, 1) for each token, to the place
 whose fate each chosen token shares, and -1 for the others."""
+MOST = 2.0  # times the share, that the rarest token is hidden: the model must also read it to learn what stands beside
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ class Masking:
         mask: The token that stands for a hidden one.
         words: The tokens that one of them is drawn from where another token stands in.
         never: Tokens that are never chosen: marks around and between texts.
-        share: Of the other tokens that are chosen, from 0 to 1.
+        share: Of the other tokens that are chosen, from 0 to 1; for `single`, also one number for each token of the
+            vocabulary, see `by_rarity`.
         choose: Which; `single` or an object of `WholeWords` or `Spans`.
 
     Example:
@@ -60,10 +65,10 @@ class Masking:
     """
 
     def __init__(
-        self, mask: int, words: Sequence[int], never: Collection[int] = (), share: float = CHOSEN,
+        self, mask: int, words: Sequence[int], never: Collection[int] = (), share: Share = CHOSEN,
         choose: Choose | None = None,
     ) -> None:  # fmt: skip
-        if not 0 <= share <= 1:
+        if not (np.min(share) >= 0 and np.max(share) <= 1):
             raise ValueError(f"share={share} must lie between 0 and 1")
         self.mask, self.words = mask, np.asarray(words, np.int64)
         self.never, self.share = np.asarray(sorted(never), np.int64), share
@@ -83,7 +88,8 @@ class Masking:
     def _hide(self, row: Ints, line: int, seed: int, epoch: int) -> MaskedRow:
         drawn = uniform(3 * len(row), seed, epoch, line)
         choose, become, which = drawn.reshape(3, len(row))
-        fate = self.choose(row, ~np.isin(row, self.never), self.share, choose)
+        share = self.share[row] if isinstance(self.share, np.ndarray) else self.share
+        fate = self.choose(row, ~np.isin(row, self.never), share, choose)
         chosen, become = fate >= 0, become[fate]  # of those that are not chosen, what they become is not looked at
         other = self.words[(which * len(self.words)).astype(np.int64)]
         tokens = np.where(become < MASKED, self.mask, np.where(become < MASKED + RANDOM, other, row))
@@ -91,9 +97,36 @@ class Masking:
         return MaskedRow(np.where(chosen, tokens, row).tolist(), places.tolist(), row[places].tolist())
 
 
-def single(row: Ints, free: Bools, share: float, draws: Floats) -> Ints:
-    """Choose each token by itself, as the paper does; see `Choose`."""
+def single(row: Ints, free: Bools, share: Share, draws: Floats) -> Ints:
+    """Choose each token by itself, as the paper does; see `Choose`. The share may be another for each token."""
     return np.where((draws < share) & free, np.arange(len(row)), -1)
+
+
+def by_rarity(counts: Ints, share: float, rarity: float) -> Floats:
+    """Return how often each token is to be hidden, so that of all tokens as many are as without: `(V,)`, from 0 to 1.
+
+    In proportion to `1 / frequency ** rarity`, which for words of content leaves more places where they are learnt; no
+    token oftener than twice the share, so that it is also read.
+
+    Args:
+        counts: How often each token of the vocabulary stands in the text; as if it had stood there once more.
+        share: Of all tokens.
+        rarity: 0 hides all alike; Zhang et al. use 0.5.
+
+    Example:
+        >>> by_rarity(np.array([900, 99]), 0.1, 0.0).round(4).tolist()
+        [0.1, 0.1]
+        >>> by_rarity(np.array([900, 99]), 0.1, 0.5).round(4).tolist()
+        [0.0889, 0.2]
+    """
+    counts = counts + 1
+    weights, most = counts ** -float(rarity), min(1.0, MOST * share)
+    low, high = 0.0, most / weights.min()
+    for _ in range(64):  # the factor of the weights, halving where it may lie
+        middle = (low + high) / 2
+        too_many = float(counts @ np.minimum(most, middle * weights)) > share * float(counts.sum())
+        low, high = (low, middle) if too_many else (middle, high)
+    return np.minimum(most, low * weights)
 
 
 class WholeWords:

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from onehop.data.store import sample
 from onehop.errors import ConfigError, DataError
 from onehop.tasks.embedding import Embedder
 from onehop.text import Ledger, Masking, Spans, Tokenizer, WholeWords
+from onehop.text.masking import Share, by_rarity
 from onehop.text.pretrained import PretrainedTokenizer
 from onehop.train.answer import Numbers
 from onehop.train.choose import Tell, precision
@@ -98,7 +100,8 @@ class PreparedMlm:
     def card(self, progress: Progress, loss: float, found: Guessed) -> str:
         """Return the model card."""
         settings, how = self.task.settings, "trained on" if self.parent else "trained from random weights"
-        unit = {"token": "", "word": ", in whole words", "span": ", in spans of words"}[self.recipe.mask.unit]
+        rare = ", rare ones oftener" if self.recipe.mask.rarity else ""
+        unit = {"token": rare, "word": ", in whole words", "span": ", in spans of words"}[self.recipe.mask.unit]
         lines = [
             "# An encoder that finds hidden words",
             "",
@@ -153,13 +156,16 @@ def prepare(
         recipe = shaped(recipe, text.row * text.num_rows, tell)
     task = continued_model(recipe, parent) if parent else fresh_model(recipe, tokenizer)
     recipe = choose(recipe, text.num_rows, text.length, tell)
-    hiding, learnt = _hiding(tokenizer, recipe), Counted(lambda model, batch: torch.zeros(()))
+    share = recipe.mask.share
+    oftener = by_rarity(text.counts(tokenizer.vocab_size), share, recipe.mask.rarity) if recipe.mask.rarity else share
+    hiding = _hiding(tokenizer, recipe, oftener, recipe.train.seed)
+    learnt = Counted(lambda model, batch: torch.zeros(()))
     batches = TrainingBatches(
         text.store, Numbers(), Nothing(),
         batch_tokens=recipe.train.tokens, max_length=text.length, long_policy="error", seed=recipe.train.seed,
         held=text.held, finish=lambda batch: hiding(batch, batches.position.epoch),
     )  # fmt: skip
-    same, empty = _hiding(tokenizer, recipe, seed=0), [[] for _ in text.rows]
+    same, empty = _hiding(tokenizer, recipe, share, seed=0), [[] for _ in text.rows]  # the same in all runs
     valid = [same(one, 0) for one in evaluation_batches(text.rows, empty, recipe.train.tokens)]
     normal = Normal(Landmarks.of(text.training_rows, valid, tokenizer.vocab_size), None if parent else like(
         sum(one.numel() for one in task.model.parameters()), curves()
@@ -211,6 +217,10 @@ class _Text:
         unseen = {" ".join(map(str, row)) for row in self.rows} if self.held is not None else set[str]()
         return Numbers().encode_batch([one.source for one in sample(self.store, ROWS) if one.source not in unseen])
 
+    def counts(self, vocab_size: int) -> Any:
+        """Return how often each token stands in them."""
+        return np.bincount([token for row in self.training_rows for token in row], minlength=vocab_size)
+
     @cached_property
     def row(self) -> float:
         """Tokens of one, on average."""
@@ -233,14 +243,14 @@ def _store(how: Rows, files: Sequence[str], folder: Path) -> PairStore:
     return store
 
 
-def _hiding(tokenizer: PretrainedTokenizer, recipe: PretrainRecipe, seed: int | None = None) -> Hiding:
-    """Return what hides tokens of a run; for validation, the same in all runs."""
+def _hiding(tokenizer: PretrainedTokenizer, recipe: PretrainRecipe, share: Share, seed: int) -> Hiding:
+    """Return what hides such a share of all tokens, or of each token of the vocabulary."""
     mask, controls = tokenizer.mask, set(tokenizer.controls.values())
     assert mask is not None
     words = [token for token in range(tokenizer.vocab_size) if token not in controls]
-    masking = Masking(mask, words, controls, recipe.mask.share, chooser(tokenizer, recipe.mask))
+    masking = Masking(mask, words, controls, share, chooser(tokenizer, recipe.mask))
     between = tokenizer.marks[1][0] if recipe.mask.next_sentence else None
-    return Hiding(masking, between, recipe.train.seed if seed is None else seed)
+    return Hiding(masking, between, seed)
 
 
 def chooser(tokenizer: PretrainedTokenizer, mask: MaskConfig) -> Any:

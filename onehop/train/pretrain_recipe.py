@@ -53,6 +53,9 @@ class MaskConfig(Table):
         default=0.2, gt=0, lt=1, description="Spans: probability that a word is the last of one (Joshi 2020)."
     )
     span_words: int = Field(default=10, ge=1, description="Spans: most words of one.")
+    rarity: float = Field(
+        default=0.0, ge=0, le=1, description="Single tokens: hide in proportion to 1 / frequency^rarity; 0: all alike."
+    )
     next_sentence: bool = Field(
         default=False, description="Rows of two parts, of which it is to be told whether they follow each other."
     )
@@ -63,6 +66,8 @@ class MaskConfig(Table):
         usual = {name: type(self).model_fields[name].default for name in given}
         if self.unit != "span" and any(getattr(self, name) != value for name, value in usual.items()):
             raise ValueError(f"{' and '.join(sorted(given))} need unit = 'span'")
+        if self.rarity and self.unit != "token":
+            raise ValueError(f"rarity={self.rarity} needs unit = 'token'")
         return self
 
 

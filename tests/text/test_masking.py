@@ -3,10 +3,11 @@
 from collections import Counter
 from itertools import groupby
 
+import numpy as np
 import pytest
 
 from onehop.text import Masking, Spans, WholeWords
-from onehop.text.masking import lengths_up_to
+from onehop.text.masking import by_rarity, lengths_up_to, uniform
 
 MASK, WORDS, MARKS = 4, range(5, 2_005), {2, 3}
 ROWS = [[2, *((7 * row + place) % 2_000 + 5 for place in range(98)), 3] for row in range(500)]
@@ -55,6 +56,21 @@ def test_nothing_is_hidden_of_nothing_and_a_share_is_a_share():
     assert hidden([ROWS[0]], share=0.0)[0].tokens == ROWS[0]
     with pytest.raises(ValueError, match="between 0 and 1"):
         hidden([], share=1.5)
+
+
+def test_rare_tokens_are_hidden_oftener_and_as_many_in_all():
+    rows = [[5 + int(1_000 * draw**4) for draw in uniform(100, row)] for row in range(500)]
+    counts = np.bincount([token for row in rows for token in row], minlength=2_005)
+    shares = by_rarity(counts, 0.15, 0.5)
+    found = [token for row in Masking(MASK, WORDS, share=shares).hide(rows, range(500), 1, 0) for token in row.targets]
+    assert len(found) / counts.sum() == pytest.approx(0.15, abs=0.005)
+    assert found.count(5) / counts[5] == pytest.approx(shares[5], abs=0.01)
+    assert shares[5] < 0.05
+    assert shares.max() == 0.3
+    assert (np.diff(shares[np.argsort(-counts)]) >= 0).all()
+    assert by_rarity(counts, 0.15, 0.0) == pytest.approx(0.15)
+    assert by_rarity(counts, 0.9, 1.0).max() <= 1
+    assert float((counts + 1) @ by_rarity(counts, 0.9, 1.0)) / (counts + 1).sum() == pytest.approx(0.9)
 
 
 # ------------------------------------------------------------------------------------------------ words and spans

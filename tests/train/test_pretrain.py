@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from onehop.data import evaluation_batches
+from onehop.data import Batch, evaluation_batches
 from onehop.nn import Source
 from onehop.tasks import load_package
 from onehop.tasks.foreign import save_checkpoint
 from onehop.text import Masking
+from onehop.train import make_recipe
 from onehop.train.mlm_loss import Hiding, loss_sum
 from onehop.train.mlm_normal import Curve, Landmarks, Normal, curves, like
 from onehop.train.mlm_rows import Rows
+from onehop.train.pretrain import prepare
 from tests.fixtures.tiny import onehop as command
 from tests.fixtures.tiny import refused
 
@@ -226,11 +228,41 @@ def test_a_loss_that_stays_at_frequencies_is_told_as_stuck_and_a_falling_one_is_
         ("model.max_positions=16", "max_positions=16 for rows of 30 tokens"),
         ("text.vocab_size=5000", "the text gives no more than"),
         ("mask.span_words=5", "need unit = 'span'"),
+        ("mask.rarity=2", "less than or equal to 1"),
     ],
 )
 def test_what_cannot_be_begun_is_one_message(setting: str, message: str, scratch: Path, tmp_path: Path):
     given = ["train", "--task", "mlm", "--data", scratch.parent / "a.txt", "--out", tmp_path / "x", *TINY, *SHORT]
     refused(command(*given, "--set", setting), message)
+
+
+def test_hiding_rare_tokens_oftener_changes_what_is_learnt_and_not_what_validates(scratch: Path, tmp_path: Path):
+    start = ["train", "--task", "mlm", "--data", scratch.parent / "a.txt", *TINY, *SHORT, "--set=mask.share=0.3"]
+    first: list[float] = []
+    for rarity in (0.0, 1.0):
+        out = tmp_path / str(rarity)
+        assert command(*start, "--set", f"mask.rarity={rarity}", "--out", out).status == 0
+        rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+        first.append(next(row["loss"] for row in rows if row["kind"] == "evaluation"))
+        assert ("rare ones oftener" in (out / "model" / "MODEL_CARD.md").read_text()) == (rarity > 0)
+    assert first[0] != first[1]
+    validated = [batch for rarity in (0.0, 1.0) for batch in _validated(scratch, tmp_path, rarity)]
+    half = len(validated) // 2
+    assert half > 0
+    for one, other in zip(validated[:half], validated[half:], strict=True):
+        assert torch.equal(one.source, other.source)
+        assert torch.equal(one.target, other.target)
+    word = [*start, "--set", "mask.rarity=0.5", "--set", "mask.unit=word", "--out", tmp_path / "x"]
+    refused(command(*word), "rarity=0.5 needs unit = 'token'")
+
+
+def _validated(scratch: Path, folder: Path, rarity: float) -> list[Batch]:
+    sizes = dict(one.split("=") for one in SIZE)
+    recipe = make_recipe({
+        "task": "mlm", "data": {"train": [str(scratch.parent / "a.txt")]}, "text": {"max_length": 30},
+        "model": {name: int(size) for name, size in sizes.items()}, "mask": {"rarity": rarity},
+    })  # fmt: skip
+    return prepare(recipe, folder, lambda text: None).validation.batches
 
 
 def test_no_text_is_one_message_and_a_line_of_text_is_enough_to_begin(tmp_path: Path):
