@@ -8,16 +8,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from onehop.errors import ConfigError, nearest
 from onehop.files import os_errors
+
+LARGEST = 2**63 - 1  # whole number that tensors hold
 
 
 class Table(BaseModel):
     """A frozen table of settings that knows all its keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_64_bits(cls, values: Any) -> Any:
+        for key, value in values.items() if isinstance(values, Mapping) else ():
+            if isinstance(value, int) and abs(value) > LARGEST:
+                raise ValueError(f"{key} has {len(str(abs(value)))} digits, where {len(str(LARGEST))} may be")
+        return values
 
 
 T = TypeVar("T", bound=Table)

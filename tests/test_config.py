@@ -107,3 +107,9 @@ def test_a_missing_file_and_a_folder_are_file_errors_with_a_remedy(tmp_path):
         read_toml(tmp_path / "none.toml")
     with pytest.raises(FileError, match="Name a file, not a folder"):
         read_toml(tmp_path)
+
+
+def test_a_number_that_no_tensor_holds_is_a_mistake_of_its_table():
+    assert validate(Inner, {"size": 2**63 - 1}, "recipe.toml").size == 2**63 - 1
+    with pytest.raises(SettingsError, match="inner: size has 20 digits, where 19 may be"):
+        validate(Outer, {"inner": {"size": 10**19}, "needed": 1}, "recipe.toml")

@@ -116,6 +116,8 @@ def _refuse(precision: str | None, to: str | None, kv_heads: int | None, pool: s
         raise ConfigError(f"unknown value {precision!r}", "Use float32, float16 or int8.", "--precision")
     if pool not in POOLS:
         raise ConfigError(f"unknown value {pool!r}", f"Use {', '.join(POOLS)}.", "--pool")
+    if pool != "mean" and kv_heads is None:
+        raise ConfigError("no heads become one", "Name how many are to be left: --kv-heads, or leave it out.", "--pool")
     if to and kv_heads is not None:
         raise ConfigError("a checkpoint of another library keeps its heads", "Leave one of them out.", "--kv-heads")
     if to not in (None, "hf"):

@@ -44,14 +44,16 @@ def heat_map(
         An `<svg>` element, to be written to a file or put into a page.
 
     Raises:
-        ValueError: There are not as many words as rows or columns.
+        ValueError: There are not as many words as rows or columns, or a weight is no number.
 
     Example:
         >>> svg = heat_map([[0.9, 0.1]], ["a", "<b>"], ["A"], "decoder.1.cross, head 2")
         >>> svg[:4], "A, a: 90 %" in svg, "&lt;b&gt;" in svg
         ('<svg', True, True)
     """
-    rows = [[float(weight) for weight in row] for row in weights]
+    rows = _rows(weights)
+    if any(weight != weight for row in rows for weight in row):
+        raise ValueError("weights that are no numbers (NaN)")
     if len(rows) != len(target_words) or any(len(row) != len(source_words) for row in rows):
         raise ValueError(
             f"weights are not of {len(target_words)} target words (rows) and {len(source_words)} source words (columns)"
@@ -81,6 +83,14 @@ def heat_map(
         "</g></svg>",
     ]
     return "".join(parts)
+
+
+def _rows(weights: Tensor | Sequence[Sequence[float]]) -> list[list[float]]:
+    try:
+        return [[float(weight) for weight in row] for row in weights]
+    except (TypeError, ValueError) as error:
+        shape = f" of the shape {tuple(weights.shape)}" if isinstance(weights, Tensor) else ""
+        raise ValueError(f"weights{shape} that are no rows of numbers: choose one sentence and one head") from error
 
 
 def text(value: str) -> str:

@@ -94,8 +94,8 @@ def local_predictive() -> Measured:
 
     Formula: p_t = S sigmoid(v_p^T tanh(W_p h_t)); a_t(s) = align(h_t, h_s) exp(-(s - p_t)^2 / 2 sigma^2), sigma =
     D / 2.
-    Source: Luong 2015, section 3.2. With `rounded` the window stands around the nearest whole place: the notes' "first
-    hard, then soft".
+    Source: Luong 2015, section 3.2. With `rounded` window and Gaussian stand around the nearest whole place: the notes'
+    "first hard, then soft".
     """
     region, x = LocalPredictive(D, 3).double(), torch.randn(1, T, D, dtype=torch.float64)
     q, k, v = (torch.randn(1, 1, n, D, dtype=torch.float64) for n in (T, S, S))
@@ -116,12 +116,13 @@ def local_predictive() -> Measured:
 
 
 def _misplaced(q: Tensor, k: Tensor, x: Tensor) -> float:
-    """Count the windows of the rounded mode that do not stand around the nearest whole place of the source."""
+    """Count the queries of the rounded mode whose weights are not those around the nearest whole place."""
     region = LocalPredictive(D, 2, rounded=True).double()
-    centres = region.centres(x, torch.full((1, T), S)).round().clamp(max=S - 1)
-    expected = (torch.arange(S) - centres.unsqueeze(-1)).abs() <= 2
-    found = attention_weights(q, k, scaled_dot(D), region(Mask(), x, POSITIONS, S))[:, 0] > 0
-    return float((found != expected).any(-1).sum())
+    away = torch.arange(S) - region.centres(x, torch.full((1, T), S)).round().clamp(max=S - 1).unsqueeze(-1)
+    inside = Mask(bias=torch.zeros(()).masked_fill(away.abs() > 2, -1e30).unsqueeze(1))
+    expected = attention_weights(q, k, scaled_dot(D), inside) * (-away.square() / 2).exp()  # sigma = 2 / 2
+    found = attention_weights(q, k, scaled_dot(D), region(Mask(), x, POSITIONS, S))
+    return float(((found - expected).abs() > 1e-9).any(-1).sum())
 
 
 def gumbel() -> Measured:

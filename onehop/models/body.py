@@ -200,10 +200,10 @@ def initialise_encoder(encoder: BidirectionalEncoder) -> BidirectionalEncoder:
 
 
 def _positions(source: Source) -> Tensor:
-    """Count from 0 in each row, or in each segment of a packed one; padding of a packed row stands at 0."""
+    """Count from 0 in each row, or in each segment of a packed one."""
     tokens, segments = source.tokens, source.segments
     if segments is not None:
-        return places(segments).masked_fill(segments < 0, 0)
+        return places(segments)
     return torch.arange(tokens.size(1), device=tokens.device).expand(tokens.shape)
 
 

@@ -97,7 +97,7 @@ def tidy(tensors: Iterable[Tensor] = ()) -> None:
         tensors: Which will not be read for a while.
 
     Example:
-        >>> tidy(nn.Linear(2, 3).parameters())
+        >>> tidy(torch.nn.Linear(2, 3).parameters())
     """
     for tensor in tensors:
         let_go(tensor.detach())

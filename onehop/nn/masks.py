@@ -71,8 +71,8 @@ class Mask:
         bias, segments = self.bias, self.segments
         if bias is not None:
             bias = bias[(None,) * (4 - bias.dim())]
+            bias = bias if bias.size(2) == 1 else bias[:, :, rows]  # first: of all heads, few rows are copied
             bias = bias if bias.size(1) == 1 else bias[:, heads]
-            bias = bias if bias.size(2) == 1 else bias[:, :, rows]
         if segments is not None:
             segments = segments[0][:, rows], segments[1]
         centres, gaussian = (None if x is None else x[:, rows] for x in (self.centres, self.gaussian))
@@ -165,10 +165,15 @@ class Mask:
 
 
 def places(segments: Tensor) -> Tensor:
-    """Count from 0 in each segment of `segments (B, S)`, int64."""
+    """Count from 0 in each segment of `segments (B, S)`, int64; padding, whose numbers are negative, stands at 0.
+
+    Example:
+        >>> places(torch.tensor([[0, 0, 1, 1, 1, -1, -1]]))
+        tensor([[0, 1, 0, 1, 2, 0, 0]])
+    """
     numbers = torch.arange(segments.size(1), device=segments.device).expand(segments.shape)
     begins = F.pad(segments[:, 1:] != segments[:, :-1], [1, 0], value=True)
-    return numbers - torch.where(begins, numbers, 0).cummax(1).values
+    return (numbers - torch.where(begins, numbers, 0).cummax(1).values).masked_fill(segments < 0, 0)
 
 
 def padding(lengths: Tensor | None, size: int) -> Tensor | None:

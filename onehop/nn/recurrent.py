@@ -142,8 +142,10 @@ class Recurrence(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, Tensor | None]]:
         """Run one layer; torch's packing wants rows of at least one input, so that empty ones are given one."""
         if x.size(1) == 0:
-            assert state is not None
-            return x.new_empty(len(x), 0, layer.hidden_size), state
+            ways = 2 if layer.bidirectional else 1
+            zeros = x.new_zeros(len(x), layer.hidden_size)
+            nothing = (zeros, zeros if self.kind == "lstm" else None)
+            return x.new_empty(len(x), 0, ways * layer.hidden_size), nothing if state is None else state
         before = None
         if state is not None:
             h, c = state

@@ -29,6 +29,7 @@ from onehop.decode import (
     stepper,
 )
 from onehop.errors import ConfigError, DataError, LengthError
+from onehop.models.reach import reach
 from onehop.models.registry import build
 from onehop.nn.interfaces import Source
 from onehop.nn.modes import for_inference
@@ -326,6 +327,12 @@ class Translator:
 
     def longest_target(self, decode: DecodeConfig, length: int, prefix: int = 0) -> int:
         """Return the most tokens of a target, end mark included, for a source and a prefix of so many tokens."""
+        _, known = reach(self.settings.architecture, self.settings.model)
+        if known is not None and decode.max_length and decode.max_length > known:
+            problem = (
+                f"max_length={decode.max_length}, and the model has learned the positions of {known} tokens of a target"
+            )
+            raise ConfigError(problem, f"Use at most {known}.", "decode.max_length")
         longest = self.settings.text.max_length  # of a target that the model has seen the like of
         return decode.max_length or min(max(2 * length, prefix) + 50, longest + 1)
 

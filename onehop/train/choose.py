@@ -11,6 +11,7 @@ from onehop.data import Pair, PairStore
 from onehop.errors import ConfigError
 from onehop.metrics import tokenizer_for
 from onehop.models.inert import without_effect
+from onehop.models.reach import within_reach
 from onehop.models.registry import configure
 from onehop.tasks.settings import TextLimits
 from onehop.text import LEAST_VOCAB_SIZE, Tokenizer, default_max_length, split_sentences, train_tokenizer
@@ -194,7 +195,7 @@ def lengths(
     )
     longest = [max(len(a), len(b)) for a, b in zip(*sides, strict=True)]
     given = recipe.text.max_length
-    max_length = given or default_max_length(longest)
+    max_length = within_reach(given or default_max_length(longest), bool(given), recipe.model, writes=True)
     policy = recipe.text.long or ("error" if given else "drop")
     if not given:
         fate = {"drop": "are dropped", "cut": "are cut", "error": "are an error"}[policy]

@@ -112,7 +112,7 @@ class Translating:
             if getattr(self.train, key):
                 raise ConfigError(
                     f"{key} passes a batch twice, and hard attention draws where it looks",
-                    "Leave it out, or select = 'gumbel' or 'straight_through'.",
+                    "Leave it out, or use 'gumbel' or 'straight_through' as select (of a Transformer: cross_select).",
                     f"train.{key}",
                 )
 

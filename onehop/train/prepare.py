@@ -134,6 +134,7 @@ def prepare(recipe: Recipe, folder: Path, tell: Tell, device: str = "cpu", paren
         recipe = recipe.model_copy(update={"text": recipe.text.model_copy(update={"vocab_size": None})})
     recipe, limits, policy, tokens = lengths(recipe, lines, (source, target), tell)
     translator = new_model(recipe, limits, (source, target), parent)
+    translator.longest_target(recipe.decode, 1)  # refuses what validation could not write
     batch_tokens = recipe.train.batch_tokens
     if batch_tokens == "auto":
         batch_tokens = find_batch_tokens(translator, lines, objective(recipe.train, device), device, tell)

@@ -16,6 +16,7 @@ from onehop.data import Batch, PairStore, TrainingBatches, evaluation_batches
 from onehop.data.tagged import Sentence
 from onehop.errors import ConfigError
 from onehop.models.encoders import configure_encoder, encoder_family
+from onehop.models.reach import within_reach
 from onehop.nn.loss import linear_cross_entropy
 from onehop.nn.masks import places
 from onehop.tasks.tag_settings import TagHead, TagSettings, WordLimits
@@ -210,7 +211,7 @@ def lengths(recipe: TagRecipe, documents: WordDocuments, texts: Sequence[str], t
     some = texts[:: max(1, len(texts) // 10_000)]
     found = np.array([len(row) for row in documents.encode_batch(some)])
     given = recipe.text.max_length
-    max_length = given or default_max_length(found)
+    max_length = within_reach(given or default_max_length(found), bool(given), recipe.model, writes=False)
     policy = recipe.text.long or ("error" if given else "window")
     fates = {"drop": "are dropped", "cut": "are cut", "error": "are an error", "window": "are divided between words"}
     share = 100 * float(np.mean(found <= max_length))

@@ -18,6 +18,7 @@ from onehop.data.labelled import SEPARATOR, open_labelled
 from onehop.data.tokens import BatchEncoder, LabelEncoder, names_of
 from onehop.errors import ConfigError, DataError
 from onehop.models.encoders import configure_encoder, encoder_family
+from onehop.models.reach import within_reach
 from onehop.tasks.classify_settings import DocumentLimits
 from onehop.tasks.documents import Documents
 from onehop.tasks.framed import FramedDocuments, documents_of
@@ -275,7 +276,7 @@ def lengths(recipe: Any, documents: Documents | FramedDocuments, texts: Sequence
     some = texts[:: max(1, len(texts) // 10_000)]
     found = np.array([len(row) for row in documents.encode_batch(some)])
     given = recipe.text.max_length
-    max_length = given or default_max_length(found)
+    max_length = within_reach(given or default_max_length(found), bool(given), recipe.model, writes=False)
     policy = recipe.text.long or ("error" if given else "cut")
     fates = {"drop": "are dropped", "cut": "are cut", "error": "are an error", "window": "are read in windows"}
     fate, share = fates[policy], 100 * float(np.mean(found <= max_length))

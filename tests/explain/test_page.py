@@ -68,6 +68,10 @@ def test_a_long_word_is_shortened_and_whole_in_its_tooltip():
 def test_words_that_do_not_fit_the_weights_are_refused():
     with pytest.raises(ValueError, match="2 source words"):
         heat_map([[1.0]], ["a", "b"], ["c"])
+    with pytest.raises(ValueError, match=r"of the shape \(1, 2, 3\) that are no rows of numbers"):
+        heat_map(torch.ones(1, 2, 3), ["a", "b", "c"], ["d", "e"])
+    with pytest.raises(ValueError, match="NaN"):
+        heat_map([[float("nan")]], ["a"], ["b"])
 
 
 class Reader(HTMLParser):

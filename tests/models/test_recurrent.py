@@ -33,6 +33,17 @@ def test_the_only_way_from_the_source_into_r_01_is_the_first_state(cell: str):
     assert torch.equal(hidden(simple), hidden(simple, OTHER))
 
 
+@pytest.mark.parametrize("cell", ["elman", "lstm", "gru"])
+@pytest.mark.parametrize("context", ["none", "final", "mean", "attention"])
+def test_a_source_without_a_token_is_read_as_nothing(cell: str, context: str):
+    net = model(cell=cell, context=context)
+    nothing = Source(torch.zeros(2, 0, dtype=torch.int64), torch.zeros(2, dtype=torch.int64))
+    found = hidden(net, nothing)
+    assert bool(found.isfinite().all())
+    padded = Source(torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, dtype=torch.int64))
+    assert_same(found, hidden(net, padded))
+
+
 @pytest.mark.parametrize("context", ["final", "mean"])
 def test_r_02_whose_context_has_no_weight_is_r_01(context: str):
     contextual, simple = model(context=context), model(context="none")

@@ -82,6 +82,7 @@ def test_what_cannot_be_grouped_is_refused_with_the_reason(trained, tmp_path):
     refused(onehop("export", trained, out, "--kv-heads", "3"), "3 key/value heads do not divide the 4 of")
     refused(onehop("export", trained, out, "--kv-heads", "0"), "0 key/value heads do not divide")
     refused(onehop("export", trained, out, "--kv-heads", "2", "--pool", "median"), "unknown value 'median'")
+    refused(onehop("export", trained, out, "--pool", "first"), "no heads become one", "--kv-heads")
     assert not out.exists()
     package = load_package(trained)
     task = package.task

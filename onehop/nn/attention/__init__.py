@@ -1,4 +1,4 @@
-"""Attention as three orthogonal parts handed to one module: score x select x heads."""
+"""Attention as orthogonal parts handed to one module: score x select x region x heads."""
 
 from onehop.nn.attention.attend import attend
 from onehop.nn.attention.attention import Attention, Bare, Projections

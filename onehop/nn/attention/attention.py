@@ -151,7 +151,7 @@ class Attention(nn.Module):
         """Return the context `(B, H, T, K)` by all weights, which are recorded: what was drawn is drawn once."""
         weights = attention_weights(q, kv.keys, self.score, mask, self.select)
         if record is not None:
-            record.add(self.name, weights.shape, lambda heads, rows: weights[:, heads][:, :, rows])
+            record.add(self.name, weights.shape, lambda heads, rows: weights[:, :, rows][:, heads])
         weights = drop(weights, dropout)
         context = averaged(weights, kv.values)
         return context if self.relative is None else context + self.relative.read(weights, mask)

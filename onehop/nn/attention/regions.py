@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from onehop.errors import ConfigError
+from onehop.nn.attention.selects import through
 from onehop.nn.masks import Mask
 
 REGIONS = ("everywhere", "local-m", "local-p", "local-p-rounded")
@@ -50,7 +51,7 @@ class LocalMonotonic(nn.Module):
 
     def __init__(self, window: int) -> None:
         super().__init__()
-        self.window = window
+        self.window = _positive(window)
 
     def forward(self, mask: Mask, x: Tensor, positions: Tensor, size: int) -> Mask:
         """See `Region`."""
@@ -67,14 +68,14 @@ class LocalPredictive(nn.Module):
     Args:
         dim: Width of the states that ask.
         window: D.
-        rounded: Attend softly around the nearest whole position, which no gradient passes; the Gaussian stays where
-            the prediction is.
+        rounded: Round the place to a whole position: first hard, then soft. The gradient passes as if it had not been
+            rounded (straight-through, Bengio 2013), since none would pass otherwise.
     """
 
     def __init__(self, dim: int, window: int, *, rounded: bool = False) -> None:
         super().__init__()
         self.hidden, self.place = nn.Linear(dim, dim, bias=False), nn.Linear(dim, 1, bias=False)
-        self.window, self.rounded = window, rounded
+        self.window, self.rounded = _positive(window), rounded
 
     def centres(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return `p_t (B, T)`, between 0 and the source's length, for `x (B, T, D)` and `lengths (B, T)`."""
@@ -84,8 +85,9 @@ class LocalPredictive(nn.Module):
         """See `Region`."""
         lengths = mask.key_lengths(positions, size)
         centres = self.centres(x, lengths)
-        window = torch.minimum(centres.detach().round(), (lengths - 1).to(centres.dtype)) if self.rounded else centres
-        return mask.around(window, self.window, centres)
+        if self.rounded:
+            centres = through(torch.minimum(centres.detach().round(), (lengths - 1).to(centres.dtype)), centres)
+        return mask.around(centres, self.window, centres)
 
 
 def build_region(name: str, dim: int, window: int) -> Region | None:
@@ -108,6 +110,10 @@ def build_region(name: str, dim: int, window: int) -> Region | None:
         raise ConfigError(f"unknown region {name!r}", f"Use one of {', '.join(REGIONS)}.", "model.region")
     if name == "everywhere":
         return None
+    return LocalMonotonic(window) if name == "local-m" else LocalPredictive(dim, window, rounded=name != "local-p")
+
+
+def _positive(window: int) -> int:
     if window < 1:
         raise ConfigError(f"a window of {window} positions", "Use at least 1; Luong used 10.", "model.window")
-    return LocalMonotonic(window) if name == "local-m" else LocalPredictive(dim, window, rounded=name != "local-p")
+    return window

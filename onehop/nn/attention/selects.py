@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,11 +30,13 @@ def soft(scores: Tensor) -> Tensor:
 def sparsemax(scores: Tensor) -> Tensor:
     """Return the nearest point of the simplex: keys far below the best have weight 0 (Martins 2016, algorithm 1).
 
+    In float32 at least: sums of what is narrower would not be those of a distribution.
+
     Example:
         >>> sparsemax(torch.tensor([1.0, 0.8, -1.0]))
         tensor([0.6000, 0.4000, 0.0000])
     """
-    z = _from_the_largest(scores)
+    z = _from_the_largest(_wide(scores))
     ordered = z.sort(-1, descending=True).values
     ranks = _ranks(ordered)
     sums = ordered.cumsum(-1)
@@ -43,13 +46,13 @@ def sparsemax(scores: Tensor) -> Tensor:
 
 
 def entmax(scores: Tensor) -> Tensor:
-    """Return the 1.5-entmax, between softmax and sparsemax (Peters 2019, algorithm 2).
+    """Return the 1.5-entmax, between softmax and sparsemax (Peters 2019, algorithm 2). In float32 at least.
 
     Example:
         >>> entmax(torch.tensor([1.0, 0.8, -1.0]))
         tensor([0.5705, 0.4295, 0.0000])
     """
-    z = _from_the_largest(scores / 2)
+    z = _from_the_largest(_wide(scores) / 2)
     ordered = z.sort(-1, descending=True).values
     ranks = _ranks(ordered)
     mean, square = ordered.cumsum(-1) / ranks, ordered.square().cumsum(-1) / ranks
@@ -72,7 +75,7 @@ class StraightThrough(nn.Module):
         """Choose; outside of training the best key."""
         if not self.training:
             return one_best(scores)
-        return _through(one_best(scores), scores.softmax(-1))
+        return through(one_best(scores), scores.softmax(-1))
 
 
 class Gumbel(nn.Module):
@@ -95,18 +98,18 @@ class Gumbel(nn.Module):
         if not self.training:
             return one_best(scores)
         drawn = scores + self.noise(scores)
-        return _through(one_best(drawn), (drawn / self.temperature).softmax(-1))
+        return through(one_best(drawn), (drawn / self.temperature).softmax(-1))
 
 
 class Hard(nn.Module):
     """The weight 1 on a key drawn by its softmax weight, which is learned from reward (Xu 2015, section 4.1).
 
     No gradient passes the draw. A loss that learns from it, `onehop.nn.reinforce.Reinforce`, asks for what was drawn by
-    `choices`. At each reading some of the rows, chosen at random, read the expectation instead; half of them in the
-    paper, of whole batches.
+    `choices`. Some of the rows, chosen at random, read the expectation instead, and inside of `choices` they do so at
+    every step; in the paper each image does with probability 0.5.
 
     Args:
-        expected: Share of the rows that read the softmax's weights.
+        expected: Probability that a row reads the softmax's weights.
     """
 
     def __init__(self, expected: float = 0.5) -> None:
@@ -128,11 +131,11 @@ class Hard(nn.Module):
         logs = scores.log_softmax(-1)
         weights = logs.exp()
         drawn = self.draw(weights)
-        averaged = self.averaged(scores)
         made = _CHOICES.get()
+        averaged = self.averaged(scores) if made is None else made.kept(self, self.averaged(scores))
         if made is not None:
             log_prob = logs.gather(-1, drawn).squeeze(-1).masked_fill(averaged.squeeze(-1), 0.0)
-            made.append(Choice(log_prob, -(weights * logs).sum(-1)))
+            made.choices.append(Choice(log_prob, -(weights * logs).sum(-1)))
         return torch.where(averaged, weights, torch.zeros_like(weights).scatter(-1, drawn, 1.0))
 
 
@@ -144,7 +147,22 @@ class Choice:
     entropy: Tensor
 
 
-_CHOICES: ContextVar[list[Choice] | None] = ContextVar("onehop_choices", default=None)
+@dataclass
+class _Made:
+    """What was drawn in a block: choices, and which rows of each module read the expectation."""
+
+    choices: list[Choice] = field(default_factory=list[Choice])
+    averaged: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
+
+    def kept(self, hard: Hard, drawn: Tensor) -> Tensor:
+        """Return what was drawn for as many rows before, or this."""
+        before = self.averaged.get(id(hard))
+        if before is None or before.size(0) != drawn.size(0):
+            before = self.averaged[id(hard)] = drawn
+        return before.view(drawn.shape)
+
+
+_CHOICES: ContextVar[_Made | None] = ContextVar("onehop_choices", default=None)
 
 
 @contextmanager
@@ -157,10 +175,10 @@ def choices() -> Generator[list[Choice]]:
         >>> made[0].log_prob.shape
         torch.Size([1, 1, 2])
     """
-    made: list[Choice] = []
+    made = _Made()
     token = _CHOICES.set(made)
     try:
-        yield made
+        yield made.choices
     finally:
         _CHOICES.reset(token)
 
@@ -192,14 +210,37 @@ def build_select(name: str, expected: float = 0.5) -> Select:
     return makers[name]()
 
 
-def _through(value: Tensor, gradient: Tensor) -> Tensor:
-    """Return `value`, with the gradient of `gradient`."""
-    return value + gradient - gradient.detach()
+class _Through(torch.autograd.Function):
+    """A value, to the bit, with the gradient of another: a sum of both and its opposite would be rounded."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return value.to(gradient.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> Any:  # type: ignore[override]
+        return None, outer[0]
+
+
+def through(value: Tensor, gradient: Tensor) -> Tensor:
+    """Return `value`, with the gradient of `gradient`, of whose type it is (the straight-through estimator).
+
+    Example:
+        >>> x = torch.tensor([0.4, 1.6], requires_grad=True)
+        >>> through(x.detach().round(), x).sum().backward()
+        >>> x.grad
+        tensor([1., 1.])
+    """
+    return _Through.apply(value, gradient)  # type: ignore[no-any-return]
 
 
 def _from_the_largest(scores: Tensor) -> Tensor:
     """Move the largest to 0 and what cannot count to `FAR`, which neither overflows nor becomes NaN."""
     return (scores - scores.amax(-1, keepdim=True).detach()).clamp(min=FAR)
+
+
+def _wide(scores: Tensor) -> Tensor:
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
 def _ranks(ordered: Tensor) -> Tensor:

@@ -164,13 +164,14 @@ def test_what_is_drawn_in_training_is_what_is_recorded(select: str):
 
 
 MEMORY = """
-import resource, torch
+import resource, sys, torch
 from onehop.models import build
 from onehop.nn import Source, record_attention
 
 torch.set_num_threads(1)
 T, H = 4096, 4
-settings = {"dim": 32, "num_heads": H, "ffn_dim": 32, "num_encoder_layers": 2, "num_decoder_layers": 1}
+settings = {"dim": 32, "num_heads": H, "ffn_dim": 32, "num_encoder_layers": 2, "num_decoder_layers": 1,
+            "positions": sys.argv[1]}
 net = build("transformer", settings, 40).eval()
 tokens = torch.randint(3, 40, (1, T))
 
@@ -188,7 +189,8 @@ print(taken, 4 * H * T * T)
 """
 
 
-def test_a_long_text_is_recorded_in_little_memory():
-    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize("positions", ["sinusoidal", "alibi"])
+def test_a_long_text_is_recorded_in_little_memory_beside_what_the_model_itself_holds(positions: str):
+    done = subprocess.run([sys.executable, "-c", MEMORY, positions], capture_output=True, text=True, check=True)
     taken, all_of_one_layer = map(int, done.stdout.split())
     assert taken < all_of_one_layer / 4, f"{taken / 2**20:.0f} MiB"

@@ -1,5 +1,8 @@
 """Local attention (MECHANISMS A-06, A-07)."""
 
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,7 +11,7 @@ from onehop.errors import ConfigError
 from onehop.nn import Mask
 from onehop.nn.attention import Attention, Bare, scaled_dot
 from onehop.nn.attention.attend import attention_weights
-from onehop.nn.attention.regions import LocalPredictive, build_region
+from onehop.nn.attention.regions import LocalMonotonic, LocalPredictive, build_region
 from tests.laws.close import assert_same
 
 B, T, S, D = 2, 6, 9, 4
@@ -83,6 +86,23 @@ def test_the_place_learns_from_the_loss_also_where_it_is_rounded():
         weights(region(Mask(), x, POSITIONS, S)).square().sum().backward()
         assert region.place.weight.grad is not None
         assert region.place.weight.grad.abs().min() > 0
+
+
+def test_a_rounded_place_is_a_whole_one_for_the_gaussian_too():
+    region = build_region("local-p-rounded", D, 3)
+    assert isinstance(region, LocalPredictive)
+    region, x = region.double(), torch.randn(B, T, D, dtype=torch.float64)
+    prior = region(Mask(), x, POSITIONS, S).prior(S)
+    assert prior is not None
+    whole = region.centres(x, torch.full((B, T), S)).round().clamp(max=S - 1)
+    assert_same(prior[:, 0], (-(torch.arange(S) - whole.unsqueeze(-1)).square() / (2 * 1.5**2)).exp())
+    assert bool((prior.amax(-1) == 1).all())
+
+
+@pytest.mark.parametrize("region", [LocalMonotonic, partial(LocalPredictive, D)])
+def test_a_window_holds_a_place(region: Any):
+    with pytest.raises(ConfigError, match="a window of 0"):
+        region(0)
 
 
 def test_padding_does_not_move_the_place():

@@ -4,7 +4,17 @@ import pytest
 import torch
 
 from onehop.errors import ConfigError
-from onehop.nn.attention.selects import SELECTS, Gumbel, Hard, StraightThrough, build_select, entmax, soft, sparsemax
+from onehop.nn.attention.selects import (
+    SELECTS,
+    Gumbel,
+    Hard,
+    StraightThrough,
+    build_select,
+    choices,
+    entmax,
+    soft,
+    sparsemax,
+)
 from tests.laws.close import assert_same
 
 
@@ -92,6 +102,31 @@ def test_so_many_rows_of_hard_attention_read_the_expectation():
     one_hot = ((weights == 0) | (weights == 1)).flatten(1).all(1)
     assert bool((soft_rows ^ one_hot).all())
     assert float(soft_rows.float().mean()) == pytest.approx(0.3, abs=0.05)
+
+
+def test_a_row_of_hard_attention_reads_the_expectation_at_every_step_or_at_none():
+    select, steps = Hard(expected=0.5), [torch.randn(40, 1, 1, 7) for _ in range(6)]
+    with choices():
+        averaged = torch.stack([(select(z).amax(-1) < 1).flatten() for z in steps])
+    assert bool((averaged == averaged[0]).all())
+    assert 5 < int(averaged[0].sum()) < 35
+    alone = torch.stack([(select(z).amax(-1) < 1).flatten() for z in steps])  # each reading by itself
+    assert not bool((alone == alone[0]).all())
+    with choices():
+        assert select(torch.randn(3, 1, 1, 7)).shape == select(torch.randn(5, 1, 1, 7))[:3].shape
+
+
+@pytest.mark.parametrize("name", SELECTS)
+@pytest.mark.parametrize("size", [5, 50, 1000])
+def test_weights_of_narrow_scores_are_those_of_a_distribution(name: str, size: int):
+    torch.manual_seed(0)
+    z = torch.randn(20, 1, 3, size, dtype=torch.bfloat16)
+    select = build_select(name, 0.0)
+    sums = select(z).float().sum(-1)
+    assert float((sums - 1).abs().max()) < (1e-5 if name != "soft" else 2e-2)  # soft's softmax is autocast to float32
+    if name in ("straight_through", "gumbel", "hard"):
+        weights = select(z.requires_grad_())
+        assert set(weights.unique().tolist()) == {0.0, 1.0}
 
 
 def test_unknown_selects_name_the_known():
