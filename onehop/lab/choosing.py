@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from onehop.lab.measured import Measured
 from onehop.lab.parts import gap, slopes
 from onehop.nn import Mask, attend
-from onehop.nn.attention import scaled_dot
+from onehop.nn.attention import Attention, Bare, scaled_dot
 from onehop.nn.attention.attend import attention_weights
 from onehop.nn.attention.regions import LocalMonotonic, LocalPredictive
+from onehop.nn.attention.scores import additive
 from onehop.nn.attention.selects import Gumbel, Hard, choices
 
 SCORES = torch.tensor([0.0, 1.0, -1.0, 0.5, 2.0])
@@ -76,11 +77,26 @@ def local_monotonic() -> Measured:
         "clipped": float(sum(a != b for a, b in zip(read, expected, strict=True))),
         "wide": gap(wide, plain),
         "keys": float(abs(_keys_read(500) - _keys_read(50))),
+        "compared": float(abs(_keys_compared(5_000) - _keys_compared(500))),
     })  # fmt: skip
 
 
 def _local(window: int, positions: Tensor, size: int) -> Mask:
     return LocalMonotonic(window)(Mask(), torch.zeros(*positions.shape, D), positions, size)
+
+
+def _keys_compared(size: int) -> int:
+    """Return with how many keys a step of decoding compares its query, window 10."""
+    compared: list[int] = []
+    attention = Attention(
+        Bare(), nn.Identity(), num_heads=1, num_kv_heads=1, score=additive(1, 1, D), region=LocalMonotonic(10)
+    )
+    attention.score.register_forward_hook(lambda module, given, scores: compared.append(scores.size(-1)))
+    memory, step = torch.randn(1, size, D), torch.tensor([[20]])
+    with torch.inference_mode():
+        kv = attention.project(memory, torch.arange(size).unsqueeze(0))
+        attention.read(torch.randn(1, 1, D), kv, Mask(), step)
+    return compared[0]
 
 
 def _keys_read(size: int) -> int:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from onehop.errors import ConfigError
 from onehop.nn.attention.attend import attend, attention_weights, averaged, needs_weights, some_weights
+from onehop.nn.attention.near import near
 from onehop.nn.attention.record import Record, subscriber
 from onehop.nn.attention.regions import Region
 from onehop.nn.attention.scores import Score
@@ -119,10 +120,12 @@ class Attention(nn.Module):
         examples = kv.keys.size(0)
         if examples != rows:
             x, positions = x.reshape(examples, -1, x.size(2)), positions.reshape(examples, -1)
+        q = self.query(x, positions)
         if self.region is not None:
             mask = self.region(mask, x, positions, kv.keys.size(2))
-        context = self(self.query(x, positions), kv, mask)
-        return context.reshape(rows, width, -1)
+            if subscriber(self.name) is None:  # who looks on sees all keys
+                q, kv, mask = near(q, kv, mask) or (q, kv, mask)
+        return self(q, kv, mask).reshape(rows, width, -1)
 
     def project_all(
         self, x: Float[Tensor, "B T D"], positions: Int[Tensor, "B T"]

@@ -9,9 +9,12 @@ from torch import Tensor, nn
 
 from onehop.errors import ConfigError
 from onehop.nn import Mask
-from onehop.nn.attention import Attention, Bare, scaled_dot
+from onehop.nn.attention import Attention, Bare, Projections, record_attention, scaled_dot
 from onehop.nn.attention.attend import attention_weights
+from onehop.nn.attention.near import near
 from onehop.nn.attention.regions import LocalMonotonic, LocalPredictive, build_region
+from onehop.nn.attention.scores import SCORES, build_score
+from onehop.nn.attention.selects import sparsemax
 from tests.laws.close import assert_same
 
 B, T, S, D = 2, 6, 9, 4
@@ -137,3 +140,45 @@ def test_a_window_of_nothing_and_an_unknown_region_are_refused():
         build_region("local-p", D, 0)
     with pytest.raises(ConfigError, match="unknown region 'local'"):
         build_region("local", D, 3)
+
+
+@pytest.mark.parametrize("name", ["local-m", "local-p", "local-p-rounded"])
+@pytest.mark.parametrize("score", SCORES)
+@pytest.mark.parametrize(("heads", "groups"), [(1, 1), (4, 2)])
+def test_a_step_reads_the_same_whether_it_compares_all_keys_or_those_of_its_window(
+    name: str, score: str, heads: int, groups: int
+):
+    torch.manual_seed(2)
+    size, dim = 60, 8
+    module = Attention(
+        Bare() if heads == 1 else Projections(dim, dim, heads, groups, dim // heads, bias=False), nn.Identity(),
+        num_heads=heads, num_kv_heads=groups, score=build_score(score, dim // heads, heads, groups, 100),
+        region=build_region(name, dim, 3), name="read",
+    ).double().eval()  # fmt: skip
+    memory, where = torch.randn(2, size, dim, dtype=torch.float64), torch.arange(size).expand(2, size)
+    for lengths in (None, torch.tensor([60, 2])):
+        for beams, step in ((1, 0), (3, 1), (3, 40), (1, 70)):
+            x = torch.randn(2 * beams, 1, dim, dtype=torch.float64)
+            at = torch.full((2 * beams, 1), step)
+            with torch.no_grad():
+                kv = module.project(memory, where)
+                assert near(module.query(x[:2], at[:2]), kv, Mask().around(at[:2].clamp(max=59), 3))
+                cut = module.read(x, kv, Mask(lengths=lengths), at)
+                with record_attention("read") as record:
+                    whole = module.read(x, kv, Mask(lengths=lengths), at)
+            assert record["read"].size(-1) == size
+            assert_same(cut, whole)
+
+
+def test_a_long_source_costs_a_step_of_a_local_region_no_more():
+    module = Attention(
+        Bare(), nn.Identity(), num_heads=1, num_kv_heads=1, score=scaled_dot(D), region=LocalMonotonic(2),
+        select=sparsemax,
+    )  # fmt: skip
+    compared: list[int] = []
+    module.score.register_forward_hook(lambda _, given, scores: compared.append(scores.size(-1)))
+    for size in (20, 4_000):
+        with torch.no_grad():
+            kv = module.project(torch.randn(1, size, D), torch.arange(size).unsqueeze(0))
+            module.read(torch.randn(1, 1, D), kv, Mask(), torch.tensor([[9]]))
+    assert compared == [5, 5]
