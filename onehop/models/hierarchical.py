@@ -4,9 +4,9 @@ Words are read in both directions, and a learned query makes a vector of each se
 in both directions, and another query makes a vector of the document. The second query is the pooling `attention` that
 follows every encoder, so this file ends with the states of the sentences. Reads top-down like section 2.2.
 
-The sentences of a document are the segments of its one row of tokens, so both levels are the one attention of Onehop:
-`record["encoder.words"]` is `(B, 1, sentences, tokens)`, each row the weights of a sentence's own words, and zero
-elsewhere.
+The sentences of a document are the segments of its one row of tokens, and both levels are the one attention of Onehop.
+Where it is recorded, sentences read the whole row: `record["encoder.words"]` is `(B, 1, sentences, tokens)`, each row
+the weights of a sentence's own words, and zero elsewhere.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from onehop.config import Table
 from onehop.models.encoders import EncoderFamily
 from onehop.models.recurrent_encoder import read
+from onehop.nn.attention.record import subscriber
 from onehop.nn.dropout import Dropout, word_dropout
 from onehop.nn.embedding import TokenEmbedding
 from onehop.nn.interfaces import Memory, Source
@@ -80,11 +81,15 @@ class Hierarchical(nn.Module):
         """Return a vector for each sentence, `(B, sentences, D)`; zeros behind a document's last."""
         x = self.dropout(word_dropout(self.embedding(tokens), self.word_dropout, self.training))
         rows = Rows(segments)
-        h = rows.join(self.words(rows.split(x), None, rows.lengths)[0])  # h_it, each sentence from zeros
+        h = self.words(rows.split(x), None, rows.lengths)[0]  # h_it, each sentence from zeros
         count = int(rows.counts.max()) if len(segments) else 0
         asks = torch.arange(count, device=tokens.device).expand(len(tokens), count)
-        asks = torch.where(asks < rows.counts.unsqueeze(1), asks, -1)
-        return self.attention.read(h, Mask(segments=(asks, segments)), count)  # s_i
+        real = asks < rows.counts.unsqueeze(1)
+        if subscriber(self.attention.attention.name) is None:  # each sentence by itself: scores of its own words alone
+            vectors = self.attention(h, rows.lengths)
+            return h.new_zeros(*real.shape, h.size(2)).index_put(real.nonzero(as_tuple=True), vectors)  # s_i
+        asks = torch.where(real, asks, -1)
+        return self.attention.read(rows.join(h), Mask(segments=(asks, segments)), count)
 
 
 def one_sentence(source: Source) -> Tensor:

@@ -49,6 +49,17 @@ def test_with_one_sentence_words_are_read_as_by_flat_attention_and_the_sentence_
     assert_same(record["encoder.words"].sum(-1), torch.ones(2, 1, 1, dtype=torch.float64))
 
 
+def test_who_looks_on_changes_nothing_whatever_the_documents_are_made_of():
+    model = network()
+    tokens = torch.randint(3, 30, (4, 9))
+    segments = torch.tensor([[0, 0, 0, 1, 1, 1, 1, 2, 2], [0] * 9, [0, 1, -1, -1, -1, -1, -1, -1, -1], [-1] * 9])
+    alone = model.encoder.read_words(tokens, segments)
+    with onehop.record_attention() as record:
+        assert_same(model.encoder.read_words(tokens, segments), alone)
+    assert record["encoder.words"].shape == (4, 1, 3, 9)
+    assert not alone[3].any()
+
+
 def test_rows_without_segments_are_one_sentence_each():
     model = network()
     tokens, lengths = torch.randint(3, 30, (2, 6)), torch.tensor([6, 4])
