@@ -1,11 +1,11 @@
-"""Does the cost grow as it should: lines a second and memory from 1,000 to 100,000 lines, and by the length of a text?
+"""Does the cost grow as it should: with the number of lines, the tokens written of one, and the tokens read of one?
 
-    python benchmarks/throughput.py [--sizes 1000 10000 100000] [--lengths 256 512 1024 2048 4096]
+    python benchmarks/throughput.py [--sizes 1000 10000 100000] [--written 16 64 256] [--lengths 256 512 1024 2048 4096]
 
 `onehop translate` translates so many lines of the bundled Tatoeba pairs, in a process of its own; seconds of loading,
-those of one line, are taken off. Then an encoder of random weights (ModernBERT's blocks, 6 layers, 384 wide) reads one
-text of so many tokens, in a process of its own for each length. Peaks are those of the processes. Times are never
-asserted; nothing else may run on the machine.
+those of one line, are taken off. Then 32 sentences are given so many tokens each, greedily. Then an encoder of random
+weights (ModernBERT's blocks, 6 layers, 384 wide) reads one text of so many tokens. Each measurement has a process of
+its own, and peaks are those of the processes. Times are never asserted; nothing else may run on the machine.
 """
 
 from __future__ import annotations
@@ -84,6 +84,35 @@ def translating(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+WRITE = """
+import json, sys, time, torch, onehop
+torch.set_num_threads(int(sys.argv[2]))
+translator = onehop.load(sys.argv[4]).fast(sys.argv[3])
+sources = translator.source_tokenizer.encode_batch(["Where is the station?", "A man rides a bike."] * 16)
+length = int(sys.argv[1])
+fixed = {"beam_size": 1, "min_length": length, "max_length": length, "batch_tokens": 1 << 20}
+decode = translator.settings.decode.model_copy(update=fixed)
+seconds = []
+for _ in range(4):
+    began = time.perf_counter()
+    found = translator.search(sources, decode)
+    seconds.append(time.perf_counter() - began)
+assert all(len(one[0].tokens) == length for one in found), [len(one[0].tokens) for one in found]
+print(json.dumps({"microseconds_per_token": round(1e6 * sorted(seconds[1:])[1] / length / 32, 2)}))
+"""
+
+
+def writing(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return a row for each number of tokens that sentences are given."""
+    rows: list[dict[str, Any]] = []
+    for length in arguments.written:
+        words = [sys.executable, "-c", WRITE, str(length), str(arguments.threads), arguments.precision, arguments.model]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        rows.append({"written": length, **json.loads(done.stdout)})
+        print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
 def reading(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Return a row for each length of a text."""
     rows: list[dict[str, Any]] = []
@@ -100,6 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="en-de")
     parser.add_argument("--sizes", nargs="*", type=int, default=[1_000, 10_000, 100_000])
+    parser.add_argument("--written", nargs="*", type=int, default=[16, 64, 256])
     parser.add_argument("--lengths", nargs="*", type=int, default=[256, 512, 1024, 2048, 4096])
     parser.add_argument("--beam", type=int, default=1)
     parser.add_argument("--precision", default="int8")
@@ -107,7 +137,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     about = {"beam": arguments.beam, "precision": arguments.precision, "threads": arguments.threads}
-    found = {**about, "translate": translating(arguments), "encode": reading(arguments)}
+    found = {
+        **about, "translate": translating(arguments), "write": writing(arguments), "encode": reading(arguments),
+    }  # fmt: skip
     if arguments.out:
         arguments.out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
