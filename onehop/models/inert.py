@@ -12,6 +12,7 @@ ROTARY = {"positions": ("rotary",)}
 NEEDS: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {  # family, key: what must stand in one of these others
     "transformer": {
         "cross_window": {"cross_region": LOCAL},
+        "gumbel_temperature": {"select": ("gumbel",), "cross_select": ("gumbel",)},
         "hard_expected": {"cross_select": ("hard",)},
         "max_positions": {"positions": ("learned",), "score": ("location",), "cross_score": ("location",)},
         "rotary_base": ROTARY,
@@ -20,6 +21,7 @@ NEEDS: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {  # family, key: what
     },
     "recurrent": {
         "window": {"region": LOCAL},
+        "gumbel_temperature": {"select": ("gumbel",)},
         "hard_expected": {"select": ("hard",)},
         "max_positions": {"score": ("location",)},
         "attention_dropout": {"context": ("attention",)},

@@ -63,6 +63,9 @@ class RecurrentConfig(Table):
     hard_expected: float = Field(
         default=0.5, ge=0, le=1, description="Share of the rows that hard attention averages in training, not draws."
     )
+    gumbel_temperature: float = Field(
+        default=1.0, gt=0, le=100, description="Of Gumbel attention's relaxed draw: lower is less biased, and noisier."
+    )
     region: Literal["everywhere", "local-m", "local-p", "local-p-rounded"] = Field(
         default="everywhere", description="Where in the source a query may look."
     )
@@ -356,7 +359,7 @@ def _attention(config: RecurrentConfig) -> Attention:
         num_heads=c.num_heads,
         num_kv_heads=groups,
         score=build_score(c.score, head_dim, c.num_heads, groups, c.max_positions),
-        select=build_select(c.select, c.hard_expected),
+        select=build_select(c.select, c.hard_expected, c.gumbel_temperature),
         region=build_region(c.region, asks, c.window),
         dropout=c.attention_dropout,
         name="decoder.cross",

@@ -258,8 +258,9 @@ def _self_attention(config: TransformerConfig, name: str, own_groups: int | None
     elif c.positions == "shaw":
         relative = ShawRelative(head_dim, score.scale or 1.0)
     return Attention(
-        *_maps(c, groups), num_heads=c.num_heads, num_kv_heads=groups, score=score, select=build_select(c.select),
-        relative=relative, dropout=c.attention_dropout, name=name,
+        *_maps(c, groups), num_heads=c.num_heads, num_kv_heads=groups, score=score,
+        select=build_select(c.select, temperature=c.gumbel_temperature), relative=relative, dropout=c.attention_dropout,
+        name=name,
     )  # fmt: skip
 
 
@@ -268,7 +269,7 @@ def _cross_attention(config: TransformerConfig, name: str) -> Attention:
     return Attention(
         *_maps(c, groups), num_heads=c.num_heads, num_kv_heads=groups,
         score=build_score(c.cross_score or c.score, head_dim, c.num_heads, groups, c.max_positions),
-        select=build_select(c.cross_select or c.select, c.hard_expected),
+        select=build_select(c.cross_select or c.select, c.hard_expected, c.gumbel_temperature),
         region=build_region(c.cross_region, c.dim, c.cross_window),
         dropout=c.attention_dropout, name=name,
     )  # fmt: skip

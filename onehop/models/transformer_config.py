@@ -78,6 +78,9 @@ class TransformerConfig(Table):
     hard_expected: float = Field(
         default=0.5, ge=0, le=1, description="Share of the rows that hard attention averages in training, not draws."
     )
+    gumbel_temperature: float = Field(
+        default=1.0, gt=0, le=100, description="Of Gumbel attention's relaxed draw: lower is less biased, and noisier."
+    )
     cross_region: Literal["everywhere", "local-m", "local-p", "local-p-rounded"] = Field(
         default="everywhere", description="Where in the source a query may look."
     )

@@ -58,7 +58,7 @@ def test_every_preset_and_every_axis_value_is_valid(family: str):
 
 OTHER = {
     "window": 3, "cross_window": 3, "hard_expected": 0.1, "max_positions": 99, "attention_dropout": 0.1,
-    "rotary_base": 99.0, "rotary_factor": 2.0, "rotary_scaling": "ntk",
+    "rotary_base": 99.0, "rotary_factor": 2.0, "rotary_scaling": "ntk", "gumbel_temperature": 0.5,
 }  # fmt: skip
 
 

@@ -384,6 +384,7 @@ def test_a_manifest_that_no_onehop_writes_is_refused_with_hashes_that_fit(model,
 INERT = {
     "attribution", "license", "decode.batch_tokens", "model.activation_dropout", "model.attention_dropout",
     "model.dropout", "model.word_dropout", "model.final_norm", "model.cross_window", "model.hard_expected",
+    "model.gumbel_temperature",
     "model.max_positions", "model.rotary_base", "model.rotary_factor", "model.num_kv_heads", "model.encoder_kv_heads",
     "model.decoder_kv_heads", "model.cross_kv_heads",
 }  # fmt: skip

@@ -330,6 +330,7 @@ CASES = {
     "model.cross_score": Case("additive", shapes),
     "model.cross_select": Case("entmax", losses),
     "model.hard_expected": Case(0.0, losses, HARD),
+    "model.gumbel_temperature": Case(0.2, weights, {"model.cross_select": "gumbel"}),
     "model.cross_region": Case("local-p", shapes),
     "model.cross_window": Case(3, losses, LOCAL),
     "model.encoder_kv_heads": Case(1, shapes),

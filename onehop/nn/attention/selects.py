@@ -183,12 +183,13 @@ def choices() -> Generator[list[Choice]]:
         _CHOICES.reset(token)
 
 
-def build_select(name: str, expected: float = 0.5) -> Select:
+def build_select(name: str, expected: float = 0.5, temperature: float = 1.0) -> Select:
     """Return what is named so.
 
     Args:
         name: One of `SELECTS`.
         expected: See `Hard`.
+        temperature: See `Gumbel`.
 
     Raises:
         ConfigError: No such select.
@@ -202,7 +203,7 @@ def build_select(name: str, expected: float = 0.5) -> Select:
         "sparsemax": lambda: sparsemax,
         "entmax": lambda: entmax,
         "straight_through": StraightThrough,
-        "gumbel": Gumbel,
+        "gumbel": lambda: Gumbel(temperature),
         "hard": lambda: Hard(expected),
     }
     if name not in makers:
