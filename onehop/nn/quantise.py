@@ -25,4 +25,4 @@ def quantise(matrix: Tensor) -> tuple[Tensor, Tensor]:
     known = scale >= LEAST
     rows = matrix / torch.where(known, scale, 1.0).unsqueeze(1)
     whole = torch.where(known.unsqueeze(1), rows.round().clamp(-127, 127), 0.0)
-    return whole.to(torch.int8), torch.where(known, scale, 0.0)
+    return whole.to(torch.int8), torch.where(known | scale.isnan(), scale, 0.0)  # NaN stays NaN

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from onehop.errors import ConfigError
@@ -52,10 +53,10 @@ class Speed:
 def accelerate(
     model: nn.Module, precision: str = "float32", tell: Callable[[str], None] = lambda text: None
 ) -> tuple[Any, Speed]:
-    """Return a fast model for inference, and how it runs; the model given stays as it is.
+    """Return a fast model for inference, and how it runs; the weights of the model given stay as they are.
 
     Args:
-        model: Encoder and decoder, or anything with encoders or linear maps in it.
+        model: Encoder and decoder, or anything with encoders or linear maps in it; it is put into evaluation mode.
         precision: Of its products: `float32`, which gives the same numbers up to rounding, or `int8`. Without kernels
             it is float32.
         tell: Is told when kernels are compiled, which takes seconds, once.
@@ -73,7 +74,7 @@ def accelerate(
     if precision not in PRECISIONS:
         raise ConfigError(f"unknown precision {precision!r}", f"Use {' or '.join(PRECISIONS)}.", "precision")
     model = merge(model.eval())
-    found = kernels(tell) if _on_processor(model) else "not on a processor"
+    found = _unfit(model) or kernels(tell)
     if isinstance(found, str):
         return model, Speed("float32", "torch", 0.0, f"no kernels: {found}")
     name = f"Onehop's kernels ({found.instructions})"
@@ -129,5 +130,9 @@ def _stranger(model: nn.Module) -> str:
     return unknown_encoder(encoder) if hasattr(encoder, "encode") else unknown(model)
 
 
-def _on_processor(model: nn.Module) -> bool:
-    return all(parameter.device.type == "cpu" for parameter in model.parameters())
+def _unfit(model: nn.Module) -> str:
+    """Return why no part of a model can be replaced; empty where some can."""
+    if any(parameter.device.type != "cpu" for parameter in model.parameters()):
+        return "not on a processor"
+    other = next((one.dtype for one in model.parameters() if one.dtype != torch.float32), None)
+    return "" if other is None else f"weights of {str(other).removeprefix('torch.')}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from functools import partial
+from threading import Lock
 from typing import Any, cast
 
 import torch
@@ -47,7 +48,8 @@ class Blocks:
         self._layers = packer.layers([_layer(packer, block) for block in blocks])
         for layer, window in zip(self._layers, windows or [None] * len(blocks), strict=True):
             layer.window = EVERYTHING if window is None else window
-        self._tables: list[Tensor] = []
+        self._tables: list[Tensor] = []  # those of before too: another thread may be reading them
+        self._growing = Lock()
         self._known = 0  # positions that the tables hold
         first, own = blocks[0], blocks[0].attention
         cross = getattr(first, "cross", own)
@@ -61,23 +63,26 @@ class Blocks:
         )  # fmt: skip
         if embedding is not None:
             self.stack.embedding = packer.address(embedding.weight)
+            self.stack.vocabulary = len(embedding.weight)
             self.stack.embedding_scale = embedding.scale
 
     def reach(self, positions: int) -> None:
         """Let the tables of angles hold so many positions."""
         if positions <= self._known:
             return
-        known = max(TABLE, 2 * self._known)
-        while known < positions:
-            known *= 2
-        found: dict[tuple[float, float], tuple[Tensor, Tensor]] = {}
-        for layer, block in zip(self._layers, self._blocks, strict=True):
-            turned = block.attention.score.query_map
-            if isinstance(turned, Turned):
-                rotary = turned.rotary
-                pair = found.setdefault((rotary.base, rotary.factor), _angles(rotary, torch.arange(known)))
-                layer.cosines, layer.sines = (table.data_ptr() for table in pair)
-        self._tables, self._known = [table for pair in found.values() for table in pair], known
+        with self._growing:
+            known = max(TABLE, 2 * self._known)
+            while known < positions:
+                known *= 2
+            found: dict[tuple[float, float], tuple[Tensor, Tensor]] = {}
+            for layer, block in zip(self._layers, self._blocks, strict=True):
+                turned = block.attention.score.query_map
+                if isinstance(turned, Turned):
+                    rotary = turned.rotary
+                    pair = found.setdefault((rotary.base, rotary.factor), _angles(rotary, torch.arange(known)))
+                    layer.cosines, layer.sines = (table.data_ptr() for table in pair)
+            self._tables += [table for pair in found.values() for table in pair]
+            self._known = known
 
     def read(self, texts: Texts, tokens: Tensor | None, embedded: Tensor | None) -> Tensor:
         """Let the blocks of an encoder read texts that stand one behind the other: states `(N, D)`.
@@ -88,7 +93,7 @@ class Blocks:
             embedded: `(N, D)`, where they have none.
         """
         self.reach(texts.longest)
-        out = torch.empty(texts.total, self.stack.dim)
+        out = torch.empty(texts.total, self.stack.dim, dtype=torch.float32)
         self._packer.kernels.library.encode(
             ctypes.byref(self.stack), threads(), len(texts.begins) - 1,
             *(None if x is None else x.data_ptr() for x in (tokens, embedded, texts.begins)), out.data_ptr(),
@@ -109,7 +114,9 @@ class Texts:
 
     def __init__(self, source: Source) -> None:
         self.shape = B, S = tuple(source.tokens.shape)
-        lengths, segments = source.lengths, source.segments
+        lengths, segments = (None if x is None else x.long() for x in (source.lengths, source.segments))
+        if lengths is not None and len(lengths) and not 0 <= int(lengths.min()) <= int(lengths.max()) <= S:
+            raise ValueError(f"lengths from {int(lengths.min())} to {int(lengths.max())} in rows of {S} tokens")
         self._real: Tensor | None = None  # None: there is no padding
         if segments is not None:
             self._real = segments >= 0
@@ -136,7 +143,7 @@ class Texts:
     def rows(self, x: Tensor) -> Tensor:
         """Return `x (N, D)` as `(B, S, D)`, zeros where there is padding."""
         if self._real is None:
-            return x.view(*self.shape, -1)
+            return x.view(*self.shape, x.size(1))
         rows = x.new_zeros(*self.shape, x.size(1))
         rows[self._real] = x
         return rows
@@ -214,7 +221,7 @@ def _norm(residual: Residual) -> nn.Module:
 
 def _angles(rotary: Rotary, positions: Tensor) -> tuple[Tensor, Tensor]:
     """Return cosines and sines `(P, K / 2)` of the angles that a rotation turns by."""
-    pairs = torch.zeros(1, 1, len(positions), rotary.head_dim)
+    pairs = torch.zeros(1, 1, len(positions), rotary.head_dim, dtype=torch.float32)
     pairs[..., ::2] = 1.0
     turned = rotary(pairs, positions.unsqueeze(0))[0, 0]
     return turned[:, ::2].contiguous(), turned[:, 1::2].contiguous()

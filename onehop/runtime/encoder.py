@@ -14,6 +14,7 @@ from onehop.nn.interfaces import Memory, Source
 from onehop.nn.positions import Learned, Sinusoidal
 from onehop.runtime.blocks import Blocks, Texts, unknown_block, unknown_weights
 from onehop.runtime.library import Kernels
+from onehop.runtime.linear import refuse_weights
 from onehop.runtime.packing import Packer
 from onehop.runtime.threads import kernels_alone
 
@@ -31,6 +32,7 @@ class FastEncoder(nn.Module):
 
     def __init__(self, reference: BidirectionalEncoder | TransformerEncoder, kernels: Kernels, precision: str) -> None:
         super().__init__()
+        self.register_load_state_dict_pre_hook(refuse_weights)
         self.reference, self.dim = reference, reference.dim
         self.unit, self.two_ways = reference.unit, reference.two_ways
         packer = Packer(kernels, precision)
@@ -43,7 +45,7 @@ class FastEncoder(nn.Module):
         """Read `source.tokens (B, S)`: states `(B, S, D)`, zeros where there is padding."""
         texts = Texts(source)
         with kernels_alone():
-            states = self._blocks.read(texts, None, self._embedded(texts, source).contiguous())
+            states = self._blocks.read(texts, None, self._embedded(texts, source).float().contiguous())
             return Memory(texts.rows(states), source.lengths, source.segments)
 
     def _embedded(self, texts: Texts, source: Source) -> Tensor:

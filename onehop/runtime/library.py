@@ -93,7 +93,7 @@ def _compiled(compiler: str, options: tuple[str, ...], source: dict[str, bytes],
     for name, text in source.items():
         key.update(name.encode() + b"\0" + text + b"\0")
     path = cache_folder() / "kernels" / f"{key.hexdigest()[:32]}.so"
-    if _is_ours(path):
+    if _is_ours(path) and _is_whole(path):
         return path
     tell(f"compiling kernels for this processor with {compiler}, once")
     with tempfile.TemporaryDirectory() as folder:
@@ -118,9 +118,11 @@ def _kept(made: Path, path: Path) -> Path:
     """Move what was made into the cache; where that cannot be written, use it from where the system keeps it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as new:
-            new.write(made.read_bytes())
-        os.replace(new.name, path)
+        library = made.read_bytes()
+        for place, data in ((_sum_of(path), hashlib.sha256(library).hexdigest().encode()), (path, library)):
+            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as new:
+                new.write(data)
+            os.replace(new.name, place)
         return path
     except OSError:
         ctypes.CDLL(str(made))  # stays loaded when its file is gone
@@ -128,12 +130,29 @@ def _kept(made: Path, path: Path) -> Path:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether the file is there, and nobody else could have written it."""
+    """Whether the file is there, and nobody else could have written it, or put it there."""
     try:
-        found = path.stat()
+        found, folder = path.lstat(), path.parent.stat()
     except OSError:
         return False
-    return not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & stat.S_IWOTH)
+    if not stat.S_ISREG(found.st_mode):
+        return False
+    others = stat.S_IWGRP | stat.S_IWOTH
+    return not hasattr(os, "getuid") or all(
+        one.st_uid == os.getuid() and not one.st_mode & others for one in (found, folder)
+    )
+
+
+def _sum_of(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the file holds what was written: loading one that was cut off would end the process."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest().encode() == _sum_of(path).read_bytes()
+    except OSError:
+        return False
 
 
 @cache

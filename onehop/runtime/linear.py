@@ -27,6 +27,7 @@ class PackedLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, kernels: Kernels, precision: str) -> None:
         super().__init__()
+        self.register_load_state_dict_pre_hook(refuse_weights)
         self.weight, self.bias = linear.weight, linear.bias
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self._library, self._packer = kernels.library, Packer(kernels, precision)
@@ -42,9 +43,14 @@ class PackedLinear(nn.Module):
 
 
 def packed_linear(library: Any, matrix: Matrix, x: Tensor) -> Tensor:
-    """Map `x (..., K)` to `(..., N)` by a packed weight, in float32."""
+    """Map `x (..., K)` to `(..., N)` by a packed weight, in float32.
+
+    Raises:
+        ValueError: The inputs are of another width.
+    """
+    _check_width(matrix, x)
     flat = x.reshape(-1, x.size(-1)).float().contiguous()
-    out = torch.empty(len(flat), matrix.outputs)
+    out = torch.empty(len(flat), matrix.outputs, dtype=torch.float32)
     library.linear(ctypes.byref(matrix), threads(), flat.data_ptr(), len(flat), out.data_ptr())
     return out.view(*x.shape[:-1], matrix.outputs)
 
@@ -52,12 +58,31 @@ def packed_linear(library: Any, matrix: Matrix, x: Tensor) -> Tensor:
 def packed_best(library: Any, matrix: Matrix, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Map `x (B, K)` by a packed weight; return the `count` largest log-probabilities `(B, count)`, and of what.
 
-    No more than `MOST_BEST`; the outputs are never held whole.
+    The outputs are never held whole, unless more than `MOST_BEST` are asked for.
+
+    Raises:
+        ValueError: The inputs are of another width.
     """
+    _check_width(matrix, x)
     x, count = x.float().contiguous(), min(count, matrix.outputs)
-    scores, tokens = torch.empty(len(x), count), torch.empty(len(x), count, dtype=torch.int64)
+    if count > MOST_BEST:
+        best = packed_linear(library, matrix, x).log_softmax(-1).topk(count)
+        return best.values, best.indices
+    scores = torch.empty(len(x), count, dtype=torch.float32)
+    tokens = torch.empty(len(x), count, dtype=torch.int64)
     library.best(ctypes.byref(matrix), threads(), x.data_ptr(), len(x), count, scores.data_ptr(), tokens.data_ptr())
     return scores, tokens
+
+
+def refuse_weights(module: nn.Module, *_: Any) -> None:
+    """Refuse to load weights into a fast model, before it does: packed ones would stay as they were."""
+    raise RuntimeError("a fast model's weights are packed: load them into the model that it was made of")
+
+
+def _check_width(matrix: Matrix, x: Tensor) -> None:
+    """Refuse what the kernels, which are given an address only, would read beyond its end."""
+    if x.size(-1) != matrix.inputs:
+        raise ValueError(f"{x.size(-1)} numbers, where a packed weight reads {matrix.inputs}")
 
 
 class FastDecoder(nn.Module):

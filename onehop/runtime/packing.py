@@ -53,7 +53,7 @@ class Stack(ctypes.Structure):
 
     _fields_ = [
         *((name, _INTEGER) for name in ("dim", "width", "heads", "groups", "cross_groups", "layers", "before")),
-        ("shape", _INTEGER),
+        *((name, _INTEGER) for name in ("shape", "vocabulary")),
         *((name, _NUMBER) for name in ("self_scale", "cross_scale", "embedding_scale")),
         *((name, _POINTER) for name in ("embedding", "codes", "layer")),
         ("last", Norm),

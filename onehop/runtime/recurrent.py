@@ -145,6 +145,6 @@ class FastTanhSum(nn.Module):
         """Compare each `q (B, H, T, A)` with each `k (B, H, S, A)`: scores `(B, H, T, S)`."""
         (B, H, T, A), S = q.shape, k.size(2)
         q, k, weight = (x.float().contiguous() for x in (q, k, self.weight[:, 0, :, 0]))
-        out = torch.empty(B, H, T, S)
+        out = torch.empty(B, H, T, S, dtype=torch.float32)
         self._library.tanh_sum(threads(), B * H, H, T, S, A, *(x.data_ptr() for x in (q, k, weight, out)))
         return out

@@ -53,8 +53,12 @@ class Cache:
         new = Cache(self.layers, self.times, self.numbers, self.slots + slots)
         for i in range(max(len(self.blocks), len(blocks))):
             shape = self.layers, self.times, 2
-            one = self.blocks[i] if i < len(self.blocks) else torch.empty(*shape, self.slots, self.numbers)
-            two = blocks[i] if i < len(blocks) else torch.empty(*shape, slots, self.numbers)
+            one = (
+                self.blocks[i]
+                if i < len(self.blocks)
+                else torch.empty(*shape, self.slots, self.numbers, dtype=torch.float32)
+            )
+            two = blocks[i] if i < len(blocks) else torch.empty(*shape, slots, self.numbers, dtype=torch.float32)
             new.blocks.append(torch.cat([one, two], 3))
         new.addresses = torch.tensor([block.data_ptr() for block in new.blocks], dtype=torch.int64)
         return new
@@ -103,7 +107,11 @@ class FastState:
 
     def reorder(self, rows: Tensor) -> FastState:
         """Let row `i` continue from what row `rows[i]` was, an example's rows among themselves."""
-        return replace(self, past=self.past[rows], times=self.times[rows])
+        past, times = self.past[rows], self.times[rows]
+        if torch.equal(times, self.times):
+            return replace(self, past=past, times=times)
+        cache, own = self._fresh(len(rows))  # a row that is behind would write what another has in its past
+        return replace(self, cache=cache, own=own, past=past, times=times)
 
     def expand(self, beams: int) -> FastState:
         """Give each example `beams` equal rows."""
@@ -152,7 +160,8 @@ class FastState:
         return self.cache.widened(rows), self.cache.slots + torch.arange(rows)
 
     def _free(self) -> Tensor:
-        """Return the slots that no row writes to; what stands there belonged to examples that are gone."""
+        """Return the slots that no row writes to or has in its past: those of examples that are gone."""
         taken = torch.zeros(self.cache.slots, dtype=torch.bool)
         taken[self.own] = True
+        taken[self.past[torch.arange(self.past.size(1)) < self.times.unsqueeze(1)]] = True
         return (~taken).nonzero().flatten()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import replace
+from threading import Lock
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from onehop.nn.positions import Learned, Sinusoidal, sinusoidal
 from onehop.runtime.blocks import TABLE, Blocks, Texts, unknown_block, unknown_weights
 from onehop.runtime.encoder import unknown_left
 from onehop.runtime.library import Kernels
-from onehop.runtime.linear import packed_best, packed_linear
+from onehop.runtime.linear import packed_best, packed_linear, refuse_weights
 from onehop.runtime.memory import roomy
 from onehop.runtime.packing import MOST_BEST, Packer, Stack
 from onehop.runtime.state import Cache, FastState
@@ -42,12 +43,14 @@ class FastTransformer(nn.Module):
 
     def __init__(self, reference: Transformer, kernels: Kernels, precision: str) -> None:
         super().__init__()
+        self.register_load_state_dict_pre_hook(refuse_weights)
         self.reference, self.kernels, self.precision = reference, kernels, precision
         packer = Packer(kernels, precision)
         self._encoder = Blocks(packer, reference.encoder, reference.encoder_norm, reference.source_embedding)
         self._decoder = Blocks(packer, reference.decoder, reference.decoder_norm, reference.target_embedding)
         self._decoder.stack.output = packer.matrix(reference.output)
-        self._codes = torch.empty(0)
+        self._codes: list[Tensor] = []  # the last is in use; another thread may be reading those of before
+        self._growing = Lock()
         self._known = 0  # positions that the tables hold
 
     @property
@@ -61,17 +64,23 @@ class FastTransformer(nn.Module):
         """Read `source.tokens (B, S)`: states `(B, S, D)`, zeros where there is padding, on which no time is spent."""
         texts = Texts(source)
         self._reach(texts.longest)
-        states = self._encoder.read(texts, texts.flat(source.tokens), None)
+        tokens = texts.flat(source.tokens).long()
+        known = self._encoder.stack.vocabulary
+        if len(tokens) and not 0 <= int(tokens.min()) <= int(tokens.max()) < known:
+            raise IndexError(f"tokens from {int(tokens.min())} to {int(tokens.max())} of a vocabulary of {known}")
+        states = self._encoder.read(texts, tokens, None)
         return Memory(texts.rows(states), source.lengths, source.segments)
 
     def start(self, memory: Memory) -> Any:
         """Project the source once for each layer."""
         if memory.segments is not None:
             return self.reference.start(memory)
-        (B, S), stack = memory.states.shape[:2], self._decoder.stack
-        lengths = memory.known_lengths()
+        (B, S, dim), stack = memory.states.shape, self._decoder.stack
+        if dim != stack.dim:
+            raise ValueError(f"states of {dim} numbers, where the model's have {stack.dim}")
+        lengths = memory.known_lengths().long()
         real = _real(lengths, B, S)
-        states = (memory.states if real is None else memory.states[real]).reshape(-1, stack.dim).contiguous()
+        states = (memory.states if real is None else memory.states[real]).reshape(-1, dim).float().contiguous()
         library = self.kernels.library
         room = [library.kept_floats(ctypes.byref(stack), size) for size in lengths.tolist()]
         kept = roomy(4 * sum(room)).view(torch.float32).split(room)
@@ -85,13 +94,19 @@ class FastTransformer(nn.Module):
     def decode(
         self, tokens: Tensor, state: Any, lengths: Tensor | None = None, segments: Tensor | None = None
     ) -> tuple[Tensor, Any]:
-        """Read `tokens (B, T)` after what `state` holds, one step after the other; see `onehop.nn.Decoder`."""
+        """Read `tokens (B, T)` after what `state` holds, one step after the other; see `onehop.nn.Decoder`.
+
+        Of a token that is not in the vocabulary the states are not numbers (NaN).
+        """
         if not isinstance(state, FastState):
             return self.reference.decode(tokens, state, lengths, segments)
         if segments is not None:
             raise ValueError("packed targets need a packed source and are decoded whole")
         rows, width = tokens.shape
-        hidden = torch.empty(width, rows, self._decoder.stack.dim)
+        if rows != len(state.own):
+            raise ValueError(f"{rows} rows of tokens after a state of {len(state.own)}")
+        tokens = tokens.long()
+        hidden = torch.empty(width, rows, self._decoder.stack.dim, dtype=torch.float32)
         for t in range(width):
             state = self._step(tokens[:, t].contiguous(), state, hidden[t])
             times = state.times + (1 if lengths is None else (t < lengths).long())
@@ -141,18 +156,20 @@ class FastTransformer(nn.Module):
         codes = self.reference.positions
         if positions <= self._known:
             return
-        known = max(TABLE, 2 * self._known, positions)
-        if isinstance(codes, Learned):
-            if positions > len(codes.weight):
-                codes(torch.tensor([positions - 1]))  # tells that nobody has learned them
-            known, self._codes = len(codes.weight), codes.weight.detach()
-        elif isinstance(codes, Sinusoidal):
-            self._codes = sinusoidal(torch.arange(known), codes.dim)
-        for side in (self._encoder, self._decoder):
-            side.reach(known)
-            if codes is not None:
-                side.stack.codes = self._codes.data_ptr()
-        self._known = known
+        with self._growing:
+            known = max(TABLE, 2 * self._known, positions)
+            if isinstance(codes, Learned):
+                if positions > len(codes.weight):
+                    codes(torch.tensor([positions - 1]))  # tells that nobody has learned them
+                known = len(codes.weight)
+                self._codes.append(codes.weight.detach())
+            elif isinstance(codes, Sinusoidal):
+                self._codes.append(sinusoidal(torch.arange(known), codes.dim))
+            for side in (self._encoder, self._decoder):
+                side.reach(known)
+                if codes is not None:
+                    side.stack.codes = self._codes[-1].data_ptr()
+            self._known = known
 
 
 def unknown(model: nn.Module) -> str:

@@ -30,20 +30,37 @@ def test_a_second_process_finds_what_was_compiled(fresh: Path):
     assert len(told) == 1
     assert isinstance(kernels(told.append), Kernels)
     assert len(told) == 1
-    [made] = (fresh / "kernels").iterdir()
+    [made] = (fresh / "kernels").glob("*.so")
     assert made.suffix == ".so"
 
 
 def test_a_library_that_somebody_else_may_have_written_is_not_loaded(fresh: Path):
     told: list[str] = []
     kernels()
-    [made] = (fresh / "kernels").iterdir()
+    [made] = (fresh / "kernels").glob("*.so")
     made.unlink()  # and not written to: this process has it in use
     made.write_bytes(b"something else")
     made.chmod(0o777)
     assert isinstance(kernels(told.append), Kernels)
     assert len(told) == 1
     assert not made.stat().st_mode & stat.S_IWOTH
+
+
+def test_only_a_file_that_nobody_else_could_have_put_there_is_trusted(tmp_path: Path):
+    folder = tmp_path / "kernels"
+    folder.mkdir(mode=0o700)
+    file, link = folder / "a.so", folder / "b.so"
+    file.write_bytes(b"")
+    link.symlink_to(file)
+    for mode, trusted in ((0o600, True), (0o755, True), (0o620, False), (0o602, False)):
+        file.chmod(mode)
+        assert library._is_ours(file) == trusted
+    file.chmod(0o600)
+    assert not library._is_ours(link)
+    assert not library._is_ours(folder / "none.so")
+    for mode in (0o770, 0o707):
+        folder.chmod(mode)
+        assert not library._is_ours(file)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,9 @@ INLINE size_t row_bytes(const Matrix *a) { return groups(a) * 4; }  // of rounde
 
 // ------------------------------------------------------------------------------------------------ rounding
 
+#define INFINITE 0x7f800000  // the bits of infinity
+#define LEAST 1e-30f  // largest size of a row whose factor is still a number
+
 // Round rows (M, K) for a matrix: `rounded` and a factor for each row. FLOAT takes rows as they are.
 static void round_rows(const Matrix *a, const float *x, int64_t stride, int64_t rows, void *rounded, float *factors) {
     if (a->kind == FLOAT) return;
@@ -60,12 +63,22 @@ static void round_rows(const Matrix *a, const float *x, int64_t stride, int64_t 
         const float *row = x + i * stride;
         float top = 0;
         int64_t p = 0;
-        vf tops = {0};
-        for (; p + LANES <= k; p += LANES) tops = larger(tops, (vf)((vi)load(row + p) & 0x7fffffff));
-        top = greatest(tops);
-        for (; p < k; p++) top = fabsf(row[p]) > top ? fabsf(row[p]) : top;
-        float by = top > 0 ? most / top : 0;
+        int32_t bits = 0, one;  // of the largest size: as whole numbers, infinity and what is no number come behind all
+        vi tops = {0};
+        for (; p + LANES <= k; p += LANES) tops = larger_whole(tops, (vi)load(row + p) & 0x7fffffff);
+        for (int lane = 0; lane < LANES; lane++) bits = tops[lane] > bits ? tops[lane] : bits;
+        for (; p < k; p++) {
+            memcpy(&one, row + p, 4);
+            bits = (one & 0x7fffffff) > bits ? one & 0x7fffffff : bits;
+        }
+        memcpy(&top, &bits, 4);
         factors[i] = top / most;
+        if (bits >= INFINITE || top < LEAST) {  // nothing to round: NaN stays NaN, what is next to nothing becomes it
+            if (bits >= INFINITE) factors[i] = NAN;
+            memset((char *)rounded + i * row_bytes(a), a->kind == PAIR ? 0 : 128, row_bytes(a));
+            continue;
+        }
+        float by = most / top;
         if (a->kind == PAIR) {
             int16_t *out = (int16_t *)rounded + i * filled;
             for (p = 0; p < k; p++) out[p] = (int16_t)(int32_t)(row[p] * by + (row[p] < 0 ? -0.5f : 0.5f));
@@ -212,7 +225,7 @@ INLINE vf error_function(vf x) {
 INLINE vf hyperbolic_tangent(vf x) { return 1.0f - 2.0f / (exponential(2.0f * x) + 1.0f); }
 
 INLINE vf shaped(vf x, int shape, vf there) {
-    if (shape == RELU) return larger(x, all(0));
+    if (shape == RELU) return larger(all(0), x);  // the second, where one is NaN
     if (shape == SILU) return x / (1.0f + exponential(-x));
     if (shape == SIGMOID) return 1.0f / (1.0f + exponential(-x));
     if (shape == TIMES) return x * there;

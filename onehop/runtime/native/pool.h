@@ -97,8 +97,11 @@ static void run(int threads, Work work, void *job) {
     pthread_mutex_unlock(&pool.busy);
 }
 
-// Memory of a thread that is taken once and used again by every job.
+// Memory of a thread that is taken once, used again by every job, and freed when the thread ends.
 static _Thread_local struct { char *at; size_t size, used; } scratch;
+static pthread_key_t scratch_key;
+static pthread_once_t scratch_once = PTHREAD_ONCE_INIT;
+static void make_scratch_key(void) { if (pthread_key_create(&scratch_key, free)) abort(); }
 
 static void take_scratch(size_t size) {
     if (size > scratch.size) {
@@ -107,6 +110,8 @@ static void take_scratch(size_t size) {
         scratch.size = (size + page - 1) / page * page;
         scratch.at = aligned_alloc(page, scratch.size);
         if (!scratch.at) abort();
+        pthread_once(&scratch_once, make_scratch_key);
+        pthread_setspecific(scratch_key, scratch.at);
 #ifdef MADV_HUGEPAGE
         if (page == LARGE_PAGE) madvise(scratch.at, scratch.size, MADV_HUGEPAGE);
 #endif

@@ -17,7 +17,7 @@ typedef struct {
 } Layer;
 
 typedef struct {
-    int64_t dim, width, heads, groups, cross_groups, layers, before, shape;
+    int64_t dim, width, heads, groups, cross_groups, layers, before, shape, vocabulary;
     double self_scale, cross_scale, embedding_scale;
     const float *embedding, *codes;  // tables by token and by position; none where there are none
     const Layer *layer;
@@ -112,6 +112,10 @@ static void feed_forward(const Team *team, const Stack *s, const Layer *layer, R
 static void embed(const Stack *s, int64_t token, int64_t position, float *to) {
     const float *from = s->embedding + token * s->dim, *code = s->codes ? s->codes + position * s->dim : 0;
     float scale = (float)s->embedding_scale;
+    if (token < 0 || token >= s->vocabulary) {  // no token: no numbers come of it
+        for (int64_t d = 0; d < s->dim; d++) to[d] = NAN;
+        return;
+    }
     for (int64_t d = 0; d < s->dim; d++) to[d] = from[d] * scale + (code ? code[d] : 0);
 }
 

@@ -357,7 +357,7 @@ static void best_work(int thread, int threads, void *what) {
 
 static void join_best(Best *one, const Best *other, int wanted) {
     float top = other->top > one->top ? other->top : one->top;
-    if (other->top == -INFINITY) return;
+    if (!other->count) return;
     one->total = one->total * expf(one->top - top) + other->total * expf(other->top - top);
     one->top = top;
     for (int j = 0; j < other->count; j++) offer(one, wanted, other->score[j], other->token[j]);
@@ -367,6 +367,8 @@ static void join_best(Best *one, const Best *other, int wanted) {
 EXPORT void best(const Matrix *a, int threads, const float *hidden, int64_t rows, int64_t count, float *scores,
                  int64_t *tokens) {
     int split = rows < threads * FEW, parts = split ? threads : 1;
+    if (count > MOST_BEST) abort();
+    if (!rows || count < 1) return;
     BestJob job = {a, hidden, rows, count, split, malloc(parts * rows * sizeof(Best))};
     if (!job.all) abort();
     for (int64_t i = 0; i < parts * rows; i++) job.all[i].top = -INFINITY, job.all[i].total = 0, job.all[i].count = 0;
@@ -376,8 +378,9 @@ EXPORT void best(const Matrix *a, int threads, const float *hidden, int64_t rows
         for (int t = 1; t < parts; t++) join_best(one, job.all + t * rows + row, (int)count);
         float total = one->top + logf(one->total);
         for (int64_t i = 0; i < count; i++) {
-            scores[row * count + i] = one->score[i] - total;
-            tokens[row * count + i] = one->token[i];
+            int known = i < one->count;
+            scores[row * count + i] = known ? one->score[i] - total : NAN;
+            tokens[row * count + i] = known ? one->token[i] : 0;
         }
     }
     free(job.all);

@@ -39,9 +39,11 @@ INLINE vf choose(vi yes, vf a, vf b) { return (vf)((yes & (vi)a) | (~yes & (vi)b
 INLINE vf larger(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
 INLINE vf smaller(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
 INLINE int any_above(vf x, vf least) { return _mm512_cmp_ps_mask((__m512)x, (__m512)least, _CMP_GT_OQ) != 0; }
+INLINE vi larger_whole(vi a, vi b) { return (vi)_mm512_max_epi32((__m512i)a, (__m512i)b); }
 INLINE float sum(vf x) { return _mm512_reduce_add_ps((__m512)x); }
 INLINE float greatest(vf x) { return _mm512_reduce_max_ps((__m512)x); }
-#elif LANES == 8 && defined(__AVX__)
+#elif LANES == 8 && defined(__AVX2__)
+INLINE vi larger_whole(vi a, vi b) { return (vi)_mm256_max_epi32((__m256i)a, (__m256i)b); }
 INLINE vf larger(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
 INLINE vf smaller(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
 INLINE int any_above(vf x, vf least) {
@@ -58,6 +60,7 @@ INLINE float greatest(vf x) {
     return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
 }
 #else
+INLINE vi larger_whole(vi a, vi b) { vi yes = a > b; return (yes & a) | (~yes & b); }
 INLINE vf larger(vf a, vf b) { return choose(a > b, a, b); }
 INLINE vf smaller(vf a, vf b) { return choose(a < b, a, b); }
 INLINE float sum(vf x) {
