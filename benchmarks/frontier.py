@@ -157,11 +157,12 @@ def figure(rows: list[dict[str, Any]]) -> str:
     best = sorted((row for row in rows if row["on_the_frontier"]), key=lambda row: row["sentences_per_second"])
     joined = " ".join(f"{x(row['sentences_per_second'])},{y(row['bleu'])}" for row in best)
     parts.append(f'<polyline points="{joined}" fill="none" stroke="#9ca3af" stroke-dasharray="4 3"/>')
-    for row in rows:
+    for place, row in enumerate(sorted(rows, key=lambda row: row["sentences_per_second"])):
         at, up = x(row["sentences_per_second"]), y(row["bleu"])
         colour = "#059669" if MODELS[row["model"]][1] else "#0284c7"
+        name = f'<text x="{at}" y="{up + (17 if place % 2 else -9)}" text-anchor="middle" fill="{colour}">'
         parts.append(f'<circle cx="{at}" cy="{up}" r="4" fill="{colour}"/>')
-        parts.append(f'<text x="{at + 8}" y="{up + 4}" fill="{colour}">{row["model"]}</text>')
+        parts.append(f"{name}{row['model']}</text>")
     return "\n".join([*parts, "</svg>", ""])
 
 
