@@ -157,13 +157,25 @@ def figure(rows: list[dict[str, Any]]) -> str:
     best = sorted((row for row in rows if row["on_the_frontier"]), key=lambda row: row["sentences_per_second"])
     joined = " ".join(f"{x(row['sentences_per_second'])},{y(row['bleu'])}" for row in best)
     parts.append(f'<polyline points="{joined}" fill="none" stroke="#9ca3af" stroke-dasharray="4 3"/>')
-    for place, row in enumerate(sorted(rows, key=lambda row: row["sentences_per_second"])):
-        at, up = x(row["sentences_per_second"]), y(row["bleu"])
-        colour = "#059669" if MODELS[row["model"]][1] else "#0284c7"
-        name = f'<text x="{at}" y="{up + (17 if place % 2 else -9)}" text-anchor="middle" fill="{colour}">'
+    dots = [(x(row["sentences_per_second"]), y(row["bleu"])) for row in rows]
+    taken = [(at - 6, at + 6, up - 6, up + 6) for at, up in dots]
+    for row, (at, up) in zip(rows, dots, strict=True):
+        colour, long = "#059669" if MODELS[row["model"]][1] else "#0284c7", 6.4 * len(row["model"])
+        places = [(at - long / 2, up - 9), (at - long / 2, up + 17), (at + 9, up + 4), (at - 9 - long, up + 4)]
+        boxes = [(left, left + long, base - 10, base + 2) for left, base in places]
+        free = [n for n, box in enumerate(boxes) if not any(_meet(box, other) for other in taken)]
+        best = free[0] if free else 0
+        taken.append(boxes[best])
         parts.append(f'<circle cx="{at}" cy="{up}" r="4" fill="{colour}"/>')
-        parts.append(f"{name}{row['model']}</text>")
+        left, base = places[best]
+        parts.append(
+            f'<text x="{left:.1f}" y="{base:.1f}" textLength="{long:.1f}" fill="{colour}">{row["model"]}</text>'
+        )
     return "\n".join([*parts, "</svg>", ""])
+
+
+def _meet(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]
 
 
 def main() -> None:
