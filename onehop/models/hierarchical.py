@@ -87,7 +87,7 @@ class Hierarchical(nn.Module):
         real = asks < rows.counts.unsqueeze(1)
         if subscriber(self.attention.attention.name) is None:  # each sentence by itself: scores of its own words alone
             vectors = self.attention(h, rows.lengths)
-            return h.new_zeros(*real.shape, h.size(2)).index_put(real.nonzero(as_tuple=True), vectors)  # s_i
+            return vectors.new_zeros(*real.shape, h.size(2)).index_put(real.nonzero(as_tuple=True), vectors)  # s_i
         asks = torch.where(real, asks, -1)
         return self.attention.read(rows.join(h), Mask(segments=(asks, segments)), count)
 
