@@ -6,7 +6,7 @@ import copy
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -21,13 +21,12 @@ class Table(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_64_bits(cls, values: Any) -> Any:
-        for key, value in values.items() if isinstance(values, Mapping) else ():
+    @model_validator(mode="after")
+    def _of_64_bits(self) -> Self:
+        for key, value in self.__dict__.items():
             if isinstance(value, int) and abs(value) > LARGEST:
-                raise ValueError(f"{key} has {len(str(abs(value)))} digits, where {len(str(LARGEST))} may be")
-        return values
+                raise ValueError(f"{key} is a number of {len(str(abs(value)))} digits; the largest is {LARGEST}")
+        return self
 
 
 T = TypeVar("T", bound=Table)
