@@ -356,14 +356,11 @@ def _attention(config: RecurrentConfig) -> Attention:
     return Attention(
         Bare() if single else Projections(asks, c.hidden_dim, c.num_heads, groups, head_dim, bias=False),
         nn.Identity() if single else nn.Linear(c.hidden_dim, c.hidden_dim, bias=False),
-        num_heads=c.num_heads,
-        num_kv_heads=groups,
+        num_heads=c.num_heads, num_kv_heads=groups,
         score=build_score(c.score, head_dim, c.num_heads, groups, c.max_positions),
         select=build_select(c.select, c.hard_expected, c.gumbel_temperature),
-        region=build_region(c.region, asks, c.window),
-        dropout=c.attention_dropout,
-        name="decoder.cross",
-    )
+        region=build_region(c.region, asks, c.window), dropout=c.attention_dropout, name="decoder.cross",
+    )  # fmt: skip
 
 
 PRESETS: dict[str, dict[str, Any]] = {

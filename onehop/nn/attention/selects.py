@@ -132,7 +132,7 @@ class Hard(nn.Module):
         weights = logs.exp()
         drawn = self.draw(weights)
         made = _CHOICES.get()
-        averaged = self.averaged(scores) if made is None else made.kept(self, self.averaged(scores))
+        averaged = self.averaged(scores) if made is None else made.rows(self, scores)
         if made is not None:
             log_prob = logs.gather(-1, drawn).squeeze(-1).masked_fill(averaged.squeeze(-1), 0.0)
             made.choices.append(Choice(log_prob, -(weights * logs).sum(-1)))
@@ -154,12 +154,12 @@ class _Made:
     choices: list[Choice] = field(default_factory=list[Choice])
     averaged: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
 
-    def kept(self, hard: Hard, drawn: Tensor) -> Tensor:
-        """Return what was drawn for as many rows before, or this."""
+    def rows(self, hard: Hard, scores: Tensor) -> Tensor:
+        """Return which rows of `scores (B, ..., S)` read the expectation, drawn once for as many rows."""
         before = self.averaged.get(id(hard))
-        if before is None or before.size(0) != drawn.size(0):
-            before = self.averaged[id(hard)] = drawn
-        return before.view(drawn.shape)
+        if before is None or before.size(0) != scores.size(0):
+            before = self.averaged[id(hard)] = hard.averaged(scores)
+        return before.view(-1, *[1] * (scores.dim() - 1))
 
 
 _CHOICES: ContextVar[_Made | None] = ContextVar("onehop_choices", default=None)
