@@ -97,7 +97,7 @@ def ratios(rows: list[dict[str, Any]], key: str) -> list[str]:
     """Return how Onehop compares with the best other system, for each work and precision."""
     told: list[str] = []
     for work in dict.fromkeys(row["work"] for row in rows):
-        for precision in ("float32", "int8"):
+        for precision in ("float32", "bfloat16", "int8"):
             some = [row for row in rows if row["work"] == work and row["system"].endswith(precision)]
             ours = [row for row in some if row["system"].startswith("onehop")]
             others = [row for row in some if row not in ours]

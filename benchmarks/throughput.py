@@ -4,9 +4,10 @@
 
 `onehop translate` translates so many lines of the bundled Tatoeba pairs, in a process of its own; seconds of loading,
 those of one line, are taken off. The pairs stand in the order of their length, so that the lines are shuffled first:
-1,000 of them are as long in the mean as 100,000. Then 32 sentences are given so many tokens each, greedily. Then an encoder of random
-weights (ModernBERT's blocks, 6 layers, 384 wide) reads one text of so many tokens. Each measurement has a process of
-its own, and peaks are those of the processes. Times are never asserted; nothing else may run on the machine.
+1,000 of them are as long in the mean as 100,000. Then 32 sentences are given so many tokens each, greedily. Then an
+encoder of random weights (ModernBERT's blocks, 6 layers, 384 wide) reads one text of so many tokens. Each measurement
+has a process of its own, and peaks are those of the processes. Times are never asserted; nothing else may run on the
+machine.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
-from train_speed import VOCAB, batches
+from train_speed import VOCAB, by_both_lengths, text
 
 from onehop.data import Batch, evaluation_batches
 from onehop.models.registry import build
@@ -65,7 +65,7 @@ def run(width: int, precision: str, data: Path, steps: int) -> dict[str, Any]:
     model: Any = build("transformer", {**(base if width == 512 else small), "dropout": 0.3}, VOCAB, None)
     recipe = make_recipe({"data": {"pairs": ["-"]}, "train": {"precision": precision}})
     loss_sum = objective(recipe.train, "cpu")
-    pairs = batches(data, 4_096)[: steps + 3]
+    pairs = by_both_lengths(text(data)["pairs"], 4_096)[: steps + 3]
     feed = [next(evaluation_batches([s[:-1] for s, _ in p], [t[:-1] for _, t in p], 10**9)) for p in pairs]
     optimizer = adamw(model, weight_decay=0.01, betas=(0.9, 0.98), epsilon=1e-9)
     updates = loop(model, loss_sum, iter(feed), optimizer, lambda: 1e-3)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from onehop.errors import ConfigError, OnehopError
+from onehop.runtime import precisions
 
 WORKERS = Path(__file__).parent / "workers"
 
@@ -48,7 +49,7 @@ class Missing:
 
 
 OWN = tuple(
-    System(f"onehop {mode}", "run_onehop.py", mode) for mode in ("float32", "int8", "reference")
+    System(f"onehop {mode}", "run_onehop.py", mode) for mode in ("float32", "bfloat16", "int8", "reference")
 )  # the reference path last: it is what the others are equal to
 TRANSLATE = tuple(
     System(f"ctranslate2 {mode}", "translate_ctranslate2.py", mode, "ctranslate2") for mode in ("float32", "int8")
@@ -56,7 +57,8 @@ TRANSLATE = tuple(
 ENCODE = tuple(
     System(f"{product} {precision}", "encode_others.py", f"{product}-{precision}", product)
     for product, precision in (
-        ("transformers", "float32"), ("onnxruntime", "float32"), ("onnxruntime", "int8"), ("openvino", "float32"),
+        ("transformers", "float32"), ("transformers", "bfloat16"), ("onnxruntime", "float32"), ("onnxruntime", "int8"),
+        ("openvino", "float32"), ("openvino", "bfloat16"),
     )
 )  # fmt: skip
 
@@ -72,9 +74,12 @@ def systems_for(rivals: Sequence[System], python: str, unfit: str) -> tuple[list
     Raises:
         ConfigError: There is no such interpreter.
     """
+    here = (*precisions(), "reference")
+    own = [system for system in OWN if system.mode in here]
+    missing = [Missing(system.name, "not on this processor") for system in OWN if system.mode not in here]
     names = list(dict.fromkeys(system.needs for system in rivals))
     if unfit:
-        return list(OWN), [Missing(name, unfit) for name in names]
+        return own, [*missing, *(Missing(name, unfit) for name in names)]
     code = f"import importlib.util as u; print(*[n for n in {names!r} if u.find_spec(n)])"
     try:
         done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
@@ -83,8 +88,8 @@ def systems_for(rivals: Sequence[System], python: str, unfit: str) -> tuple[list
             f"no Python runs as {python!r}", "Name the interpreter of an environment.", "--rivals"
         ) from error
     there = done.stdout.split()
-    missing = [Missing(name, f"not installed for {python}") for name in names if name not in there]
-    return [*OWN, *(system for system in rivals if system.needs in there)], missing
+    missing += [Missing(name, f"not installed for {python}") for name in names if name not in there]
+    return [*own, *(system for system in rivals if system.needs in there)], missing
 
 
 class Process:

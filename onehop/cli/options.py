@@ -27,7 +27,9 @@ TextColumns = Annotated[
     list[str] | None, typer.Option("--text-column", help="Column of texts; may be repeated. Default: found by name.")
 ]
 LabelColumn = Annotated[str, typer.Option("--label-column", help="Column of labels. Default: found by name.")]
-Precision = Annotated[str, typer.Option("--precision", help="Of the products: float32 or int8; what ran is told.")]
+Precision = Annotated[
+    str, typer.Option("--precision", help="Of the products: float32, bfloat16 or int8; what ran is told.")
+]
 AllowDrift = Annotated[
     bool, typer.Option("--allow-drift", help="Use a model that no longer does what it did when it was made.")
 ]
@@ -102,7 +104,9 @@ def known_precision(precision: str) -> None:
     from onehop.runtime import PRECISIONS
 
     if precision not in PRECISIONS:
-        raise ConfigError(f"unknown value {precision!r}", f"Use {' or '.join(PRECISIONS)}.", "--precision")
+        raise ConfigError(
+            f"unknown value {precision!r}", f"Use {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}.", "--precision"
+        )
 
 
 def task_of(model: str) -> str:

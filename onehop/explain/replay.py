@@ -124,12 +124,19 @@ def check(translator: Translator, layers: Sequence[str]) -> None:
 def exact(translator: Translator) -> Any:
     """Return the model by its definition, in float32, with the weights it runs with, rounded as they are rounded."""
     model = translator.reference.model.eval()
-    rounded = translator.speed is not None and translator.speed.precision == "int8"
-    if not rounded and all(parameter.dtype == torch.float32 for parameter in model.parameters()):
+    precision = translator.speed.precision if translator.speed else "float32"
+    if precision == "float32" and all(parameter.dtype == torch.float32 for parameter in model.parameters()):
         return model
     model = deepcopy(model).float()
-    for each in model.modules() if rounded else ():
+    for each in model.modules() if precision != "float32" else ():
         if type(each) is nn.Linear:  # a weight of its own: a tied embedding is read as it was
-            whole, scale = quantise(each.weight.detach())
-            each.weight = nn.Parameter(whole * scale.unsqueeze(1))
+            each.weight = nn.Parameter(_rounded(each.weight.detach(), precision))
     return model
+
+
+def _rounded(weight: Tensor, precision: str) -> Tensor:
+    """Return a weight as it is multiplied in `bfloat16` or `int8`."""
+    if precision == "bfloat16":
+        return weight.bfloat16().float()
+    whole, scale = quantise(weight)
+    return whole * scale.unsqueeze(1)

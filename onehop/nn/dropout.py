@@ -33,16 +33,21 @@ class _Dropout(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, p: float) -> Tensor:  # type: ignore[override]
-        mask, scale = keep_mask(x.shape, p), 1 / (1 - p)
+        mask = keep_mask(x.shape, p).view(torch.uint8)  # which torch multiplies by without a copy in the type of `x`
         ctx.save_for_backward(mask)
-        ctx.scale = scale
-        return (x * mask).mul_(scale)
+        ctx.scale = 1 / (1 - p)
+        return _scaled(x, mask, ctx.scale)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         (mask,) = ctx.saved_tensors
-        return (grad * mask).mul_(ctx.scale), None
+        return _scaled(grad, mask, ctx.scale), None
+
+
+def _scaled(x: Tensor, mask: Tensor, scale: float) -> Tensor:
+    """Return `x * mask * scale` in one pass."""
+    return torch.addcmul(x.new_zeros(()), x, mask, value=scale)
 
 
 def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:

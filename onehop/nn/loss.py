@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-ROWS = 256  # logits computed at once, even: few enough to stay in the processor's cache
+ROWS = 256  # whose logits are computed at once, even: in float32, few enough to stay in the processor's cache
+STEP = 64  # rows in bfloat16 are a multiple of
 Rows = Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]
 
 
@@ -137,17 +138,18 @@ class _Fused(torch.autograd.Function):
         total, spread = weight.new_zeros(()), smoothing / len(weight)
         with torch.autocast(kind, enabled=False):
             narrow, offset = weight.to(dtype), None if bias is None else bias.to(dtype)
-            room = weight.new_empty(min(ROWS, len(hidden)), len(weight), dtype=dtype)  # for every chunk's logits
-            for start in range(0, len(hidden), ROWS):
-                chunk = slice(start, start + ROWS)
-                states = hidden[chunk].to(dtype)
-                logits = torch.mm(states, narrow.T, out=room[: len(states)])
+            size = ROWS * 4 // dtype.itemsize
+            room = weight.new_empty(min(size, len(hidden) + STEP), len(weight), dtype=dtype)  # for every chunk's logits
+            for start in range(0, len(hidden), size):
+                chunk = slice(start, start + size)
+                states = _stepped(hidden[chunk].to(dtype))
+                logits = torch.mm(states, narrow.T, out=room[: len(states)])[: len(hidden[chunk])]
                 if offset is not None:
                     logits += offset
                 loss, grad = rows(logits, targets[chunk, None], 1 - smoothing)
                 total += loss
                 if gradients:
-                    gradients.add(chunk, states, narrow, grad.to(dtype))
+                    gradients.add(chunk, states, narrow, _stepped(grad.to(dtype)))
             if spread:
                 total -= spread * _sum_of_logits(hidden, weight, bias)
             if gradients and spread:
@@ -161,6 +163,12 @@ class _Fused(torch.autograd.Function):
         held: _Gradients = ctx.gradients
         gradients = [None if grad is None else grad * outer[0] for grad in (held.hidden, held.weight, held.bias)]
         return *gradients, None, None, None
+
+
+def _stepped(x: Tensor) -> Tensor:
+    """Return rows up to a multiple of `STEP`, zeros at the end: torch compiles a product in bfloat16 for each size."""
+    missing = -len(x) % STEP if x.dtype == torch.bfloat16 else 0
+    return F.pad(x, (0, 0, 0, missing)) if missing else x
 
 
 def _sum_of_logits(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -178,11 +186,12 @@ class _Gradients:
 
     def add(self, chunk: slice, states: Tensor, weight: Tensor, grad: Tensor) -> None:
         """Add what a chunk's gradient by its logits means."""
+        hidden = self.hidden[chunk]
         if grad.dtype == self.weight.dtype:
-            torch.mm(grad, weight, out=self.hidden[chunk])
+            torch.mm(grad, weight, out=hidden)
             self.weight.addmm_(grad.T, states)
         else:  # torch multiplies into its own precision only
-            self.hidden[chunk] = grad @ weight
+            hidden.copy_((grad @ weight)[: len(hidden)])
             self.weight += grad.T @ states
         if self.bias is not None:
             self.bias += grad.sum(0, dtype=self.bias.dtype)
@@ -198,12 +207,22 @@ class _Gradients:
 def _cross_entropy_rows(logits: Tensor, targets: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Return `-share * log p(target)`, summed, where the rest of the share is spread, and its gradient."""
     wide = torch.promote_types(logits.dtype, torch.float32)
-    chosen, largest = logits.gather(1, targets), logits.amax(1).to(wide)
+    rows, tokens = torch.arange(len(logits), device=logits.device), targets.squeeze(1)
+    chosen, largest = logits[rows, tokens], _largest(logits).to(wide)
     probs = torch.softmax(logits, 1, out=logits)
     # the largest probability is at least 1 / V, so its logarithm is safe, which that of the target's is not
-    norm = largest - probs.amax(1).to(wide).log()
-    probs.scatter_add_(1, targets, probs.new_full(targets.shape, -share))
+    norm = largest - _largest(probs).to(wide).log()
+    probs[rows, tokens] -= share  # torch's scatter copies all of bfloat16 into float32 and back
     return norm.sum() - share * chosen.sum(dtype=wide), probs
+
+
+def _largest(x: Tensor) -> Tensor:
+    """Return each row's largest number. In bfloat16, by its bits: those of numbers that are not negative count up."""
+    if x.dtype == torch.bfloat16 and x.device.type == "cpu":
+        bits = x.view(torch.int16).amax(1)
+        if not (bits < 0).any():  # a row whose numbers are all negative has none
+            return bits.view(x.dtype)
+    return x.amax(1)
 
 
 def _r_drop_rows(logits: Tensor, targets: Tensor, share: float, alpha: float) -> tuple[Tensor, Tensor]:

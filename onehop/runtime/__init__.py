@@ -5,8 +5,18 @@ whole in kernels that are compiled on this machine for its processor; any other 
 what is not known runs as it is. It also says which of these happened.
 """
 
-from onehop.runtime.accelerate import PRECISIONS, Speed, accelerate, coverage
+from onehop.runtime.accelerate import PRECISIONS, Speed, accelerate, coverage, precisions
 from onehop.runtime.library import Kernels, kernels
 from onehop.runtime.threads import kernels_alone, threads
 
-__all__ = ["PRECISIONS", "Kernels", "Speed", "accelerate", "coverage", "kernels", "kernels_alone", "threads"]
+__all__ = [
+    "PRECISIONS",
+    "Kernels",
+    "Speed",
+    "accelerate",
+    "coverage",
+    "kernels",
+    "kernels_alone",
+    "precisions",
+    "threads",
+]

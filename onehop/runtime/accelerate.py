@@ -22,7 +22,7 @@ from onehop.runtime.linear import FastDecoder, PackedLinear, with_parts
 from onehop.runtime.recurrent import FastTanhSum, PackedHeadLinear, PackedRecurrence
 from onehop.runtime.transformer import FastTransformer, unknown
 
-PRECISIONS = ("float32", "int8")
+PRECISIONS = ("float32", "bfloat16", "int8")
 PACKED: dict[type[nn.Module], Any] = {
     nn.Linear: PackedLinear, Recurrence: PackedRecurrence, HeadLinear: PackedHeadLinear,
 }  # fmt: skip
@@ -50,6 +50,19 @@ class Speed:
         return f"{text}; {self.reason}" if self.reason else text
 
 
+def precisions() -> tuple[str, ...]:
+    """Return the precisions of products that the kernels have on this machine; without kernels, float32 alone.
+
+    Example:
+        >>> precisions()[0]
+        'float32'
+    """
+    found = kernels()
+    if isinstance(found, str):
+        return PRECISIONS[:1]
+    return tuple(each for each in PRECISIONS if each != "bfloat16" or found.bfloat16)
+
+
 def accelerate(
     model: nn.Module, precision: str = "float32", tell: Callable[[str], None] = lambda text: None
 ) -> tuple[Any, Speed]:
@@ -57,8 +70,8 @@ def accelerate(
 
     Args:
         model: Encoder and decoder, or anything with encoders or linear maps in it; it is put into evaluation mode.
-        precision: Of its products: `float32`, which gives the same numbers up to rounding, or `int8`. Without kernels
-            it is float32.
+        precision: Of its products: `float32`, which gives the same numbers up to rounding, `bfloat16` or `int8`.
+            Without kernels, or where they multiply no bfloat16, it is float32.
         tell: Is told when kernels are compiled, which takes seconds, once.
 
     Raises:
@@ -72,21 +85,26 @@ def accelerate(
         torch.Size([1, 1, 50])
     """
     if precision not in PRECISIONS:
-        raise ConfigError(f"unknown precision {precision!r}", f"Use {' or '.join(PRECISIONS)}.", "precision")
+        raise ConfigError(
+            f"unknown precision {precision!r}", f"Use {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}.", "precision"
+        )
     model = merge(model.eval())
     found = _unfit(model) or kernels(tell)
     if isinstance(found, str):
         return model, Speed("float32", "torch", 0.0, f"no kernels: {found}")
-    name = f"Onehop's kernels ({found.instructions})"
+    name, without = f"Onehop's kernels ({found.instructions})", ""
+    if precision == "bfloat16" and not found.bfloat16:
+        precision, without = "float32", "this processor multiplies no bfloat16"
     if not unknown(model):
         fast = FastTransformer(model, found, precision)  # type: ignore[arg-type]
         tidy()
-        return fast.eval(), Speed(precision, name, 1.0)
+        return fast.eval(), Speed(precision, name, 1.0, without)
     twin = with_parts(model, lambda part: _faster(part, found, precision))
     tidy()
     if isinstance(model, Recurrent | Transformer):  # their logits are one map of the states
         twin = FastDecoder(twin)
-    return twin.eval(), Speed(precision, name, *coverage(model))
+    share, reason = coverage(model)
+    return twin.eval(), Speed(precision, name, share, "; ".join(filter(None, (without, reason))))
 
 
 def _faster(part: nn.Module, found: Kernels, precision: str) -> nn.Module | None:

@@ -27,7 +27,7 @@ class FastEncoder(nn.Module):
     Args:
         reference: The encoder; its embeddings are used as they are.
         kernels: What runs it.
-        precision: Of the products: `float32` or `int8`.
+        precision: Of the products: `float32`, `bfloat16` or `int8`.
     """
 
     def __init__(self, reference: BidirectionalEncoder | TransformerEncoder, kernels: Kernels, precision: str) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 
 from onehop.files import cache_folder
 
-SOURCES = ("vector.h", "pool.h", "matrix.h", "attention.h", "stack.h", "additive.h", "transformer.c")
+SOURCES = ("vector.h", "pool.h", "tiles.h", "matrix.h", "attention.h", "stack.h", "additive.h", "transformer.c")
 FLAGS = ("-O3", "-shared", "-fPIC", "-fvisibility=hidden", "-w")
 LIBRARIES = ("-lm", "-lpthread")
 OFF = "ONEHOP_KERNELS"  # set to 0, nothing is compiled or loaded
@@ -42,6 +42,7 @@ class Kernels:
         lanes: Floats of a vector.
         panel: Outputs that a product computes together.
         int8: How it reads int8 weights: 1 in pairs, with inputs of 13 to 15 bits; 2 in fours, with inputs of 8.
+        bfloat16: Whether it multiplies bfloat16.
         times: Steps of a block of the cache.
     """
 
@@ -50,6 +51,7 @@ class Kernels:
     lanes: int
     panel: int
     int8: int
+    bfloat16: bool
     times: int
 
 
@@ -173,6 +175,8 @@ def _bound(library: Any) -> Kernels:
         "kernel_lanes": (integer, []),
         "kernel_panel": (integer, []),
         "kernel_int8": (integer, []),
+        "kernel_bfloat16": (integer, []),
+        "kernel_tiles": (integer, []),
         "kernel_times": (integer, []),
         "packed_bytes": (integer, [integer] * 3),
         "pack_weights": (None, [integer, pointer, integer, integer, pointer]),
@@ -192,5 +196,8 @@ def _bound(library: Any) -> Kernels:
     vectors = (
         names.get(lanes, f"vectors of {lanes}") if platform.machine() in ("x86_64", "AMD64") else platform.machine()
     )
-    instructions = vectors + (" VNNI" if int8 == 2 else "")
-    return Kernels(library, instructions, lanes, library.kernel_panel(), int8, library.kernel_times())
+    instructions = vectors + (" AMX" if library.kernel_tiles() else " VNNI" if int8 == 2 else "")
+    return Kernels(
+        library, instructions, lanes, library.kernel_panel(), int8, bool(library.kernel_bfloat16()),
+        library.kernel_times(),
+    )  # fmt: skip

@@ -17,12 +17,12 @@ from onehop.runtime.threads import threads
 
 
 class PackedLinear(nn.Module):
-    """`nn.Linear` by the kernels, float32 or int8.
+    """`nn.Linear` by the kernels, float32, bfloat16 or int8.
 
     Args:
         linear: What it replaces; its weight stays, for those who ask for its type.
         kernels: What runs it.
-        precision: `float32` or `int8`.
+        precision: `float32`, `bfloat16` or `int8`.
     """
 
     def __init__(self, linear: nn.Linear, kernels: Kernels, precision: str) -> None:

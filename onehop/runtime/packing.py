@@ -15,7 +15,7 @@ from onehop.nn.quantise import quantise
 from onehop.runtime.library import Kernels
 from onehop.runtime.memory import Arena
 
-FLOAT = 0
+FLOAT, HALF = 0, 3  # kinds of native/matrix.h
 MOST_BEST = 64  # outputs that `best` can find; MOST_BEST of native/transformer.c
 AT_ONCE = 256  # rows that are rounded together: what that takes besides stays small
 SHAPES = {"": 0, "relu": 1, "gelu": 2, "silu": 3, "sigmoid": 4, "gelu_tanh": 6, "tanh": 7}  # of native/matrix.h
@@ -66,11 +66,17 @@ class Packer:
 
     Args:
         kernels: Whose form the weights get.
-        precision: `float32` or `int8`.
+        precision: `float32`, `bfloat16` or `int8`.
+
+    Raises:
+        ValueError: The kernels multiply no bfloat16.
     """
 
     def __init__(self, kernels: Kernels, precision: str) -> None:
-        self.kernels, self.kind = kernels, kernels.int8 if precision == "int8" else FLOAT
+        if precision == "bfloat16" and not kernels.bfloat16:
+            raise ValueError("these kernels multiply no bfloat16")
+        self.kernels = kernels
+        self.kind = {"float32": FLOAT, "bfloat16": HALF, "int8": kernels.int8}[precision]
         self._alive: list[Any] = []
         self._arena = Arena()
         self.packed = 0  # weights in packed matrices
@@ -100,7 +106,9 @@ class Packer:
         library, kind = self.kernels.library, self.kind
         found, given = Matrix(kind, outputs, inputs), weight.detach().float().contiguous()
         self.packed += weight.numel()
-        if kind != FLOAT:
+        if kind == HALF:
+            given = given.to(torch.bfloat16)
+        elif kind != FLOAT:
             parts = [_rounded(rows) for rows in given.split(AT_ONCE)]  # a row has a scale of its own
             given, scale, sums = (torch.cat(each) for each in zip(*parts, strict=True))
             found.scale, found.sums = (self.address(self._padded(x)) for x in (scale, sums))

@@ -24,7 +24,7 @@ class PackedRecurrence(nn.Module):
     Args:
         reference: The layers; they stay as they are.
         kernels: What runs them.
-        precision: `float32` or `int8`; states between steps are float32 in both.
+        precision: `float32`, `bfloat16` or `int8`; states between steps are float32 in all.
     """
 
     def __init__(self, reference: Recurrence, kernels: Kernels, precision: str) -> None:
@@ -114,7 +114,7 @@ class PackedHeadLinear(nn.Module):
     Args:
         reference: A map of each head.
         kernels: What runs it.
-        precision: `float32` or `int8`.
+        precision: `float32`, `bfloat16` or `int8`.
     """
 
     def __init__(self, reference: HeadLinear, kernels: Kernels, precision: str) -> None:

@@ -36,7 +36,7 @@ class FastTransformer(nn.Module):
     Args:
         reference: The model; its embeddings are used as they are.
         kernels: What runs it.
-        precision: Of the products: `float32` or `int8`.
+        precision: Of the products: `float32`, `bfloat16` or `int8`.
     """
 
     most_best = MOST_BEST

@@ -76,7 +76,7 @@ def test_a_model_in_bfloat16_is_replayed_in_float32_and_the_difference_tells(tra
     assert next(package.model.parameters()).dtype == torch.bfloat16  # as it was
 
 
-@pytest.mark.parametrize(("precision", "most"), [("float32", 1e-4), ("int8", 0.3)])
+@pytest.mark.parametrize(("precision", "most"), [("float32", 1e-4), ("bfloat16", 0.1), ("int8", 0.3)])
 def test_a_fast_run_is_replayed_by_the_definition_with_the_weights_it_ran_with(
     translator: Translator, precision: str, most: float
 ):

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from onehop.nn import cross_entropy, linear_cross_entropy, linear_r_drop
-from onehop.nn.loss import ROWS
+from onehop.nn.loss import ROWS, STEP
 
 
 def test_the_loss_is_the_sum_of_negative_log_probabilities_in_nats():
@@ -114,3 +114,18 @@ def test_under_autocast_the_fused_loss_is_that_of_float32_to_a_hundredth(alpha: 
     torch.testing.assert_close(near, exact, rtol=1e-2, atol=0)
     for one, other in zip(found, wanted, strict=True):
         assert float((one - other).norm() / other.norm()) < 1e-2
+
+
+@pytest.mark.parametrize("rows", [1, STEP, STEP + 1, 2 * ROWS + 3])
+@pytest.mark.parametrize("offset", [0.0, -40.0])  # the second makes every logit negative
+def test_under_autocast_every_number_of_rows_has_its_gradients(rows: int, offset: float):
+    torch.manual_seed(rows)
+    hidden, weight = torch.randn(rows, 32, requires_grad=True), (torch.randn(50, 32) / 6).requires_grad_()
+    bias, targets = torch.full((50,), offset, requires_grad=True), torch.randint(0, 50, (rows,))
+    exact = cross_entropy(F.linear(hidden, weight, bias), targets, 0.1)
+    wanted = torch.autograd.grad(exact, (hidden, weight, bias))
+    with torch.autocast("cpu", torch.bfloat16):
+        near = linear_cross_entropy(hidden, weight, bias, targets, 0.1)
+    torch.testing.assert_close(near, exact, rtol=3e-2, atol=0)
+    for one, other in zip(torch.autograd.grad(near, (hidden, weight, bias)), wanted, strict=True):
+        assert float((one - other).norm() / other.norm()) < (1e-2 if not offset else 0.1)

@@ -11,7 +11,7 @@ from torch import Tensor
 import onehop
 from onehop.models.encoders import ENCODERS, build_encoder, encoder_family
 from onehop.nn import Source
-from onehop.runtime import accelerate
+from onehop.runtime import accelerate, precisions
 from onehop.runtime.encoder import FastEncoder
 from tests.fixtures.labelled import classifier
 from tests.fixtures.tiny import onehop as command
@@ -104,7 +104,7 @@ def test_other_encoders_run_as_they_are(name: str):
         assert float((one - other).abs().max()) < CLOSE
 
 
-@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("precision", precisions())
 @torch.inference_mode()
 def test_neither_the_batch_nor_the_threads_change_a_bit(precision: str):
     fast, _ = accelerate(encoder("modernbert", SIZES["modernbert"]), precision)
@@ -130,7 +130,7 @@ def test_an_embedder_gives_the_vectors_it_gave(precision: str, tolerance: float)
     assert float((one - other).abs().max()) < tolerance
 
 
-@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("precision", precisions())
 @pytest.mark.parametrize("name", ["pretrained", "hierarchical", "recurrent", "transformer"])
 def test_a_classifier_gives_the_probabilities_it_gave(name: str, precision: str):
     pretrained = CHECKPOINTS / "BertForSequenceClassification"
@@ -149,4 +149,4 @@ def test_predict_takes_a_precision_and_says_what_ran(tmp_path: Path):
     one, other = ([json.loads(line)["embedding"] for line in each.out.splitlines()] for each in found)
     assert one != other
     assert one[0] == pytest.approx(other[0], abs=0.05)
-    refused(command("predict", CHECKPOINTS / "BertModel", texts, "--precision", "int4"), "float32 or int8")
+    refused(command("predict", CHECKPOINTS / "BertModel", texts, "--precision", "int4"), "float32, bfloat16 or int8")

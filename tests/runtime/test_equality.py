@@ -1,5 +1,7 @@
 """A fast model computes what its reference computes, in every way that a decoder is used, whatever its parts."""
 
+import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +11,8 @@ from torch import Tensor
 from onehop.decode import Rules, best_stepper, penalty, search, stepper
 from onehop.models.registry import build
 from onehop.nn import Source
-from onehop.runtime import Kernels, accelerate, kernels
+from onehop.runtime import Kernels, accelerate, kernels, precisions
+from onehop.runtime.linear import PackedLinear
 from onehop.runtime.transformer import FastTransformer
 
 SMALL = {"dim": 24, "ffn_dim": 40, "num_heads": 4, "num_encoder_layers": 2, "num_decoder_layers": 2}
@@ -231,7 +234,7 @@ def test_the_likeliest_tokens_are_all_that_a_search_needs(beams: int):
 
 
 @needs_kernels
-@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("precision", precisions())
 @torch.inference_mode()
 def test_neither_the_batch_nor_the_threads_change_a_bit(precision: str):
     fast, _ = accelerate(model({"norm": "pre"}), precision)
@@ -253,7 +256,9 @@ def test_neither_the_batch_nor_the_threads_change_a_bit(precision: str):
         torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize("options", [("-DINT8=QUAD",), pytest.param(("-DLANES=4",), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "options", [("-DINT8=QUAD",), ("-DNO_AMX",), pytest.param(("-DLANES=4",), marks=pytest.mark.slow)]
+)
 @torch.inference_mode()
 def test_forms_that_other_processors_read_give_the_same_numbers(options: tuple[str, ...]):
     made = kernels(options=options)
@@ -261,7 +266,11 @@ def test_forms_that_other_processors_read_give_the_same_numbers(options: tuple[s
     plain = model({"norm": "pre", "num_kv_heads": 2})
     read, target = source(), torch.randint(3, VOCAB, (5, 6))
     expected = plain.decode(target, plain.start(plain.encode(read)))[0]
-    for precision, tolerance in (("float32", 1e-6), ("int8", 0.05)):
+    for precision, tolerance in {"float32": 1e-6, "int8": 0.05, "bfloat16": 0.02 if made.bfloat16 else None}.items():
+        if tolerance is None:
+            with pytest.raises(ValueError, match="no bfloat16"):
+                FastTransformer(plain, made, precision)
+            continue
         fast = FastTransformer(plain, made, precision).eval()
         found = fast.decode(target, fast.start(fast.encode(read)))[0]
         assert float((found - expected).norm() / expected.norm()) < tolerance
@@ -276,3 +285,50 @@ def test_int8_is_near_float32():
     read, target = source(), torch.randint(3, VOCAB, (5, 6))
     first, second = (m.decode(target, m.start(m.encode(read)))[0] for m in (plain, fast))
     assert 0 < float((first - second).norm() / first.norm()) < 0.05
+
+
+@needs_kernels
+@torch.inference_mode()
+def test_bfloat16_is_nearer_float32_than_int8_or_told_to_be_float32():
+    plain = model({"norm": "pre"})
+    fast, speed = accelerate(plain, "bfloat16")
+    read, target = source(), torch.randint(3, VOCAB, (5, 6))
+    first, second = (m.decode(target, m.start(m.encode(read)))[0] for m in (plain, fast))
+    apart = float((first - second).norm() / first.norm())
+    if "bfloat16" in precisions():
+        assert (speed.precision, speed.reason) == ("bfloat16", "")
+        assert 1e-4 < apart < 0.02
+    else:
+        assert (speed.precision, speed.reason) == ("float32", "this processor multiplies no bfloat16")
+        assert apart < 1e-6
+
+
+def test_a_processor_without_bfloat16_runs_float32_and_says_so(monkeypatch: pytest.MonkeyPatch):
+    found = kernels()
+    assert isinstance(found, Kernels), found
+    module = sys.modules["onehop.runtime.accelerate"]  # whose name is its function's too
+    monkeypatch.setattr(module, "kernels", lambda *_: replace(found, bfloat16=False))
+    _, speed = accelerate(model({}), "bfloat16")
+    assert str(speed).startswith("float32 on Onehop's kernels")
+    assert str(speed).endswith("this processor multiplies no bfloat16")
+    assert precisions() == ("float32", "int8")
+    _, speed = accelerate(model({"select": "sparsemax"}), "bfloat16")
+    assert "no bfloat16; it has" in str(speed)
+
+
+@pytest.mark.parametrize("shape", [(64, 32), (512, 96), (100, 70), (7, 5), (33, 200)])
+@torch.inference_mode()
+def test_a_matrix_unit_sums_int8_as_vectors_do_and_bfloat16_as_it_is_rounded(shape: tuple[int, int]):
+    made, vectors = kernels(), kernels(options=("-DNO_AMX",))
+    assert isinstance(made, Kernels)
+    assert isinstance(vectors, Kernels)
+    torch.manual_seed(sum(shape))
+    linear = torch.nn.Linear(*shape)
+    for rows in (1, 7, 8, 15, 16, 17, 31, 32, 33, 95, 97, 130):
+        x = torch.randn(rows, shape[0])
+        one, other = (PackedLinear(linear, each, "int8")(x) for each in (made, vectors))
+        assert torch.equal(one, other), rows
+        for each in (made, vectors):
+            if each.bfloat16:
+                exact = x.bfloat16().double() @ linear.weight.bfloat16().double().T + linear.bias.double()
+                torch.testing.assert_close(PackedLinear(linear, each, "bfloat16")(x).double(), exact, rtol=0, atol=2e-5)

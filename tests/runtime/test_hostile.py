@@ -17,7 +17,7 @@ from onehop.errors import ModelError
 from onehop.models import build
 from onehop.models.encoders import build_encoder
 from onehop.nn import Source
-from onehop.runtime import accelerate, kernels
+from onehop.runtime import accelerate, kernels, precisions
 from onehop.runtime.library import Kernels
 from onehop.runtime.linear import PackedLinear
 from onehop.runtime.packing import MOST_BEST
@@ -140,7 +140,7 @@ def test_any_number_of_best_tokens_may_be_asked_for(count: int):
 # ------------------------------------------------------------------------------------------------ no numbers
 
 
-@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("precision", precisions())
 @pytest.mark.parametrize(
     "name", ["encoder.0.feedforward.up.bias", "decoder.1.attention.out.weight", "decoder.0.feedforward.up.weight"]
 )
@@ -157,7 +157,7 @@ def test_a_model_whose_training_diverged_says_so(precision: str, name: str):
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("precision", precisions())
 @pytest.mark.parametrize("threads", [1, 2])
 def test_one_input_that_is_no_number_spoils_its_row_alone(precision: str, threads: int):
     found, before = kernels(), torch.get_num_threads()

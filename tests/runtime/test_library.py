@@ -93,5 +93,5 @@ def test_kernels_can_be_turned_off(monkeypatch: pytest.MonkeyPatch, trained: Pat
 
 
 def test_an_unknown_precision_is_refused():
-    with pytest.raises(onehop.OnehopError, match="float32 or int8"):
+    with pytest.raises(onehop.OnehopError, match="float32, bfloat16 or int8"):
         accelerate(model(), "int4")

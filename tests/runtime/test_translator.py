@@ -6,13 +6,14 @@ import pytest
 
 import onehop
 from onehop.explain import align
+from onehop.runtime import precisions
 from tests.fixtures.tiny import number_pairs
 
 LINES = [source for source, _ in number_pairs(40, seed=5)] + ["", "x" * 20]
 
 
 @pytest.mark.parametrize("beams", [1, 4])
-@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("precision", precisions())
 def test_the_same_translations_come_out(trained: Path, beams: int, precision: str):
     plain = onehop.load(trained)
     decode = plain.settings.decode.searched(beams)

@@ -1,7 +1,8 @@
 """A worker of `onehop bench`: a BERT by transformers, onnxruntime or OpenVINO, batches sorted by length.
 
-python encode_others.py FOLDER THREADS transformers-float32|onnxruntime-float32|onnxruntime-int8|openvino-float32
+python encode_others.py FOLDER THREADS PRODUCT-PRECISION
 
+The product is transformers or openvino, in float32 or bfloat16, or onnxruntime, in float32 or int8.
 FOLDER/checkpoint names the checkpoint's folder. What is exported of it stays in FOLDER: `model.onnx`, fused by
 onnxruntime's own optimizer (`fused.onnx`) and quantised by its dynamic quantisation (`int8.onnx`).
 """
@@ -63,12 +64,13 @@ def encoder(folder: Path, threads: int, product: str, precision: str) -> Encode:
     if product == "transformers":
         from transformers import AutoModel
 
-        model = AutoModel.from_pretrained((folder / "checkpoint").read_text(), dtype=torch.float32).eval()
+        dtype = getattr(torch, precision)
+        model = AutoModel.from_pretrained((folder / "checkpoint").read_text(), dtype=dtype).eval()
 
         def run(tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
             with torch.inference_mode():
                 found = model(input_ids=torch.from_numpy(tokens), attention_mask=torch.from_numpy(mask))
-            return found.last_hidden_state.numpy()
+            return found.last_hidden_state.float().numpy()
 
         return run
     if product == "onnxruntime":
@@ -81,9 +83,8 @@ def encoder(folder: Path, threads: int, product: str, precision: str) -> Encode:
         return lambda tokens, mask: session.run(None, {"tokens": tokens, "mask": mask})[0]
     import openvino
 
-    settings = {
-        "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY",
-    }  # fmt: skip
+    hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
+    settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
     core = openvino.Core()
     compiled = core.compile_model(core.read_model(exported(folder, "model")), "CPU", settings)
     return lambda tokens, mask: compiled({"tokens": tokens, "mask": mask})[0]

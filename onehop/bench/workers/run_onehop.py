@@ -1,6 +1,6 @@
 """A worker of `onehop bench`: Onehop's runtime, or its reference path.
 
-python run_onehop.py FOLDER THREADS float32|int8|reference
+python run_onehop.py FOLDER THREADS float32|bfloat16|int8|reference
 
 FOLDER/model names the model.
 """

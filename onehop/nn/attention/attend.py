@@ -14,6 +14,7 @@ from onehop.nn.attention.scores import Score
 from onehop.nn.attention.selects import Select, soft
 from onehop.nn.dropout import dropout as drop
 from onehop.nn.masks import Mask
+from onehop.nn.softmax import softmax
 
 SENTENCE = 64  # keys up to which products are faster than the kernel
 KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
@@ -137,7 +138,7 @@ def _product(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Mask, dropout:
         scores = scores + mask.bias.to(scores.dtype)
     if allowed is not None:
         scores = scores + mask.additive(q.size(2), k.size(2), q.device, scores.dtype)
-    context = drop(scores.softmax(-1), dropout) @ _for_each_head(v, q.size(1))
+    context = drop(softmax(scores), dropout) @ _for_each_head(v, q.size(1))
     return context if blind is None else context.masked_fill(blind, 0.0)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onehop.errors import ConfigError
+from onehop.nn.softmax import softmax
 
 Select = Callable[[Tensor], Tensor]
 SELECTS = ("soft", "sparsemax", "entmax", "straight_through", "gumbel", "hard")
@@ -24,7 +25,7 @@ FAR = -2.0  # scores as far as that below the largest have no weight, whatever t
 
 def soft(scores: Tensor) -> Tensor:
     """Give every key a positive weight: the softmax (Bahdanau 2014, equation 6)."""
-    return scores.softmax(-1)
+    return softmax(scores)
 
 
 def sparsemax(scores: Tensor) -> Tensor:

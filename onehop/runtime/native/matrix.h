@@ -1,4 +1,4 @@
-// Products with weights that were packed once: float32, and int8 with a scale for each output.
+// Products with weights that were packed once: float32, bfloat16, and int8 with a scale for each output.
 //
 // Weights (N, K) lie in panels of `PANEL` outputs, a group of inputs after the other, as the inner loop reads them.
 // Each output is summed over its inputs in their order, whatever stands in the other rows and however the work is
@@ -7,12 +7,13 @@
 //     FLOAT   [panel][input][PANEL]             float32 inputs
 //     PAIR    [panel][input / 2][PANEL][2]      int8; inputs rounded to as many bits as the sum has room for (13 to 15)
 //     QUAD    [panel][input / 4][PANEL][4]      int8; inputs rounded to 8 bits, for processors that multiply four at once
+//     HALF    [panel][input / 2][PANEL][2]      bfloat16, inputs too, for processors that multiply two at once
 
 #pragma once
 
-#include "vector.h"
+#include "tiles.h"
 
-enum { FLOAT, PAIR, QUAD };
+enum { FLOAT, PAIR, QUAD, HALF };
 enum { PLAIN, RELU, GELU, SILU, SIGMOID, TIMES, GELU_TANH, TANH };  // what becomes of a product
 
 #ifndef INT8
@@ -23,6 +24,12 @@ enum { PLAIN, RELU, GELU, SILU, SIGMOID, TIMES, GELU_TANH, TANH };  // what beco
 #endif
 #endif
 
+#if LANES == 16 && defined(__AVX512BF16__)
+#define BFLOAT16 1
+#else
+#define BFLOAT16 0
+#endif
+
 #define WIDE 2  // vectors of a panel
 #define PANEL (WIDE * LANES)
 #if LANES == 16
@@ -31,6 +38,7 @@ enum { PLAIN, RELU, GELU, SILU, SIGMOID, TIMES, GELU_TANH, TANH };  // what beco
 #define TALL 6
 #endif
 #define BLOCK 96  // rows for which a panel stays in the cache
+#define ENOUGH 8   // rows from which a matrix unit multiplies int8
 
 typedef struct {
     int64_t kind, outputs, inputs;
@@ -41,8 +49,15 @@ typedef struct {
 } Matrix;
 
 INLINE int64_t panels(const Matrix *a) { return (a->outputs + PANEL - 1) / PANEL; }
-INLINE int64_t group(int64_t kind) { return kind == QUAD ? 4 : kind == PAIR ? 2 : 1; }
-INLINE int64_t groups(const Matrix *a) { return (a->inputs + group(a->kind) - 1) / group(a->kind); }
+INLINE int64_t group(int64_t kind) { return kind == QUAD ? 4 : kind == FLOAT ? 1 : 2; }
+INLINE int64_t weight_bytes(int64_t kind) { return kind == FLOAT ? 4 : kind == HALF ? 2 : 1; }
+INLINE int64_t groups(const Matrix *a) {
+    int64_t count = (a->inputs + group(a->kind) - 1) / group(a->kind);
+#if AMX
+    if (a->kind == QUAD || a->kind == HALF) count = (count + DEEP - 1) / DEEP * DEEP;
+#endif
+    return count;
+}
 INLINE size_t row_bytes(const Matrix *a) { return groups(a) * 4; }  // of rounded inputs: every group is four bytes
 
 // ------------------------------------------------------------------------------------------------ rounding
@@ -50,9 +65,31 @@ INLINE size_t row_bytes(const Matrix *a) { return groups(a) * 4; }  // of rounde
 #define INFINITE 0x7f800000  // the bits of infinity
 #define LEAST 1e-30f  // largest size of a row whose factor is still a number
 
-// Round rows (M, K) for a matrix: `rounded` and a factor for each row. FLOAT takes rows as they are.
+// To bfloat16, to the nearest, of two the even; what is no number stays none.
+static void halve_rows(const Matrix *a, const float *x, int64_t stride, int64_t rows, uint16_t *out) {
+    int64_t filled = 2 * groups(a);
+    for (int64_t i = 0; i < rows; i++, x += stride, out += filled) {
+        int64_t p = 0;
+#if BFLOAT16
+        for (; p + LANES <= a->inputs; p += LANES)
+            _mm256_storeu_si256((__m256i *)(out + p), (__m256i)_mm512_cvtneps_pbh((__m512)load(x + p)));
+#endif
+        for (; p < a->inputs; p++) {
+            uint32_t bits;
+            memcpy(&bits, x + p, 4);
+            out[p] = x[p] == x[p] ? (bits + 0x7fff + (bits >> 16 & 1)) >> 16 : 0x7fc0;
+        }
+        for (; p < filled; p++) out[p] = 0;
+    }
+}
+
+// Round rows (M, K) for a matrix: `rounded` and a factor for each row of int8. FLOAT takes rows as they are.
 static void round_rows(const Matrix *a, const float *x, int64_t stride, int64_t rows, void *rounded, float *factors) {
     if (a->kind == FLOAT) return;
+    if (a->kind == HALF) {
+        halve_rows(a, x, stride, rows, rounded);
+        return;
+    }
     int64_t k = a->inputs, filled = groups(a) * group(a->kind);
     float most = 127;
     if (a->kind == PAIR) {
@@ -155,12 +192,29 @@ INLINE void add_quads(vi *one, vi *two, vq w0, vq w1, const int32_t *x) {
 }
 #endif
 
+#if BFLOAT16
+typedef __m512bh vh;
+INLINE vh halves(const int8_t *at) { return (vh)_mm512_loadu_si512(at); }
+INLINE void add_halves(vi *one, vi *two, vh w0, vh w1, const int32_t *x) {
+    vh b = (vh)_mm512_set1_epi32(*x);
+    *one = (vi)_mm512_dpbf16_ps((__m512)*one, b, w0);
+    *two = (vi)_mm512_dpbf16_ps((__m512)*two, b, w1);
+}
+#endif
+
 #define GROUPS(LOAD, ADD) \
     for (int64_t p = 0; p < count; p++, w += PANEL * each) { \
         const __typeof__(LOAD(w)) w0 = LOAD(w), w1 = LOAD(w + LANES * each); \
         _Pragma("GCC unroll 16") \
         for (int i = 0; i < m; i++) ADD(&acc[i][0], &acc[i][1], w0, w1, rows + i * count + p); \
     }
+
+// What a sum of whole numbers stands for; those of HALF are floats already.
+INLINE vf as_floats(int kind, const Matrix *a, vi total, int64_t column, const float *factors, int row) {
+    if (kind == HALF) return (vf)total;
+    if (kind == QUAD) total -= *(const viu *)(a->sums + column);
+    return __builtin_convertvector(total, vf) * (load(a->scale + column) * factors[row]);
+}
 
 // Sums of `m` rows with one panel, as floats. `m` is a constant wherever this is used, so that all loops unroll.
 INLINE void tile(const int m, const int kind, const Matrix *a, const void *x, int64_t stride, const float *factors,
@@ -183,7 +237,7 @@ INLINE void tile(const int m, const int kind, const Matrix *a, const void *x, in
         for (int i = 0; i < m; i++) out[i][0] = acc[i][0], out[i][1] = acc[i][1];
         return;
     }
-    const int each = kind == PAIR ? 2 : 4;
+    const int each = kind == PAIR ? 2 : 4;  // bytes of a group of weights
     const int64_t count = groups(a);
     const int8_t *w = (const int8_t *)a->weights + panel * count * PANEL * each;
     const int32_t *rows = x;
@@ -192,17 +246,16 @@ INLINE void tile(const int m, const int kind, const Matrix *a, const void *x, in
     for (int i = 0; i < m; i++) acc[i][0] = acc[i][1] = (vi){0};
     if (kind == PAIR) {
         GROUPS(pairs, add_pairs)
+#if BFLOAT16
+    } else if (kind == HALF) {
+        GROUPS(halves, add_halves)
+#endif
     } else {
         GROUPS(quads, add_quads)
     }
-    const float *scale = a->scale + panel * PANEL;
 #pragma GCC unroll 16
     for (int i = 0; i < m; i++)
-        for (int j = 0; j < WIDE; j++) {
-            vi total = acc[i][j];
-            if (kind == QUAD) total -= *(const viu *)(a->sums + panel * PANEL + j * LANES);
-            out[i][j] = __builtin_convertvector(total, vf) * (load(scale + j * LANES) * factors[i]);
-        }
+        for (int j = 0; j < WIDE; j++) out[i][j] = as_floats(kind, a, acc[i][j], panel * PANEL + j * LANES, factors, i);
 }
 
 // The error function to 4e-7, by a quotient of polynomials fitted to it on [0, 3.95].
@@ -288,15 +341,23 @@ static void finish(int m, const Matrix *a, int64_t panel, int64_t row, vf sums[T
 #endif
 TILES(floats, FLOAT) MORE_TILES(floats, FLOAT)
 TILES(whole, INT8) MORE_TILES(whole, INT8)
+#if BFLOAT16
+TILES(half, HALF) MORE_TILES(half, HALF)
+#endif
 
 typedef void (*Tile)(const Matrix *, const void *, int64_t, const float *, int64_t, vf[TALL][WIDE]);
 static const Tile float_tiles[] = {TILE_NAMES(floats) MORE_NAMES(floats)};
 static const Tile int8_tiles[] = {TILE_NAMES(whole) MORE_NAMES(whole)};
+#if BFLOAT16
+static const Tile half_tiles[] = {TILE_NAMES(half) MORE_NAMES(half)};
+#else
+static const Tile *const half_tiles = 0;  // nothing is packed for it
+#endif
 
 static void block(const Matrix *a, const char *inputs, int64_t stride, const float *all_factors, int64_t begin,
                   int64_t end, int64_t panel, const Into *into) {
     int64_t bytes = a->kind == FLOAT ? stride * 4 : (int64_t)row_bytes(a);
-    const Tile *tiles = a->kind == FLOAT ? float_tiles : int8_tiles;
+    const Tile *tiles = a->kind == FLOAT ? float_tiles : a->kind == HALF ? half_tiles : int8_tiles;
     for (int64_t row = begin; row < end; row += TALL) {
         vf sums[TALL][WIDE];
         int count = end - row < TALL ? (int)(end - row) : TALL;
@@ -305,9 +366,54 @@ static void block(const Matrix *a, const char *inputs, int64_t stride, const flo
     }
 }
 
+#if AMX
+// Up to 32 rows with a panel by the matrix unit, which must have been shaped for them.
+static void matrix_unit(const Matrix *a, const char *rows, const float *factors, int64_t panel, int64_t row, int count,
+                        const Into *into) {
+    int32_t sums[ROWS_OF_TWO * PANEL] __attribute__((aligned(64)));
+    vf out[ROWS_OF_TWO][WIDE];
+    const char *w = (const char *)a->weights + panel * groups(a) * PANEL * 4;
+    int half = a->kind == HALF;
+    add_tiles(half, w, groups(a), rows, count > HIGH ? count - HIGH : 0, sums);
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j < WIDE; j++) {
+            vi total = *(const vi *)(sums + i * PANEL + j * LANES);
+            out[i][j] = as_floats(half ? HALF : QUAD, a, total, panel * PANEL + j * LANES, factors, i);
+        }
+    finish(count, a, panel, row, out, into);
+}
+
+static void tiled_block(const Matrix *a, const char *x, const float *factors, int64_t begin, int64_t end, int64_t first,
+                        int64_t last, const Into *into) {
+    int64_t bytes = row_bytes(a), whole = begin + (end - begin) / ROWS_OF_TWO * ROWS_OF_TWO;
+    int rest = (int)(end - whole);
+    if (whole > begin) shape_tiles(HIGH, HIGH);
+    for (int64_t panel = first; panel < last; panel++)
+        for (int64_t row = begin; row < whole; row += ROWS_OF_TWO)
+            matrix_unit(a, x + row * bytes, factors + row, panel, row, ROWS_OF_TWO, into);
+    if (!rest) return;
+    shape_tiles(rest < HIGH ? rest : HIGH, rest > HIGH ? rest - HIGH : 0);
+    for (int64_t panel = first; panel < last; panel++)
+        matrix_unit(a, x + whole * bytes, factors + whole, panel, whole, rest, into);
+}
+
+// Of int8 the sums are the same either way; of few rows, vectors are as fast. Those of bfloat16 are not the same.
+INLINE int by_tiles(const Matrix *a, int64_t rows) {
+    return tiles_allowed && (a->kind == HALF || (a->kind == QUAD && rows >= ENOUGH));
+}
+#endif
+
 // Rows (M, K), rounded as the matrix wants them, times the panels from `first` to `last`.
 static void product(const Matrix *a, const void *x, int64_t stride, const float *factors, int64_t rows, int64_t first,
                     int64_t last, const Into *into) {
+#if AMX
+    if (by_tiles(a, rows)) {
+        for (int64_t begin = 0; begin < rows; begin += BLOCK)
+            tiled_block(a, x, factors, begin, begin + BLOCK < rows ? begin + BLOCK : rows, first, last, into);
+        _tile_release();
+        return;
+    }
+#endif
     for (int64_t begin = 0; begin < rows; begin += BLOCK) {
         int64_t end = begin + BLOCK < rows ? begin + BLOCK : rows;
         for (int64_t panel = first; panel < last; panel++) block(a, x, stride, factors, begin, end, panel, into);
@@ -316,17 +422,18 @@ static void product(const Matrix *a, const void *x, int64_t stride, const float 
 
 // ------------------------------------------------------------------------------------------------ packing
 
-// Put whole numbers or floats (N, K) into panels; what is missing of a panel or a group is zero.
+// Put weights (N, K) into panels; what is missing of a panel or a group is zero.
 static void pack(int64_t kind, const void *from, int64_t outputs, int64_t inputs, void *to) {
     Matrix a = {kind, outputs, inputs};
-    int64_t each = group(kind), count = groups(&a);
+    int64_t each = group(kind), count = groups(&a), size = weight_bytes(kind);
     for (int64_t panel = 0; panel < panels(&a); panel++)
         for (int64_t p = 0; p < count; p++)
             for (int64_t j = 0; j < PANEL; j++)
                 for (int64_t i = 0; i < each; i++) {
                     int64_t n = panel * PANEL + j, k = p * each + i, at = ((panel * count + p) * PANEL + j) * each + i;
                     int there = n < outputs && k < inputs;
-                    if (kind == FLOAT) ((float *)to)[at] = there ? ((const float *)from)[n * inputs + k] : 0;
-                    else ((int8_t *)to)[at] = there ? ((const int8_t *)from)[n * inputs + k] : 0;
+                    const char *weight = (const char *)from + (n * inputs + k) * size;
+                    if (there) memcpy((char *)to + at * size, weight, size);
+                    else memset((char *)to + at * size, 0, size);
                 }
 }

@@ -145,7 +145,7 @@ static size_t room_bytes(const Stack *s, int64_t rows, int64_t scores) {
     int64_t inner = widest_inner(s), most = inner > s->dim ? inner : s->dim;
     int64_t context = s->heads * s->width;
     most = most > context ? most : context;
-    return rows * (3 * s->dim + widest(s) + context + inner + 2 * most + 16) * 4 + scores * 4 + 1024;
+    return rows * (3 * s->dim + widest(s) + context + inner + 2 * most + 64) * 4 + scores * 4 + 1024;
 }
 
 static void take_room(const Stack *s, int64_t rows, int64_t scores, Room *room) {
@@ -153,7 +153,7 @@ static void take_room(const Stack *s, int64_t rows, int64_t scores, Room *room) 
     most = most > context ? most : context;
     room->x = part(rows * s->dim * 4), room->y = part(rows * s->dim * 4), room->own = part(rows * s->dim * 4);
     room->wide = part(rows * widest(s) * 4), room->context = part(rows * context * 4);
-    room->inner = part(rows * inner * 4), room->rounded = part(rows * (most + 4) * 2);
+    room->inner = part(rows * inner * 4), room->rounded = part(rows * (most + 64) * 2);  // groups are filled up
     room->factors = part(rows * 4), room->scores = part(scores * 4);
     room->total = room->x;
 }

@@ -9,11 +9,19 @@
 EXPORT int64_t kernel_lanes(void) { return LANES; }
 EXPORT int64_t kernel_panel(void) { return PANEL; }
 EXPORT int64_t kernel_int8(void) { return INT8; }
+EXPORT int64_t kernel_bfloat16(void) { return BFLOAT16; }
+EXPORT int64_t kernel_tiles(void) {
+#if AMX
+    return tiles_allowed;
+#else
+    return 0;
+#endif
+}
 EXPORT int64_t kernel_times(void) { return TIMES_HELD; }
 
 EXPORT int64_t packed_bytes(int64_t kind, int64_t outputs, int64_t inputs) {
     Matrix a = {kind, outputs, inputs};
-    return panels(&a) * PANEL * groups(&a) * (kind == FLOAT ? 4 : group(kind));
+    return panels(&a) * PANEL * groups(&a) * group(kind) * weight_bytes(kind);
 }
 
 EXPORT void pack_weights(int64_t kind, const void *from, int64_t outputs, int64_t inputs, void *to) {
