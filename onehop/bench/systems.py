@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from onehop.errors import ConfigError, OnehopError
-from onehop.runtime import precisions
+from onehop.runtime import kernels, precisions
 
 WORKERS = Path(__file__).parent / "workers"
 
@@ -76,7 +76,9 @@ def systems_for(rivals: Sequence[System], python: str, unfit: str) -> tuple[list
     """
     here = (*precisions(), "reference")
     own = [system for system in OWN if system.mode in here]
-    missing = [Missing(system.name, "not on this processor") for system in OWN if system.mode not in here]
+    found = kernels()
+    why = f"no kernels: {found}" if isinstance(found, str) else "not on this processor"
+    missing = [Missing(system.name, why) for system in OWN if system.mode not in here]
     names = list(dict.fromkeys(system.needs for system in rivals))
     if unfit:
         return own, [*missing, *(Missing(name, unfit) for name in names)]

@@ -31,7 +31,7 @@ def bench(
     allow_pickle: AllowPickle = False,
     threads: Threads = None,
 ) -> None:
-    """Measure a model's speed: Onehop in float32, in int8 and by its reference path, and rivals, in turns.
+    """Measure a model's speed: Onehop in float32, bfloat16, int8 and by its reference path, and rivals, in turns.
 
     Rivals are CTranslate2 for translation; transformers, onnxruntime and OpenVINO for embeddings. Lines that are longer
     than the model's limit are left out. Nothing else should run on the machine.

@@ -21,6 +21,7 @@ from onehop.data import evaluation_batches
 from onehop.decode import force
 from onehop.errors import ConfigError
 from onehop.nn import Attention, Source, record_attention
+from onehop.nn.attention.scores import HeadLinear
 from onehop.nn.quantise import quantise
 from onehop.tasks import Candidate, Translator
 from onehop.tasks.translation_loss import shift_right
@@ -129,14 +130,17 @@ def exact(translator: Translator) -> Any:
         return model
     model = deepcopy(model).float()
     for each in model.modules() if precision != "float32" else ():
-        if type(each) is nn.Linear:  # a weight of its own: a tied embedding is read as it was
+        if type(each) in (nn.Linear, HeadLinear):  # a weight of its own: a tied embedding is read as it was
             each.weight = nn.Parameter(_rounded(each.weight.detach(), precision))
+        elif isinstance(each, nn.RNNBase):
+            for weight in (one for direction in each.all_weights for one in direction if one.dim() == 2):
+                weight.data = _rounded(weight.detach(), precision)
     return model
 
 
 def _rounded(weight: Tensor, precision: str) -> Tensor:
-    """Return a weight as it is multiplied in `bfloat16` or `int8`."""
+    """Return a weight, or one for each head, as it is multiplied in `bfloat16` or `int8`."""
     if precision == "bfloat16":
         return weight.bfloat16().float()
-    whole, scale = quantise(weight)
-    return whole * scale.unsqueeze(1)
+    whole, scale = quantise(weight.flatten(0, -2))
+    return (whole * scale.unsqueeze(1)).view_as(weight)

@@ -33,7 +33,7 @@ class _Dropout(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, p: float) -> Tensor:  # type: ignore[override]
-        mask = keep_mask(x.shape, p).view(torch.uint8)  # which torch multiplies by without a copy in the type of `x`
+        mask = keep_mask(x.shape, p).view(torch.uint8)  # of which torch makes numbers faster than of a bool
         ctx.save_for_backward(mask)
         ctx.scale = 1 / (1 - p)
         return _scaled(x, mask, ctx.scale)
@@ -46,7 +46,7 @@ class _Dropout(torch.autograd.Function):
 
 
 def _scaled(x: Tensor, mask: Tensor, scale: float) -> Tensor:
-    """Return `x * mask * scale` in one pass."""
+    """Return `x * mask * scale`."""
     return torch.addcmul(x.new_zeros(()), x, mask, value=scale)
 
 
@@ -64,7 +64,7 @@ def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
     """
     if not training or p < 0.5 / LEVELS:
         return x
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
+    if x.device.type != "cpu" or not x.is_floating_point() or torch.compiler.is_compiling():
         return F.dropout(x, p)
     return _Dropout.apply(x, p)  # type: ignore[no-any-return]
 

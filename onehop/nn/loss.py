@@ -58,7 +58,7 @@ def linear_cross_entropy(
         >>> linear_cross_entropy(torch.ones(2, 3), torch.zeros(4, 3), None, torch.tensor([0, 3]))
         tensor(2.7726)
     """
-    return _Fused.apply(hidden, weight, bias, targets, smoothing, _cross_entropy_rows)  # type: ignore[no-any-return]
+    return _Fused.apply(hidden, weight, bias, targets, smoothing, _cross_entropy_rows, True)  # type: ignore[no-any-return]
 
 
 @torch.no_grad()
@@ -117,7 +117,7 @@ def linear_r_drop(
     """
     rows = partial(_r_drop_rows, alpha=alpha)
     both = targets.repeat_interleave(2)
-    return _Fused.apply(hidden.flatten(0, 1), weight, bias, both, smoothing, rows) / 2  # type: ignore[no-any-return]
+    return _Fused.apply(hidden.flatten(0, 1), weight, bias, both, smoothing, rows, False) / 2  # type: ignore[no-any-return]
 
 
 class _Fused(torch.autograd.Function):
@@ -125,12 +125,19 @@ class _Fused(torch.autograd.Function):
 
     `rows(logits, targets, share)` returns a loss, and its gradient by the logits, whose memory it may use, both without
     the part of the smoothed targets that is the same for every token: that is a sum over all rows, and needs no pass
-    over the logits.
+    over the logits. `inside`: it computes in the precision of the logits, so that of half of it twice the rows fit.
     """
 
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, smoothing: float, rows: Rows
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        smoothing: float,
+        rows: Rows,
+        inside: bool,
     ) -> Tensor:
         kind = hidden.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
@@ -138,8 +145,9 @@ class _Fused(torch.autograd.Function):
         total, spread = weight.new_zeros(()), smoothing / len(weight)
         with torch.autocast(kind, enabled=False):
             narrow, offset = weight.to(dtype), None if bias is None else bias.to(dtype)
-            size = ROWS * 4 // dtype.itemsize
-            room = weight.new_empty(min(size, len(hidden) + STEP), len(weight), dtype=dtype)  # for every chunk's logits
+            size = ROWS * 4 // dtype.itemsize if inside else ROWS
+            most = min(size, len(hidden) + _missing(len(hidden), dtype))
+            room = weight.new_empty(most, len(weight), dtype=dtype)  # for every chunk's logits
             for start in range(0, len(hidden), size):
                 chunk = slice(start, start + size)
                 states = _stepped(hidden[chunk].to(dtype))
@@ -162,13 +170,17 @@ class _Fused(torch.autograd.Function):
     def backward(ctx: Any, *outer: Tensor) -> Any:  # type: ignore[override]
         held: _Gradients = ctx.gradients
         gradients = [None if grad is None else grad * outer[0] for grad in (held.hidden, held.weight, held.bias)]
-        return *gradients, None, None, None
+        return *gradients, None, None, None, None
 
 
 def _stepped(x: Tensor) -> Tensor:
     """Return rows up to a multiple of `STEP`, zeros at the end: torch compiles a product in bfloat16 for each size."""
-    missing = -len(x) % STEP if x.dtype == torch.bfloat16 else 0
+    missing = _missing(len(x), x.dtype)
     return F.pad(x, (0, 0, 0, missing)) if missing else x
+
+
+def _missing(rows: int, dtype: torch.dtype) -> int:
+    return -rows % STEP if dtype == torch.bfloat16 else 0
 
 
 def _sum_of_logits(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -188,7 +200,7 @@ class _Gradients:
         """Add what a chunk's gradient by its logits means."""
         hidden = self.hidden[chunk]
         if grad.dtype == self.weight.dtype:
-            torch.mm(grad, weight, out=hidden)
+            torch.mm(grad[: len(hidden)], weight, out=hidden)
             self.weight.addmm_(grad.T, states)
         else:  # torch multiplies into its own precision only
             hidden.copy_((grad @ weight)[: len(hidden)])
@@ -207,12 +219,12 @@ class _Gradients:
 def _cross_entropy_rows(logits: Tensor, targets: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Return `-share * log p(target)`, summed, where the rest of the share is spread, and its gradient."""
     wide = torch.promote_types(logits.dtype, torch.float32)
-    rows, tokens = torch.arange(len(logits), device=logits.device), targets.squeeze(1)
-    chosen, largest = logits[rows, tokens], _largest(logits).to(wide)
+    chosen, largest = logits.gather(1, targets), _largest(logits).to(wide)
     probs = torch.softmax(logits, 1, out=logits)
     # the largest probability is at least 1 / V, so its logarithm is safe, which that of the target's is not
     norm = largest - _largest(probs).to(wide).log()
-    probs[rows, tokens] -= share  # torch's scatter copies all of bfloat16 into float32 and back
+    rows = torch.arange(len(probs), device=probs.device)
+    probs[rows, targets.squeeze(1)] -= share  # torch's scatter copies all of bfloat16 into float32 and back
     return norm.sum() - share * chosen.sum(dtype=wide), probs
 
 

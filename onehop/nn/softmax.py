@@ -24,8 +24,8 @@ def softmax(x: Tensor) -> Tensor:
         >>> softmax(torch.tensor([0.0, 0.0]))
         tensor([0.5000, 0.5000])
     """
-    size = x.size(-1)
-    if x.device.type != "cpu" or size * x.element_size() >= 4 * LANES or not size or torch.compiler.is_compiling():
+    size = x.size(-1) if x.dim() and x.is_floating_point() and x.device.type == "cpu" else 0
+    if not 0 < size * x.element_size() < 4 * LANES or torch.compiler.is_compiling():
         return x.softmax(-1)
     wide = x if x.element_size() >= 4 else x.float()
     found = wide.softmax(-1) if size >= LANES else _Short.apply(wide)

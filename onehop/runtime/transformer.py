@@ -30,8 +30,9 @@ from onehop.runtime.threads import threads
 class FastTransformer(nn.Module):
     """A `Transformer` behind the same interface, for inference on a processor.
 
-    Its results do not depend, to the bit, on which rows stand together or on the number of threads. Packed rows are
-    decoded by the model it was made of.
+    Its states, logits and tokens do not depend, to the bit, on which rows stand together or on the number of threads;
+    the log-probabilities of `best` are sums over the vocabulary, which threads that share it out add in another order.
+    Packed rows are decoded by the model it was made of.
 
     Args:
         reference: The model; its embeddings are used as they are.

@@ -35,7 +35,7 @@ class Runs:
         """Return a model of the same weights that runs as fast as this machine allows, for inference alone.
 
         Args:
-            precision: Of the products: `float32`, which gives the same numbers up to rounding, or `int8`.
+            precision: Of the products: `float32`, which gives the same numbers up to rounding, `bfloat16` or `int8`.
             tell: Is told when kernels are compiled, which takes seconds, once.
 
         Raises:

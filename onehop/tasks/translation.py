@@ -97,7 +97,7 @@ class Translator:
         """Return a translator of the same models that runs as fast as this machine allows, for inference alone.
 
         Args:
-            precision: Of the products: `float32`, which translates the same but for near-ties, or `int8`.
+            precision: Of the products: `float32`, which translates the same but for near-ties, `bfloat16` or `int8`.
             tell: Is told when kernels are compiled, which takes seconds, once.
 
         Raises:

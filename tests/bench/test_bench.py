@@ -81,3 +81,10 @@ def test_a_ratio_is_that_of_the_best_of_each_side_without_the_reference_path():
     page = (Path(__file__).parents[2] / "docs/reference/files.md").read_text("utf-8")
     section = page.split("## `onehop bench --json`")[1].split("\n## ")[0]
     assert [key for key in [*printed, *printed["rows"][0]] if f"`{key}`" not in section] == []
+
+
+def test_without_kernels_the_reason_is_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ONEHOP_KERNELS", "0")
+    found, missing = systems_for([], sys.executable, "")
+    assert [system.mode for system in found] == ["float32", "reference"]
+    assert {each.reason for each in missing} == {"no kernels: ONEHOP_KERNELS=0"}

@@ -185,3 +185,15 @@ def test_what_cannot_be_explained_is_refused(trained, translator: Translator):
     deaf = recurrent(translator, context="mean")
     with pytest.raises(ConfigError, match="no attention"):
         explain(deaf, deaf.translate([LINE]))
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_recurrences_and_maps_of_heads_are_replayed_as_they_are_rounded(translator: Translator, precision: str):
+    plain = recurrent(translator)
+    fast = plain.fast()
+    assert fast.speed is not None
+    fast.speed = replace(fast.speed, precision=precision)
+    kept = dict(plain.model.named_parameters(remove_duplicate=False))
+    rounded = {name for name, one in exact(fast).named_parameters() if not torch.equal(one, kept[name])}
+    assert {name for name in kept if "weight_ih" in name or "weight_hh" in name} < rounded
+    assert any("query_map" in name for name in rounded)

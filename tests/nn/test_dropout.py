@@ -65,3 +65,8 @@ def test_a_word_is_dropped_whole_and_the_others_stay_as_they_are():
     gone = (out == 0).all(-1)
     assert float(gone.float().mean()) == pytest.approx(0.2, abs=0.04)
     assert torch.equal(out[~gone], x[~gone])
+
+
+def test_whole_numbers_are_an_error():
+    with pytest.raises(RuntimeError, match="can't be cast"):
+        dropout(torch.full((8,), 10), 0.3)

@@ -129,3 +129,23 @@ def test_under_autocast_every_number_of_rows_has_its_gradients(rows: int, offset
     torch.testing.assert_close(near, exact, rtol=3e-2, atol=0)
     for one, other in zip(torch.autograd.grad(near, (hidden, weight, bias)), wanted, strict=True):
         assert float((one - other).norm() / other.norm()) < (1e-2 if not offset else 0.1)
+
+
+@pytest.mark.parametrize("rows", [STEP, STEP + 6, 600])
+@pytest.mark.parametrize("turned", [False, True])
+def test_weights_of_bfloat16_have_their_gradients_wherever_the_states_stand_in_memory(rows: int, turned: bool):
+    torch.manual_seed(0)
+    base = torch.randn(32, rows) if turned else torch.randn(rows, 32)
+    weight, targets = torch.randn(50, 32) / 6, torch.randint(0, 50, (rows,))
+    found: list[Tensor] = []
+    for dtype in (torch.float64, torch.bfloat16):
+        x = base.bfloat16().to(dtype).requires_grad_()
+        loss = linear_cross_entropy(x.T if turned else x, weight.bfloat16().to(dtype), None, targets, 0.1)
+        found.append(torch.autograd.grad(loss, x)[0].double())
+    assert float((found[1] - found[0]).norm() / found[0].norm()) < 1e-2
+
+
+@pytest.mark.parametrize("target", [-1, -100, 7])
+def test_a_target_outside_of_the_vocabulary_is_an_error(target: int):
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        linear_cross_entropy(torch.ones(2, 3), torch.ones(7, 3), None, torch.tensor([1, target]))

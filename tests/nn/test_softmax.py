@@ -46,3 +46,10 @@ def test_rows_of_nothing_and_rows_in_any_order_of_memory():
     x = torch.randn(3, 4, 5).transpose(1, 2)
     torch.testing.assert_close(softmax(x), x.softmax(-1))
     torch.testing.assert_close(softmax(torch.ones(2, 1).expand(2, 3)), torch.full((2, 3), 1 / 3))
+
+
+def test_what_has_no_fractions_or_no_axis_is_as_torch_has_it():
+    assert softmax(torch.tensor(3.0)) == 1
+    for dtype in (torch.bool, torch.int8):
+        with pytest.raises(RuntimeError, match="not implemented"):
+            softmax(torch.ones(1, 2, dtype=dtype))

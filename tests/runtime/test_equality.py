@@ -257,7 +257,7 @@ def test_neither_the_batch_nor_the_threads_change_a_bit(precision: str):
 
 
 @pytest.mark.parametrize(
-    "options", [("-DINT8=QUAD",), ("-DNO_AMX",), pytest.param(("-DLANES=4",), marks=pytest.mark.slow)]
+    "options", [("-DINT8=QUAD",), ("-DNO_AMX",), ("-fno-inline",), pytest.param(("-DLANES=4",), marks=pytest.mark.slow)]
 )
 @torch.inference_mode()
 def test_forms_that_other_processors_read_give_the_same_numbers(options: tuple[str, ...]):

@@ -1,8 +1,9 @@
 // Products with weights that were packed once: float32, bfloat16, and int8 with a scale for each output.
 //
 // Weights (N, K) lie in panels of `PANEL` outputs, a group of inputs after the other, as the inner loop reads them.
-// Each output is summed over its inputs in their order, whatever stands in the other rows and however the work is
-// shared out: a row gives the same bits alone and in any batch.
+// Each output is summed over its inputs in an order that their number decides, whatever stands in the other rows and
+// however the work is shared out: a row gives the same bits alone and in any batch. Of bfloat16, products below the
+// least normal number of float32 are zero.
 //
 //     FLOAT   [panel][input][PANEL]             float32 inputs
 //     PAIR    [panel][input / 2][PANEL][2]      int8; inputs rounded to as many bits as the sum has room for (13 to 15)
