@@ -90,13 +90,16 @@ def patches(images: Tensor, size: int) -> Tensor:
         size: Side of a patch, a divisor of Y and X.
 
     Raises:
-        ConfigError: It is no divisor.
+        ConfigError: It is no divisor, or the images have another number of axes.
 
     Example:
         >>> patches(torch.arange(8).view(1, 2, 4), 2)
         tensor([[[0, 1, 4, 5],
                  [2, 3, 6, 7]]])
     """
+    if images.dim() != 3:
+        shape = f"images of the shape {tuple(images.shape)}"
+        raise ConfigError(shape, "Give (images, rows, columns): one number for each pixel.", "images")
     height, width = images.shape[1:]
     if size < 1 or height % size or width % size:
         raise ConfigError(

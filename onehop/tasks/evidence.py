@@ -113,7 +113,7 @@ def _words(classifier: Classifier, row: Sequence[int], weights: Sequence[float],
     pieces, before = classifier.tokenizer.spaced(row), ""
     for place, (token, weight, piece) in enumerate(zip(row, weights, pieces, strict=True)):
         begins = not groups or token in marks or row[place - 1] in marks or piece[:1].isspace()
-        if begins or _is_sign(piece) or _is_sign(before):
+        if begins or (_is_sign(piece) and before.strip()) or _is_sign(before):  # a space alone is the next word's
             groups.append(([token], weight))
         else:
             groups[-1][0].append(token)

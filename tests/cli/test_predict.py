@@ -68,6 +68,15 @@ def test_attention_tells_sentences_and_words_whose_weights_sum_to_one(model: str
         assert sum(weight for _, weight in words) == pytest.approx(1, abs=1e-3)  # type: ignore[union-attr]
 
 
+def test_a_text_that_begins_with_a_sign_has_no_word_without_letters_before_it(model: str):
+    [row] = rows(command("predict", model, "--attention", stdin=b". The bed was warm!\n").out)
+    for one in row["sentences"]:  # type: ignore[attr-defined]
+        *words, end = [word for word, _ in one["words"]]  # type: ignore[index]
+        assert words
+        assert all(words)
+        assert end == ""  # the mark that ends a part
+
+
 def test_attention_of_a_long_text_is_that_of_its_windows(model: str):
     [row] = rows(command("predict", model, "--attention", "--long", "window", stdin=LONG.encode()).out)
     assert sum(one["weight"] for one in row["sentences"]) == pytest.approx(1, abs=1e-2)  # type: ignore[attr-defined]

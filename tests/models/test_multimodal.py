@@ -61,6 +61,12 @@ def test_patches_that_do_not_cover_an_image_are_told(size: int):
         patches(torch.zeros(1, 8, 16), size)
 
 
+@pytest.mark.parametrize("shape", [(8, 24), (1, 8, 24, 3)])
+def test_images_with_other_axes_are_told(shape: tuple[int, ...]):
+    with pytest.raises(ConfigError, match="images of the shape"):
+        patches(torch.rand(shape), 4)
+
+
 def test_patches_of_another_size_than_the_models_are_told(model: Multimodal):
     with pytest.raises(ConfigError, match="patches of 4 numbers for a model that reads 16"):
         model.encode(Source.of_features(torch.zeros(1, 2, 4)))

@@ -8,6 +8,7 @@ import torch
 from onehop.errors import ConfigError
 from onehop.models import build
 from onehop.nn import Source
+from onehop.nn.attention.selects import SELECTS
 from tests.laws.close import assert_same
 
 SMALL = {"dim": 6, "hidden_dim": 8, "dropout": 0.0}
@@ -34,9 +35,11 @@ def test_the_only_way_from_the_source_into_r_01_is_the_first_state(cell: str):
 
 
 @pytest.mark.parametrize("cell", ["elman", "lstm", "gru"])
-@pytest.mark.parametrize("context", ["none", "final", "mean", "attention"])
-def test_a_source_without_a_token_is_read_as_nothing(cell: str, context: str):
-    net = model(cell=cell, context=context)
+@pytest.mark.parametrize("settings", [
+    {"context": "none"}, {"context": "final"}, {"context": "mean"}, *({"select": name} for name in SELECTS),
+])  # fmt: skip
+def test_a_source_without_a_token_is_read_as_nothing(cell: str, settings: dict[str, str]):
+    net = model(cell=cell, **settings)
     nothing = Source(torch.zeros(2, 0, dtype=torch.int64), torch.zeros(2, dtype=torch.int64))
     found = hidden(net, nothing)
     assert bool(found.isfinite().all())

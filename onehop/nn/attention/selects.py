@@ -20,6 +20,7 @@ from onehop.nn.softmax import softmax
 
 Select = Callable[[Tensor], Tensor]
 SELECTS = ("soft", "sparsemax", "entmax", "straight_through", "gumbel", "hard")
+ROUNDING = 1e-5  # scores that are apart by less, or by less of their size, are as good
 FAR = -2.0  # scores as far as that below the largest have no weight, whatever they are
 
 
@@ -37,6 +38,8 @@ def sparsemax(scores: Tensor) -> Tensor:
         >>> sparsemax(torch.tensor([1.0, 0.8, -1.0]))
         tensor([0.6000, 0.4000, 0.0000])
     """
+    if not scores.size(-1):
+        return scores
     z = _from_the_largest(_wide(scores))
     ordered = z.sort(-1, descending=True).values
     ranks = _ranks(ordered)
@@ -53,6 +56,8 @@ def entmax(scores: Tensor) -> Tensor:
         >>> entmax(torch.tensor([1.0, 0.8, -1.0]))
         tensor([0.5705, 0.4295, 0.0000])
     """
+    if not scores.size(-1):
+        return scores
     z = _from_the_largest(_wide(scores) / 2)
     ordered = z.sort(-1, descending=True).values
     ranks = _ranks(ordered)
@@ -65,8 +70,19 @@ def entmax(scores: Tensor) -> Tensor:
 
 
 def one_best(scores: Tensor) -> Tensor:
-    """Give the best key the weight 1; no gradient reaches the scores."""
-    return F.one_hot(scores.argmax(-1), scores.size(-1)).to(scores.dtype)
+    """Give the best key the weight 1; no gradient reaches the scores.
+
+    Of keys that are as good up to rounding the first: otherwise what stands beside a row could change the choice.
+
+    Example:
+        >>> one_best(torch.tensor([0.0, 1.0, 1.0 + 1e-7]))
+        tensor([0., 1., 0.])
+    """
+    if not scores.size(-1):
+        return scores
+    best = scores.amax(-1, keepdim=True)
+    good = scores >= best - ROUNDING * best.abs().clamp(min=1.0)
+    return F.one_hot(good.byte().argmax(-1), scores.size(-1)).to(scores.dtype)
 
 
 class StraightThrough(nn.Module):
@@ -74,7 +90,7 @@ class StraightThrough(nn.Module):
 
     def forward(self, scores: Tensor) -> Tensor:
         """Choose; outside of training the best key."""
-        if not self.training:
+        if not self.training or not scores.numel():
             return one_best(scores)
         return through(one_best(scores), scores.softmax(-1))
 
@@ -96,10 +112,11 @@ class Gumbel(nn.Module):
 
     def forward(self, scores: Tensor) -> Tensor:
         """Draw in training; outside of it choose the best key."""
-        if not self.training:
+        if not self.training or not scores.numel():
             return one_best(scores)
         drawn = scores + self.noise(scores)
-        return through(one_best(drawn), (drawn / self.temperature).softmax(-1))
+        chosen = F.one_hot(drawn.argmax(-1), drawn.size(-1)).to(drawn.dtype)
+        return through(chosen, (drawn / self.temperature).softmax(-1))
 
 
 class Hard(nn.Module):
@@ -127,8 +144,8 @@ class Hard(nn.Module):
 
     def forward(self, scores: Tensor) -> Tensor:
         """Draw in training; outside of it choose the best key."""
-        if not self.training or scores.size(-1) == 0 or scores.numel() == 0:
-            return one_best(scores) if scores.numel() else scores
+        if not self.training or not scores.numel():
+            return one_best(scores)
         logs = scores.log_softmax(-1)
         weights = logs.exp()
         drawn = self.draw(weights)

@@ -12,6 +12,7 @@ from onehop.nn.attention.selects import (
     build_select,
     choices,
     entmax,
+    one_best,
     soft,
     sparsemax,
 )
@@ -133,3 +134,20 @@ def test_unknown_selects_name_the_known():
     with pytest.raises(ConfigError, match="unknown select 'hardest'") as caught:
         build_select("hardest")
     assert "sparsemax" in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", SELECTS)
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("shape", [(2, 3, 0), (0, 3, 4)])
+def test_where_there_is_nothing_to_read_there_are_no_weights(name: str, training: bool, shape: tuple[int, ...]):
+    select = build_select(name)
+    if isinstance(select, torch.nn.Module):
+        select.train(training)
+    assert select(torch.zeros(shape)).shape == shape
+
+
+def test_of_keys_that_rounding_alone_tells_apart_the_first_is_best():
+    scores = torch.tensor([[1.0, 2.0, 2.0 + 2e-6], [1e6, 1e6 + 1, 0.0], [0.0, 1e-3, 0.0], [-5.0, -4.0, -4.1]])
+    assert one_best(scores).argmax(-1).tolist() == [1, 0, 1, 1]
+    least = torch.full((1, 3), torch.finfo().min)
+    assert one_best(least).tolist() == [[1.0, 0.0, 0.0]]
