@@ -131,6 +131,19 @@ class Outcome:
         return [len(candidate.tokens) for candidate in found], steps
 
     @cached_property
+    def beams(self) -> int:
+        """Return how many hypotheses of a line are written at once, at most."""
+        logits, rows = self.model.model.logits, list[int]()
+
+        def heard(hidden: Any) -> Any:
+            rows.append(len(hidden))
+            return logits(hidden)
+
+        with patch.object(self.model.model, "logits", heard):
+            self.model.translate(LINES[:1])
+        return max(rows)
+
+    @cached_property
     def batches(self) -> list[tuple[int, ...]]:
         """Return the shapes in which lines are decoded."""
         shapes: list[tuple[int, ...]] = []
@@ -287,7 +300,7 @@ CASES = {
     "train.keep": Case(1, checkpoints, {"train.save_every": 1}),
     "train.patience": Case(1, evaluations, EACH),
     "train.best": Case("loss", evaluations, EACH),
-    "decode.beam_size": Case(4, translations),
+    "decode.beam_size": Case(4, lambda run: run.beams),
     "decode.length_penalty": Case("average", translations),
     "decode.alpha": Case(1.5, translations),
     "decode.min_length": Case(2, eager_searches),
