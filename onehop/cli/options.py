@@ -101,12 +101,9 @@ def faster(task: Any, precision: str) -> Any:
 
 def known_precision(precision: str) -> None:
     """Refuse a precision that there is not, before a model is loaded."""
-    from onehop.runtime import PRECISIONS
+    from onehop.runtime import check_precision
 
-    if precision not in PRECISIONS:
-        raise ConfigError(
-            f"unknown value {precision!r}", f"Use {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}.", "--precision"
-        )
+    check_precision(precision, "--precision")
 
 
 def task_of(model: str) -> str:

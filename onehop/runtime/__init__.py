@@ -5,7 +5,7 @@ whole in kernels that are compiled on this machine for its processor; any other 
 what is not known runs as it is. It also says which of these happened.
 """
 
-from onehop.runtime.accelerate import PRECISIONS, Speed, accelerate, coverage, precisions
+from onehop.runtime.accelerate import PRECISIONS, Speed, accelerate, check_precision, coverage, precisions
 from onehop.runtime.library import Kernels, kernels
 from onehop.runtime.threads import kernels_alone, threads
 
@@ -14,6 +14,7 @@ __all__ = [
     "Kernels",
     "Speed",
     "accelerate",
+    "check_precision",
     "coverage",
     "kernels",
     "kernels_alone",

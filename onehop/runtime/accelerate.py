@@ -63,6 +63,21 @@ def precisions() -> tuple[str, ...]:
     return tuple(each for each in PRECISIONS if each != "bfloat16" or found.bfloat16)
 
 
+def check_precision(precision: str, where: str) -> None:
+    """Refuse a precision that there is not.
+
+    Args:
+        precision: Of products.
+        where: What it was given by.
+
+    Raises:
+        ConfigError: No such precision.
+    """
+    if precision not in PRECISIONS:
+        remedy = f"Use {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}."
+        raise ConfigError(f"unknown value {precision!r}", remedy, where)
+
+
 def accelerate(
     model: nn.Module, precision: str = "float32", tell: Callable[[str], None] = lambda text: None
 ) -> tuple[Any, Speed]:
@@ -84,10 +99,7 @@ def accelerate(
         >>> fast.logits(fast.decode(torch.tensor([[1]]), state)[0]).shape
         torch.Size([1, 1, 50])
     """
-    if precision not in PRECISIONS:
-        raise ConfigError(
-            f"unknown precision {precision!r}", f"Use {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}.", "precision"
-        )
+    check_precision(precision, "precision")
     model = merge(model.eval())
     found = _unfit(model) or kernels(tell)
     if isinstance(found, str):
