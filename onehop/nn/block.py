@@ -31,7 +31,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
         """Apply `sublayer` beside the identity."""
-        return self.after(x + self.dropout(sublayer(self.before(x))))
+        return self.after(self.dropout.onto(x, sublayer(self.before(x))))
 
 
 class EncoderBlock(nn.Module):

@@ -1,11 +1,13 @@
 """Dropout (Srivastava 2014), with cheap random numbers on a processor.
 
 torch draws a float for each number on a processor, which takes a tenth of a small model's step. Sixteen bits are
-enough: the share is rounded to a multiple of 2^-16, and one draw of the generator decides four numbers.
+enough: the share is rounded to a multiple of 2^-16. A kernel hashes the place of a number with a seed that the generator
+draws, so that it keeps no mask; without kernels one draw of the generator decides four numbers.
 """
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import torch
@@ -13,7 +15,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-LEVELS = 1 << 16
+from onehop.nn.kernels import LEVELS, TYPES, Dropping, drawn, kernels
+
 
 
 def keep_mask(shape: torch.Size, p: float) -> Tensor:
@@ -50,6 +53,44 @@ def _scaled(x: Tensor, mask: Tensor, scale: float) -> Tensor:
     return torch.addcmul(x.new_zeros(()), x, mask, value=scale)
 
 
+class _Strip(ctypes.Structure):
+    _fields_ = [
+        *[(name, ctypes.c_int64) for name in ("type", "to_type", "count")],
+        ("dropping", Dropping),
+        *[(name, ctypes.c_void_p) for name in ("source", "base", "to")],
+        ("next", ctypes.c_long),
+    ]
+
+
+def _drop(x: Tensor, dropping: Dropping, base: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """Return `base` and what is left of `x`, or only that."""
+    x = x.contiguous()
+    to = torch.empty_like(x, dtype=dtype)
+    above = None if base is None else base.data_ptr()
+    strip = _Strip(TYPES[x.dtype], TYPES[dtype], x.numel(), dropping, x.data_ptr(), above, to.data_ptr())
+    kernels().drop(ctypes.byref(strip), torch.get_num_threads())
+    return to
+
+
+class _Kernel(torch.autograd.Function):
+    """`base + x * mask / (1 - p)`, whose mask is worked out again on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, base: Tensor | None, p: float) -> Tensor:  # type: ignore[override]
+        ctx.dropping, ctx.dtype, ctx.based = drawn(p), x.dtype, base is not None
+        return _drop(x, ctx.dropping, None if base is None else base.contiguous(), x.dtype if base is None else base.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        return _drop(grad, ctx.dropping, None, ctx.dtype), grad if ctx.based else None, None
+
+
+def _in_kernels(*tensors: Tensor) -> bool:
+    plain = all(x.device.type == "cpu" and x.dtype in TYPES for x in tensors)
+    return plain and not torch.compiler.is_compiling() and kernels() is not None
+
+
 def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
     """Set a share `p` of the numbers to zero in training and scale the others by `1 / (1 - p)`.
 
@@ -66,6 +107,8 @@ def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
         return x
     if x.device.type != "cpu" or not x.is_floating_point() or torch.compiler.is_compiling():
         return F.dropout(x, p)
+    if _in_kernels(x):
+        return _Kernel.apply(x, None, p)  # type: ignore[no-any-return]
     return _Dropout.apply(x, p)  # type: ignore[no-any-return]
 
 
@@ -83,6 +126,14 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Drop in training, and only there."""
         return dropout(x, self.p, self.training)
+
+    def onto(self, base: Tensor, x: Tensor) -> Tensor:
+        """Return `base + self(x)`, where kernels are at hand in one pass."""
+        drops = self.training and self.p >= 0.5 / LEVELS and base.shape == x.shape
+        wide = torch.promote_types(base.dtype, x.dtype) == base.dtype
+        if drops and wide and _in_kernels(base, x):
+            return _Kernel.apply(x, base, self.p)  # type: ignore[no-any-return]
+        return base + self(x)
 
 
 def word_dropout(x: Tensor, p: float, training: bool = True) -> Tensor:

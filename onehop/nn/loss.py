@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,6 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from onehop.nn.kernels import TYPES, kernels
 
 ROWS = 256  # whose logits are computed at once, even: in float32, few enough to stay in the processor's cache
 STEP = 64  # rows in bfloat16 are a multiple of
@@ -216,8 +219,35 @@ class _Gradients:
             self.bias -= share * len(hidden)
 
 
+class _Losses(ctypes.Structure):
+    _fields_ = [
+        *[(name, ctypes.c_int64) for name in ("type", "rows", "size", "row", "paired")],
+        *[(name, ctypes.c_float) for name in ("share", "alpha")],
+        *[(name, ctypes.c_void_p) for name in ("logits", "targets", "losses")],
+        ("next", ctypes.c_long),
+    ]
+
+
+def _in_kernels(logits: Tensor, targets: Tensor, share: float, alpha: float | None) -> tuple[Tensor, Tensor] | None:
+    """Return loss and gradient by kernels, with R-Drop's `alpha` of pairs of rows; None where there are none."""
+    plain = logits.device.type == "cpu" and logits.dtype in TYPES and logits.stride(1) == 1 and logits.numel()
+    library = kernels() if plain and not torch.compiler.is_compiling() else None
+    if library is None or not bool(((targets >= 0) & (targets < logits.size(1))).all()):
+        return None  # torch says what is wrong with a target outside of the vocabulary
+    chosen, losses = targets.contiguous(), torch.empty(len(logits))
+    job = _Losses(
+        TYPES[logits.dtype], *logits.shape, logits.stride(0), alpha is not None, share, alpha or 0.0,
+        logits.data_ptr(), chosen.data_ptr(), losses.data_ptr(),
+    )  # fmt: skip
+    library.losses(ctypes.byref(job), torch.get_num_threads())
+    return losses.sum(), logits
+
+
 def _cross_entropy_rows(logits: Tensor, targets: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Return `-share * log p(target)`, summed, where the rest of the share is spread, and its gradient."""
+    found = _in_kernels(logits, targets, share, None)
+    if found is not None:
+        return found
     wide = torch.promote_types(logits.dtype, torch.float32)
     chosen, largest = logits.gather(1, targets), _largest(logits).to(wide)
     probs = torch.softmax(logits, 1, out=logits)
@@ -239,6 +269,9 @@ def _largest(x: Tensor) -> Tensor:
 
 def _r_drop_rows(logits: Tensor, targets: Tensor, share: float, alpha: float) -> tuple[Tensor, Tensor]:
     """Return the same with `alpha / 2` times both divergences between rows `2i` and `2i + 1`, and its gradient."""
+    found = _in_kernels(logits, targets, share, alpha)
+    if found is not None:
+        return found
     wide = torch.promote_types(logits.dtype, torch.float32)
     logs = logits.log_softmax(1, dtype=wide)
     loss = -share * logs.gather(1, targets).sum() + (share - 1) * (logs[:, 0] - logits[:, 0]).sum()

@@ -6,9 +6,14 @@ segments) for kernels that know it, and becomes a dense tensor, once, only for t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+Found = TypeVar("Found")
 
 
 class Mask:
@@ -48,6 +53,7 @@ class Mask:
         self.centres, self.gaussian, self.rows = centres, gaussian, rows
         self._dense: dict[tuple[int, int], tuple[Tensor | None, Tensor | None]] = {}
         self._additive: dict[tuple[int, int, torch.dtype], Tensor] = {}
+        self._once: dict[Any, Any] = {}
 
     def around(self, centres: Tensor, window: int, gaussian: Tensor | None = None) -> Mask:
         """Return this mask, narrowed to `window` positions around `centres (B, T)`; see the arguments of the class."""
@@ -63,7 +69,7 @@ class Mask:
             bias=bias if self.bias is None else self.bias + bias, size=self.size, centres=self.centres,
             gaussian=self.gaussian, rows=self.rows,
         )  # fmt: skip
-        mask._dense, mask._additive = self._dense, self._additive
+        mask._dense, mask._additive, mask._once = self._dense, self._additive, self._once
         return mask
 
     def of(self, rows: Tensor, heads: list[int]) -> Mask:
@@ -137,6 +143,30 @@ class Mask:
             least = zeros.new_tensor(torch.finfo(dtype).min)
             self._additive[key] = zeros if allowed is None else torch.where(allowed, zeros, least)
         return self._additive[key]
+
+    def ranges(self, T: int, S: int) -> Tensor | None:
+        """Return which keys each query reads as `(B or 1, T, 2)` int32: the first, and the one behind the last.
+
+        None where they do not stand in a row. A query that reads none has two equal numbers.
+        """
+        allowed, _ = self.dense(T, S, torch.device("cpu"))
+        if allowed is None:
+            return torch.tensor([0, S], dtype=torch.int32).repeat(1, T, 1)
+        if allowed.size(1) != 1:
+            return None
+        numbers = allowed[:, 0].to(torch.int8)
+        begins = numbers[..., :1].sum(-1) + (numbers.diff(dim=-1) == 1).sum(-1)
+        if bool((begins > 1).any()):
+            return None
+        first, count = numbers.argmax(-1), numbers.sum(-1)
+        found = torch.stack([first, first + count], -1).to(torch.int32)
+        return found.expand(-1, T, -1).contiguous()
+
+    def once(self, key: object, make: Callable[[], Found]) -> Found:
+        """Return what `make` works out of what may be read, and remember it under a key."""
+        if key not in self._once:
+            self._once[key] = make()
+        return self._once[key]  # type: ignore[no-any-return]
 
     def _allowed(self, T: int, S: int, device: torch.device) -> Tensor | None:
         conditions: list[Tensor] = []

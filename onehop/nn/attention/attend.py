@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from onehop.nn.attention.learn import attend_learning
 from onehop.nn.attention.scores import Score
 from onehop.nn.attention.selects import Select, soft
 from onehop.nn.dropout import dropout as drop
@@ -51,8 +52,8 @@ def attend(
 ) -> Float[Tensor, "B H T K2"]:
     """Return the context: values averaged by the weights of `attention_weights`.
 
-    What is a softmax of products runs on torch's fused kernel, or on plain products where those are faster; everything
-    else, and the tests that compare them, on the definition. H must be a multiple of G: query head `i` reads
+    What is a softmax of products runs on torch's fused kernel, or where those are faster on kernels of our own, which
+    are for learning, or on plain products; everything else, and the tests that compare them, on the definition. H must be a multiple of G: query head `i` reads
     key/value head `i * G // H` (Ainslie 2023).
 
     Args:
@@ -72,6 +73,10 @@ def attend(
     T, S = q.size(2), k.size(2)
     if score.scale is None or needs_weights(score, mask, select):
         return explicit(q, k, v, score, mask, select, dropout)
+    if _learning(q):
+        context = attend_learning(q, k, v, score.scale, mask, dropout)
+        if context is not None:
+            return context
     if _product_is_faster(q, S):
         return _product(q, k, v, score.scale, mask, dropout)
     square = mask.is_causal_square(T, S)
@@ -120,14 +125,17 @@ def _kernels(q: Tensor) -> AbstractContextManager[object]:
     return sdpa_kernel(KERNELS) if q.is_cuda else nullcontext()
 
 
+def _learning(q: Tensor) -> bool:
+    return q.device.type == "cpu" and q.requires_grad and torch.is_grad_enabled()
+
+
 def _product_is_faster(q: Tensor, S: int) -> bool:
     """Whether plain products beat torch's kernel: in training on a processor, for sentences, or in bfloat16.
 
     The kernel shares its work out by blocks of queries, of which a sentence has but one, and its way back in bfloat16
     takes ten times as long.
     """
-    learning = q.device.type == "cpu" and q.requires_grad and torch.is_grad_enabled()
-    return learning and (S <= SENTENCE or q.dtype == torch.bfloat16)
+    return _learning(q) and (S <= SENTENCE or q.dtype == torch.bfloat16)
 
 
 def _product(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Mask, dropout: float) -> Tensor:

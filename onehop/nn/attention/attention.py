@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from onehop.errors import ConfigError
 from onehop.nn.attention.attend import attend, attention_weights, averaged, needs_weights, some_weights
+from onehop.nn.attention.learn import apart
 from onehop.nn.attention.near import near
 from onehop.nn.attention.record import Record, subscriber
 from onehop.nn.attention.regions import Region
@@ -183,7 +184,7 @@ def together(x: Tensor, maps: Sequence[nn.Module]) -> Sequence[Tensor]:
     maps = cast("Sequence[nn.Linear]", maps)
     weight = torch.cat([each.weight for each in maps])
     bias = None if maps[0].bias is None else torch.cat([each.bias for each in maps])  # pyright: ignore[reportUnnecessaryComparison]
-    return F.linear(x, weight, bias).split([each.out_features for each in maps], -1)
+    return apart(F.linear(x, weight, bias), [each.out_features for each in maps])
 
 
 def _plain(each: nn.Module) -> bool:

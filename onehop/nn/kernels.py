@@ -1,0 +1,58 @@
+"""What runs in kernels while a model learns on a processor: attention over sentences, dropout, losses.
+
+They are compiled once (`onehop.native`). Where there is no compiler, and for what they do not know, torch does the work.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from typing import Any
+
+import torch
+
+from onehop.native import Tell, load
+
+SOURCES = ("vector.h", "pool.h", "learning.h", "learn_attention.h", "learn_dropout.h", "learn_loss.h", "training.c")
+TYPES = {torch.float32: 0, torch.bfloat16: 1}  # as the kernels number them
+LEVELS = 1 << 16  # of a random number
+
+
+class Dropping(ctypes.Structure):
+    """Which numbers are set to zero, as the kernels read it."""
+
+    _fields_ = [("seed", ctypes.c_uint64), ("least", ctypes.c_uint32), ("scale", ctypes.c_float)]
+
+
+def kernels(tell: Tell = lambda text: None) -> Any:
+    """Return the kernels, or None where there are none; `tell` is told when they are compiled, which takes a second.
+
+    Example:
+        >>> kernels() is kernels()
+        True
+    """
+    found = load(SOURCES, tell)
+    return None if isinstance(found, str) else _bound(found)
+
+
+@cache
+def _bound(library: ctypes.CDLL) -> Any:
+    pointer, integer = ctypes.c_void_p, ctypes.c_int64
+    library.attend_plan.restype = integer
+    library.attend_plan.argtypes = [pointer, integer, integer, pointer, pointer]
+    for function in (library.attend_forward, library.attend_backward, library.drop, library.losses):
+        function.restype, function.argtypes = None, [pointer, ctypes.c_int]
+    return library
+
+
+def drawn(p: float) -> Dropping:
+    """Return what drops a share `p`, rounded to a multiple of 2^-16, by a draw of torch's generator; nothing for 0.
+
+    Example:
+        >>> drawn(0.5).least / LEVELS
+        0.5
+    """
+    if p == 0.0:
+        return Dropping(0, 0, 1.0)
+    seed = int(torch.empty((), dtype=torch.int64).random_())
+    return Dropping(seed, round(p * LEVELS), 1 / (1 - p))
