@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from onehop.errors import ConfigError
 from onehop.nn.dropout import Dropout
+from onehop.nn.linear import mapped
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -36,7 +37,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
         """Transform each position by itself."""
-        return self.down(self.dropout(self.activation(self.up(x))))
+        return mapped(self.down, self.dropout(self.activation(mapped(self.up, x))))
 
 
 class GatedFeedForward(nn.Module):
@@ -62,7 +63,7 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
         """Transform each position by itself."""
-        return self.down(self.dropout(self.activation(self.gate(x)) * self.up(x)))
+        return mapped(self.down, self.dropout(self.activation(mapped(self.gate, x)) * mapped(self.up, x)))
 
 
 PLAIN: dict[str, Activation] = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}

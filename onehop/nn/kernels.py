@@ -1,4 +1,5 @@
-"""What runs in kernels while a model learns on a processor: attention over sentences, dropout, losses.
+"""What runs in kernels while a model learns on a processor: attention over sentences, dropout, products
+in float32, losses.
 
 They are compiled once (`onehop.native`). Where there is no compiler, and for what they do not know, torch does the work.
 """
@@ -13,7 +14,10 @@ import torch
 
 from onehop.native import Tell, load
 
-SOURCES = ("vector.h", "pool.h", "learning.h", "learn_attention.h", "learn_dropout.h", "learn_loss.h", "training.c")
+SOURCES = (
+    "vector.h", "pool.h", "learning.h", "learn_product.h", "learn_attention.h", "learn_dropout.h", "learn_linear.h",
+    "learn_loss.h", "training.c",
+)  # fmt: skip
 TYPES = {torch.float32: 0, torch.bfloat16: 1}  # as the kernels number them
 LEVELS = 1 << 16  # of a random number
 
@@ -42,6 +46,10 @@ def _bound(library: ctypes.CDLL) -> Any:
     library.attend_plan.argtypes = [pointer, integer, integer, pointer, pointer]
     for function in (library.attend_forward, library.attend_backward, library.drop, library.losses):
         function.restype, function.argtypes = None, [pointer, ctypes.c_int]
+    library.learn_lanes.restype, library.learn_lanes.argtypes = integer, []
+    library.turn.restype, library.turn.argtypes = None, [pointer, integer, integer, pointer]
+    library.map_rows.restype, library.map_rows.argtypes = None, [*[integer] * 3, *[pointer] * 4, ctypes.c_int]
+    library.weigh_rows.restype, library.weigh_rows.argtypes = None, [*[integer] * 3, *[pointer] * 3, ctypes.c_int]
     return library
 
 

@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from onehop.nn.kernels import TYPES, kernels
+from onehop.nn.linear import in_kernels, product, turned, weight_gradient
 
 ROWS = 256  # whose logits are computed at once, even: in float32, few enough to stay in the processor's cache
 STEP = 64  # rows in bfloat16 are a multiple of
@@ -148,13 +149,16 @@ class _Fused(torch.autograd.Function):
         total, spread = weight.new_zeros(()), smoothing / len(weight)
         with torch.autocast(kind, enabled=False):
             narrow, offset = weight.to(dtype), None if bias is None else bias.to(dtype)
+            across = turned(weight) if in_kernels(hidden, weight) and dtype == weight.dtype else None
             size = ROWS * 4 // dtype.itemsize if inside else ROWS
             most = min(size, len(hidden) + _missing(len(hidden), dtype))
             room = weight.new_empty(most, len(weight), dtype=dtype)  # for every chunk's logits
             for start in range(0, len(hidden), size):
                 chunk = slice(start, start + size)
                 states = _stepped(hidden[chunk].to(dtype))
-                logits = torch.mm(states, narrow.T, out=room[: len(states)])[: len(hidden[chunk])]
+                here = room[: len(states)]
+                here = torch.mm(states, narrow.T, out=here) if across is None else product(states, across, out=here)
+                logits = here[: len(hidden[chunk])]
                 if offset is not None:
                     logits += offset
                 loss, grad = rows(logits, targets[chunk, None], 1 - smoothing)
@@ -202,7 +206,10 @@ class _Gradients:
     def add(self, chunk: slice, states: Tensor, weight: Tensor, grad: Tensor) -> None:
         """Add what a chunk's gradient by its logits means."""
         hidden = self.hidden[chunk]
-        if grad.dtype == self.weight.dtype:
+        if in_kernels(states, weight) and grad.dtype == self.weight.dtype:
+            product(grad, weight, out=hidden)
+            self.weight += weight_gradient(grad, states)
+        elif grad.dtype == self.weight.dtype:
             torch.mm(grad[: len(hidden)], weight, out=hidden)
             self.weight.addmm_(grad.T, states)
         else:  # torch multiplies into its own precision only

@@ -8,7 +8,6 @@ from typing import cast
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from onehop.errors import ConfigError
 from onehop.nn.attention.attend import attend, attention_weights, averaged, needs_weights, some_weights
@@ -19,6 +18,7 @@ from onehop.nn.attention.regions import Region
 from onehop.nn.attention.scores import Score
 from onehop.nn.attention.selects import Select, soft
 from onehop.nn.dropout import dropout as drop
+from onehop.nn.linear import is_plain, linear, mapped
 from onehop.nn.masks import Mask
 from onehop.nn.relative import ShawRelative
 from onehop.nn.state import KV
@@ -108,7 +108,7 @@ class Attention(nn.Module):
 
     def query(self, x: Float[Tensor, "B T D"], positions: Int[Tensor, "B T"]) -> Float[Tensor, "B H T K"]:
         """Return the queries of `x`."""
-        return self._q(self.projections.query(x), positions)
+        return self._q(mapped(self.projections.query, x), positions)
 
     def read(
         self, x: Float[Tensor, "B T D"], kv: KV, mask: Mask, positions: Int[Tensor, "B T"]
@@ -149,7 +149,7 @@ class Attention(nn.Module):
             if record is not None:
                 self._beside(q, kv, mask, record)
             context = attend(q, kv.keys, kv.values, self.score, mask, self.select, dropout)  # (B, H, T, K)
-        return self.out(context.transpose(1, 2).flatten(-2))
+        return mapped(self.out, context.transpose(1, 2).flatten(-2))
 
     def _weigh(self, q: Tensor, kv: KV, mask: Mask, dropout: float, record: Record | None) -> Tensor:
         """Return the context `(B, H, T, K)` by all weights, which are recorded: what was drawn is drawn once."""
@@ -179,13 +179,10 @@ def together(x: Tensor, maps: Sequence[nn.Module]) -> Sequence[Tensor]:
     Without gradients each map runs by itself: joining the weights anew would cost more than a step of decoding gains.
     So does a map that is more than its weight: one with hooks, or of another type.
     """
-    if not torch.is_grad_enabled() or not all(map(_plain, maps)):
+    if not torch.is_grad_enabled() or not all(map(is_plain, maps)):
         return [each(x) for each in maps]
     maps = cast("Sequence[nn.Linear]", maps)
     weight = torch.cat([each.weight for each in maps])
     bias = None if maps[0].bias is None else torch.cat([each.bias for each in maps])  # pyright: ignore[reportUnnecessaryComparison]
-    return apart(F.linear(x, weight, bias), [each.out_features for each in maps])
+    return apart(linear(x, weight, bias), [each.out_features for each in maps])
 
-
-def _plain(each: nn.Module) -> bool:
-    return type(each) is nn.Linear and not (each._forward_hooks or each._forward_pre_hooks or each._backward_hooks)  # pyright: ignore[reportPrivateUsage]

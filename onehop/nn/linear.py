@@ -1,0 +1,111 @@
+"""Linear maps while a model learns on a processor, in float32.
+
+A library's product copies rows of states into an order of its own before it multiplies them. That pays when they are
+used often; here they come from far memory, meet weights that are small, and go back there. The kernels let rows go by
+once: 1.1 to 1.3 times as fast as torch's products on Zen 4, forward and back, for widths of 128 to 2,048.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from onehop.nn.kernels import kernels
+
+FEWEST = 64  # rows, from which calling the kernels pays
+
+
+def mapped(module: nn.Module, x: Tensor) -> Tensor:
+    """Return `module(x)`: by `linear` where it is a linear map and no more, and as it says itself where it is not.
+
+    Example:
+        >>> mapped(nn.Linear(3, 2), torch.ones(4, 3)).shape
+        torch.Size([4, 2])
+    """
+    return linear(x, module.weight, module.bias) if is_plain(module) else module(x)  # type: ignore[no-any-return]
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether a module is its weight and bias: no other type, and without hooks."""
+    hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks  # pyright: ignore[reportPrivateUsage]
+    return type(module) is nn.Linear and not hooks
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return `x @ weight.T + bias`, as `torch.nn.functional.linear` does.
+
+    Args:
+        x: `(..., K)`.
+        weight: `(N, K)`.
+        bias: `(N,)`.
+
+    Example:
+        >>> linear(torch.ones(4, 3), torch.ones(2, 3)).shape
+        torch.Size([4, 2])
+    """
+    learns = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+    if not learns or not in_kernels(x, weight) or x.numel() < FEWEST * x.size(-1):
+        return F.linear(x, weight, bias)
+    return _Linear.apply(x, weight, bias)  # type: ignore[no-any-return]
+
+
+def in_kernels(x: Tensor, weight: Tensor) -> bool:
+    """Whether products of these go through kernels: float32 on a processor, of whole vectors."""
+    plain = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    library = kernels() if plain and not torch.compiler.is_compiling() else None
+    if library is None:
+        return False
+    lanes = library.learn_lanes()
+    return weight.size(0) % lanes == 0 and weight.size(1) % lanes == 0 and weight.numel() > 0
+
+
+def turned(weight: Tensor) -> Tensor:
+    """Return a copy of the transpose of `weight (N, K)`, as `product` takes it."""
+    weight = weight.contiguous()
+    to = weight.new_empty(weight.size(1), weight.size(0))
+    kernels().turn(weight.data_ptr(), *weight.shape, to.data_ptr())
+    return to
+
+
+def product(rows: Tensor, matrix: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+    """Return `rows (M, K) @ matrix (K, N) + bias`; see `in_kernels`. `out` has no gaps."""
+    rows, matrix = rows.contiguous(), matrix.contiguous()
+    out = rows.new_empty(rows.size(0), matrix.size(1)) if out is None else out
+    above = None if bias is None else bias.data_ptr()
+    kernels().map_rows(
+        *rows.shape, matrix.size(1), rows.data_ptr(), matrix.data_ptr(), above, out.data_ptr(), torch.get_num_threads()
+    )
+    return out
+
+
+def weight_gradient(grad: Tensor, rows: Tensor) -> Tensor:
+    """Return `grad (M, N).T @ rows (M, K)`; see `in_kernels`."""
+    grad, rows = grad.contiguous(), rows.contiguous()
+    out = rows.new_empty(grad.size(1), rows.size(1))
+    kernels().weigh_rows(
+        *rows.shape, grad.size(1), grad.data_ptr(), rows.data_ptr(), out.data_ptr(), torch.get_num_threads()
+    )
+    return out
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # type: ignore[override]
+        rows = x.reshape(-1, x.size(-1))
+        ctx.save_for_backward(rows if ctx.needs_input_grad[1] else None, weight)
+        ctx.shape = x.shape
+        bias = None if bias is None else bias.contiguous()
+        return product(rows, turned(weight), bias).view(*x.shape[:-1], weight.size(0))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        rows, weight = ctx.saved_tensors
+        grad = grad.reshape(-1, grad.size(-1))
+        for_x = product(grad, weight).view(ctx.shape) if ctx.needs_input_grad[0] else None
+        for_weight = None if rows is None else weight_gradient(grad, rows)
+        return for_x, for_weight, grad.sum(0) if ctx.needs_input_grad[2] else None
