@@ -29,14 +29,20 @@ class Dropping(ctypes.Structure):
 
 
 def kernels(tell: Tell = lambda text: None) -> Any:
-    """Return the kernels, or None where there are none; `tell` is told when they are compiled, which takes a second.
+    """Return the kernels, or None where there are none.
+
+    Args:
+        tell: Is told when they are compiled, which takes seconds, and why there are none.
 
     Example:
         >>> kernels() is kernels()
         True
     """
     found = load(SOURCES, tell)
-    return None if isinstance(found, str) else _bound(found)
+    if isinstance(found, str):
+        tell(f"{found}: torch trains alone, which is slower")
+        return None
+    return _bound(found)
 
 
 @cache

@@ -17,6 +17,7 @@ from torch import nn
 from onehop.data import Batch
 from onehop.errors import ConfigError, OnehopError, TrainingError
 from onehop.files import Run, os_errors, write_text
+from onehop.nn.kernels import kernels
 from onehop.tasks.manifest import read_manifest
 from onehop.tasks.package import new_package, save_package
 from onehop.train.averaging import Average, LastCheckpoints, MovingAverage, Newest, lent
@@ -93,6 +94,8 @@ class Fit:
     def fit(self) -> Progress:
         """Train until a limit is reached; return how far it came."""
         self._resume()
+        if torch.device(self.device).type == "cpu":
+            kernels(self.listener.tell)
         limit = self.task.settings.text.max_length
         with memory_errors(self.progress.update + 1, lambda: None):
             needed = need(self.model, self._objective.measured, self.recipe.train, limit, self.prepared.sample_batch)

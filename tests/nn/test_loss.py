@@ -94,8 +94,38 @@ def test_the_fused_loss_is_finite_where_the_target_has_no_probability_left():
     assert float(torch.autograd.grad(found, hidden)[0]) == pytest.approx(2)
 
 
+@pytest.mark.parametrize("rows", [1, 2 * ROWS + 6])
+@pytest.mark.parametrize("vocabulary", [7, 160, 1_000])
+@pytest.mark.parametrize("alpha", [None, 0.0, 5.0])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_losses_in_kernels_are_those_of_float64(
+    form: tuple[str, ...], rows: int, vocabulary: int, alpha: float | None, smoothing: float
+):
+    exact = [torch.randn(rows, 2, 32, dtype=torch.float64), torch.randn(vocabulary, 32, dtype=torch.float64)]
+    exact.append(torch.randn(vocabulary, dtype=torch.float64))
+    targets = torch.randint(0, vocabulary, (rows,))
+    targets[0], targets[-1] = 0, vocabulary - 1
+
+    def loss(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        if alpha is None:
+            return linear_cross_entropy(hidden[:, 0], weight, bias, targets, smoothing)
+        return linear_r_drop(hidden, weight, bias, targets, smoothing, alpha)
+
+    narrow = [x.float().requires_grad_() for x in exact]
+    exact = [x.requires_grad_() for x in exact]
+    found, expected = loss(*narrow), loss(*exact)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+    for one, other in zip(torch.autograd.grad(found, narrow), torch.autograd.grad(expected, exact), strict=True):
+        assert float((one.double() - other).abs().max()) <= 2e-5 * float(other.abs().max())
+
+
+def test_a_row_of_no_numbers_has_a_loss_of_none(either: str):
+    hidden = torch.full((3, 32), float("nan"), requires_grad=True)
+    assert linear_cross_entropy(hidden, torch.randn(160, 32), None, torch.tensor([1, 2, 3])).isnan()
+
+
 @pytest.mark.parametrize("alpha", [None, 5.0])
-def test_under_autocast_the_fused_loss_is_that_of_float32_to_a_hundredth(alpha: float | None):
+def test_under_autocast_the_fused_loss_is_that_of_float32_to_a_hundredth(either: str, alpha: float | None):
     torch.manual_seed(1)
     hidden, weight = torch.randn(300, 2, 32, requires_grad=True), (torch.randn(50, 32) / 6).requires_grad_()
     targets = torch.randint(0, 50, (300,))
@@ -118,7 +148,7 @@ def test_under_autocast_the_fused_loss_is_that_of_float32_to_a_hundredth(alpha: 
 
 @pytest.mark.parametrize("rows", [1, STEP, STEP + 1, 2 * ROWS + 3])
 @pytest.mark.parametrize("offset", [0.0, -40.0])  # the second makes every logit negative
-def test_under_autocast_every_number_of_rows_has_its_gradients(rows: int, offset: float):
+def test_under_autocast_every_number_of_rows_has_its_gradients(either: str, rows: int, offset: float):
     torch.manual_seed(rows)
     hidden, weight = torch.randn(rows, 32, requires_grad=True), (torch.randn(50, 32) / 6).requires_grad_()
     bias, targets = torch.full((50,), offset, requires_grad=True), torch.randint(0, 50, (rows,))
@@ -133,7 +163,7 @@ def test_under_autocast_every_number_of_rows_has_its_gradients(rows: int, offset
 
 @pytest.mark.parametrize("rows", [STEP, STEP + 6, 600])
 @pytest.mark.parametrize("turned", [False, True])
-def test_weights_of_bfloat16_have_their_gradients_wherever_the_states_stand_in_memory(rows: int, turned: bool):
+def test_weights_of_bfloat16_have_their_gradients_wherever_the_states_stand_in_memory(either: str, rows: int, turned: bool):
     torch.manual_seed(0)
     base = torch.randn(32, rows) if turned else torch.randn(rows, 32)
     weight, targets = torch.randn(50, 32) / 6, torch.randint(0, 50, (rows,))
@@ -146,6 +176,6 @@ def test_weights_of_bfloat16_have_their_gradients_wherever_the_states_stand_in_m
 
 
 @pytest.mark.parametrize("target", [-1, -100, 7])
-def test_a_target_outside_of_the_vocabulary_is_an_error(target: int):
+def test_a_target_outside_of_the_vocabulary_is_an_error(either: str, target: int):
     with pytest.raises(RuntimeError, match="out of bounds"):
         linear_cross_entropy(torch.ones(2, 3), torch.ones(7, 3), None, torch.tensor([1, target]))

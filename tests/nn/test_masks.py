@@ -98,3 +98,32 @@ def test_lengths_that_fill_every_row_are_no_padding():
     assert padding(torch.tensor([4, 4]), 4) is None
     lengths = torch.tensor([4, 3])
     assert padding(lengths, 4) is lengths
+
+
+def test_ranges_are_the_keys_that_each_query_reads():
+    numbers = torch.tensor([[0, 0, 0, 1, 1, -1], [0, 1, 1, 1, 1, 1]])
+    masks = [
+        Mask(), Mask(causal=True), Mask(lengths=torch.tensor([0, 4])), Mask(lengths=torch.tensor([6, 2]), causal=True),
+        Mask(segments=(numbers, numbers)), Mask(segments=(numbers, numbers), causal=True), Mask(window=1),
+        Mask(start=torch.tensor([0, 3]), causal=True),
+    ]  # fmt: skip
+    for mask in masks:
+        found = mask.ranges(6, 6)
+        assert found is not None
+        keys = torch.arange(6)
+        reads = (keys >= found[..., :1]) & (keys < found[..., 1:])
+        allowed, _ = mask.dense(6, 6, torch.device("cpu"))
+        expected = torch.ones(1, 6, 6, dtype=torch.bool) if allowed is None else allowed[:, 0].expand(-1, 6, -1)
+        assert torch.equal(reads, expected)
+
+
+def test_keys_that_do_not_stand_in_a_row_have_no_range():
+    numbers = torch.tensor([[0, 1, 0, 1]])
+    assert Mask(segments=(numbers, numbers)).ranges(4, 4) is None
+
+
+def test_what_is_worked_out_of_a_mask_is_worked_out_once():
+    mask, made = Mask(causal=True), []
+    for held in (mask, mask, mask.with_bias(torch.zeros(1))):
+        assert held.once("key", lambda: made.append(1) or 7) == 7
+    assert made == [1]
