@@ -29,9 +29,7 @@ SECONDS = 300  # a compiler may take
 Tell = Callable[[str], None]
 
 
-def load(
-    sources: tuple[str, ...], tell: Tell = lambda text: None, options: tuple[str, ...] = ()
-) -> ctypes.CDLL | str:
+def load(sources: tuple[str, ...], tell: Tell = lambda text: None, options: tuple[str, ...] = ()) -> ctypes.CDLL | str:
     """Return a library, compiled if it has not been yet, or why there is none.
 
     Args:

@@ -1,8 +1,8 @@
 """Dropout (Srivastava 2014), with cheap random numbers on a processor.
 
 torch draws a float for each number on a processor, which takes a tenth of a small model's step. Sixteen bits are
-enough: the share is rounded to a multiple of 2^-16. A kernel hashes the place of a number with a seed that the generator
-draws, so that it keeps no mask; without kernels one draw of the generator decides four numbers.
+enough: the share is rounded to a multiple of 2^-16. A kernel hashes the place of a number with a seed that the
+generator draws, so that it keeps no mask; without kernels one draw of the generator decides four numbers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from onehop.nn.kernels import LEVELS, TYPES, Dropping, drawn, kernels
-
 
 
 def keep_mask(shape: torch.Size, p: float) -> Tensor:
@@ -78,11 +77,13 @@ class _Kernel(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, base: Tensor | None, p: float) -> Tensor:  # type: ignore[override]
         ctx.dropping, ctx.dtype, ctx.based = drawn(p), x.dtype, base is not None
-        return _drop(x, ctx.dropping, None if base is None else base.contiguous(), x.dtype if base is None else base.dtype)
+        return _drop(
+            x, ctx.dropping, None if base is None else base.contiguous(), x.dtype if base is None else base.dtype
+        )
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:  # type: ignore[override]
         return _drop(grad, ctx.dropping, None, ctx.dtype), grad if ctx.based else None, None
 
 

@@ -1,7 +1,7 @@
-"""What runs in kernels while a model learns on a processor: attention over sentences, dropout, products
-in float32, losses.
+"""What runs in kernels while a model learns on a processor: attention, dropout, products in float32, losses.
 
-They are compiled once (`onehop.native`). Where there is no compiler, and for what they do not know, torch does the work.
+They are compiled once (`onehop.native`). Where there is no compiler, and for what they do not know, torch does the
+work.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         rows, weight = ctx.saved_tensors
         grad = grad.reshape(-1, grad.size(-1))
         for_x = product(grad, weight).view(ctx.shape) if ctx.needs_input_grad[0] else None

@@ -30,7 +30,9 @@ def test_neighbours_are_dropped_independently(either: str):
 def test_every_bit_of_the_seed_counts():
     """Masks of two seeds that differ in one bit agree in half of the numbers."""
     x = torch.ones(50_000)
-    masks = [_drop(x, Dropping(seed, LEVELS // 2, 2.0), None, x.dtype).sign() for seed in (0, *(1 << i for i in range(64)))]
+    masks = [
+        _drop(x, Dropping(seed, LEVELS // 2, 2.0), None, x.dtype).sign() for seed in (0, *(1 << i for i in range(64)))
+    ]
     for mask in masks[1:]:
         assert float((mask == masks[0]).float().mean()) == pytest.approx(0.5, abs=0.015)
 
@@ -41,13 +43,18 @@ def test_every_bit_of_the_seed_counts():
 def test_what_is_dropped_onto_a_stream_is_dropped_and_added(
     form: tuple[str, ...], shape: tuple[int, ...], dtype: torch.dtype, base_dtype: torch.dtype
 ):
-    x, base = torch.randn(shape, dtype=dtype, requires_grad=True), torch.randn(shape, dtype=base_dtype, requires_grad=True)
+    x, base = (
+        torch.randn(shape, dtype=dtype, requires_grad=True),
+        torch.randn(shape, dtype=base_dtype, requires_grad=True),
+    )
     layer = Dropout(0.4)
     torch.manual_seed(4)
     found = layer.onto(base, x)
     torch.manual_seed(4)
     alone = layer(x)
-    torch.testing.assert_close(found, base + alone, atol=0.02 if torch.bfloat16 in (dtype, base_dtype) else 1e-6, rtol=0.01)
+    torch.testing.assert_close(
+        found, base + alone, atol=0.02 if torch.bfloat16 in (dtype, base_dtype) else 1e-6, rtol=0.01
+    )
     assert found.dtype == torch.promote_types(dtype, base_dtype)
     grad = torch.randn_like(found)
     for_x, for_base = torch.autograd.grad(found, (x, base), grad)

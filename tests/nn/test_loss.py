@@ -163,7 +163,9 @@ def test_under_autocast_every_number_of_rows_has_its_gradients(either: str, rows
 
 @pytest.mark.parametrize("rows", [STEP, STEP + 6, 600])
 @pytest.mark.parametrize("turned", [False, True])
-def test_weights_of_bfloat16_have_their_gradients_wherever_the_states_stand_in_memory(either: str, rows: int, turned: bool):
+def test_weights_of_bfloat16_have_their_gradients_wherever_the_states_stand_in_memory(
+    either: str, rows: int, turned: bool
+):
     torch.manual_seed(0)
     base = torch.randn(32, rows) if turned else torch.randn(rows, 32)
     weight, targets = torch.randn(50, 32) / 6, torch.randint(0, 50, (rows,))

@@ -53,8 +53,8 @@ def attend(
     """Return the context: values averaged by the weights of `attention_weights`.
 
     What is a softmax of products runs on torch's fused kernel, or where those are faster on kernels of our own, which
-    are for learning, or on plain products; everything else, and the tests that compare them, on the definition. H must be a multiple of G: query head `i` reads
-    key/value head `i * G // H` (Ainslie 2023).
+    are for learning, or on plain products; everything else, and the tests that compare them, on the definition. H must
+    be a multiple of G: query head `i` reads key/value head `i * G // H` (Ainslie 2023).
 
     Args:
         q: Queries, mapped by the score.

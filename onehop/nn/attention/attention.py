@@ -185,4 +185,3 @@ def together(x: Tensor, maps: Sequence[nn.Module]) -> Sequence[Tensor]:
     weight = torch.cat([each.weight for each in maps])
     bias = None if maps[0].bias is None else torch.cat([each.bias for each in maps])  # pyright: ignore[reportUnnecessaryComparison]
     return apart(linear(x, weight, bias), [each.out_features for each in maps])
-

@@ -54,9 +54,7 @@ class Plan(NamedTuple):
     size: int
 
 
-def attend_learning(
-    q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Mask, dropout: float = 0.0
-) -> Tensor | None:
+def attend_learning(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Mask, dropout: float = 0.0) -> Tensor | None:
     """Return what `onehop.nn.attention.attend` does of a softmax of products, or None if it is nothing for the kernels.
 
     Args:
@@ -121,7 +119,7 @@ class _Attend(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         q, k, v, weights = ctx.saved_tensors
         job, grad = ctx.job, _close(grad)
         gradients = _beside_each_other(q, k, v)
@@ -142,7 +140,7 @@ def _rows(like: Tensor, heads: int, length: int, width: int) -> Tensor:
 
 
 def _beside_each_other(*tensors: Tensor) -> list[Tensor]:
-    """Return room for tensors `(B, heads, length, width)`; those that are parts of one's rows become such parts again."""
+    """Return room for tensors `(B, heads, length, width)`; what are parts of one's rows become such parts again."""
     found: list[Tensor] = []
     while len(found) < len(tensors):
         parts = [tensors[len(found)]]

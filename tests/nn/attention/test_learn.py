@@ -1,4 +1,4 @@
-"""The kernels of attention while learning are the definition, forward and back, whatever is masked, and in any batch."""
+"""The kernels of attention while learning are the definition, forward and back, whatever is masked, in any batch."""
 
 import pytest
 import torch
@@ -52,9 +52,7 @@ def test_context_and_gradients_are_those_of_the_definition(
     exact = [x.detach().double().requires_grad_() for x in inputs]
     wide = mask if mask.bias is None else Mask(bias=mask.bias.double(), causal=mask.causal)
     expected = explicit(exact[0], exact[1], exact[2], scaled_dot(widths[0]), wide)
-    for one, other in zip(
-        gradients(found, inputs, grad), gradients(expected, exact, grad.double()), strict=True
-    ):
+    for one, other in zip(gradients(found, inputs, grad), gradients(expected, exact, grad.double()), strict=True):
         assert float((one - other).abs().max()) <= bound * max(1.0, float(other.abs().max()))
 
 
@@ -100,7 +98,7 @@ def test_threads_change_no_bit():
 
 
 def test_dropped_weights_are_dropped_on_the_way_back_too(form: tuple[str, ...]):
-    """The weights are read off from values that name their key; with them the definition gives context and gradients."""
+    """Weights are read off from values that name their key; by them the definition gives context and gradients."""
     length = 24
     q, k = (torch.randn(2, 3, length, 8, requires_grad=True) for _ in range(2))
     names = torch.eye(length).expand(2, 3, length, length).clone().requires_grad_()
