@@ -77,7 +77,11 @@ INLINE vf dropped(const Dropping *dropping, uint64_t vector, vf x) {
 
 // torch's threads are OpenMP's, which go on looking for work between its operations: a second team would wait for cores
 // that they hold. Where the process has such a team it does this work, too. Whoever is free takes the next part.
+#if defined(__linux__)
 extern void GOMP_parallel(void (*)(void *), void *, unsigned, unsigned) __attribute__((weak));
+#else
+static void (*const GOMP_parallel)(void (*)(void *), void *, unsigned, unsigned) = 0;
+#endif
 
 typedef struct {
     void (*work)(void *job);
