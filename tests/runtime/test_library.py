@@ -8,15 +8,16 @@ import pytest
 import torch
 
 import onehop
+from onehop import native
 from onehop.models.registry import build
-from onehop.runtime import Kernels, accelerate, kernels, library
+from onehop.runtime import Kernels, accelerate, kernels
 
 
 @pytest.fixture(autouse=True)
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let every test begin with an empty cache."""
     monkeypatch.setenv("ONEHOP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(library, "_loaded", library._loaded.__wrapped__)
+    monkeypatch.setattr(native, "_loaded", native._loaded.__wrapped__)
     return tmp_path / "cache"
 
 
@@ -54,13 +55,13 @@ def test_only_a_file_that_nobody_else_could_have_put_there_is_trusted(tmp_path: 
     link.symlink_to(file)
     for mode, trusted in ((0o600, True), (0o755, True), (0o620, False), (0o602, False)):
         file.chmod(mode)
-        assert library._is_ours(file) == trusted
+        assert native._is_ours(file) == trusted
     file.chmod(0o600)
-    assert not library._is_ours(link)
-    assert not library._is_ours(folder / "none.so")
+    assert not native._is_ours(link)
+    assert not native._is_ours(folder / "none.so")
     for mode in (0o770, 0o707):
         folder.chmod(mode)
-        assert not library._is_ours(file)
+        assert not native._is_ours(file)
 
 
 @pytest.mark.parametrize(

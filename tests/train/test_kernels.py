@@ -25,7 +25,9 @@ def weights(folder: Path, pairs: str, **settings: Any) -> tuple[dict[str, torch.
     """Return the weights after six updates, and what training told."""
     heard = Heard()
     recipe = tiny_recipe(
-        pairs, model={"dropout": 0.0, "dim": 32, "ffn_dim": 64}, train={"max_updates": 6, "learning_rate": 1e-3, **settings}
+        pairs,
+        model={"dropout": 0.0, "dim": 32, "ffn_dim": 64},
+        train={"max_updates": 6, "learning_rate": 1e-3, **settings},
     )
     train(recipe, folder, listener=heard)
     model = onehop.load(folder).model
