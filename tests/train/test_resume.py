@@ -178,7 +178,7 @@ def test_resume_of_a_finished_run_gives_what_it_gave(pairs, tmp_path):
 
 
 def test_patience_ends_a_run_and_a_longer_one_continues_it(pairs, tmp_path):
-    patient = {"evaluate_every": 1, "max_updates": 50, "learning_rate": 1e-9}
+    patient = {"evaluate_every": 1, "max_updates": 50, "learning_rate": 1e-30}  # no bit of a weight changes
     ended = train(recipe(pairs, **patient, patience=2), tmp_path / "run").progress
     assert (ended.finished, ended.update) == ("patience", 3)
     assert train(recipe(pairs, **patient, patience=2), tmp_path / "run", resume=True).progress == ended
