@@ -29,7 +29,7 @@ class Dropping(ctypes.Structure):
 
 
 def kernels(tell: Tell = lambda text: None) -> Any:
-    """Return the kernels, or None where there are none.
+    """Return the kernels, or None where there are none, and where torch compiles or traces what runs.
 
     Args:
         tell: Is told when they are compiled, which takes seconds, and why there are none.
@@ -38,6 +38,8 @@ def kernels(tell: Tell = lambda text: None) -> Any:
         >>> kernels() is kernels()
         True
     """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return None
     found = load(SOURCES, tell)
     if isinstance(found, str):
         tell(f"{found}: torch trains alone, which is slower")

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from torch.nn.modules.module import _has_any_global_hook  # pyright: ignore[reportPrivateUsage]
 
 from onehop.nn.kernels import kernels
 
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 FEWEST = 64  # rows, from which calling the kernels pays
 
 
@@ -30,9 +31,10 @@ def mapped(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def is_plain(module: nn.Module) -> bool:
-    """Whether a module is its weight and bias: no other type, and without hooks."""
-    hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks  # pyright: ignore[reportPrivateUsage]
-    return type(module) is nn.Linear and not hooks
+    """Whether a module is its weight and bias: no other type, nothing in place of its `forward`, and without hooks."""
+    if type(module) is not nn.Linear or "forward" in module.__dict__ or _has_any_global_hook():
+        return False
+    return not any(getattr(module, name) for name in HOOKS)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -48,15 +50,18 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         torch.Size([4, 2])
     """
     learns = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
-    if not learns or not in_kernels(x, weight) or x.numel() < FEWEST * x.size(-1):
+    fits = weight.dim() == 2 and x.dim() > 0 and x.size(-1) == weight.size(1)
+    if bias is not None:
+        fits = fits and (bias.shape, bias.dtype, bias.device) == (weight.shape[:1], weight.dtype, weight.device)
+    if not learns or not fits or not in_kernels(x, weight) or x.numel() < FEWEST * x.size(-1):
         return F.linear(x, weight, bias)
     return _Linear.apply(x, weight, bias)  # type: ignore[no-any-return]
 
 
 def in_kernels(x: Tensor, weight: Tensor) -> bool:
     """Whether products of these go through kernels: float32 on a processor, of whole vectors."""
-    plain = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    library = kernels() if plain and not torch.compiler.is_compiling() else None
+    plain = x.device.type == weight.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
+    library = kernels() if plain and not torch.is_autocast_enabled("cpu") else None
     if library is None:
         return False
     lanes = library.learn_lanes()
@@ -95,17 +100,20 @@ def weight_gradient(grad: Tensor, rows: Tensor) -> Tensor:
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # type: ignore[override]
-        rows = x.reshape(-1, x.size(-1))
-        ctx.save_for_backward(rows if ctx.needs_input_grad[1] else None, weight)
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)
         ctx.shape = x.shape
         bias = None if bias is None else bias.contiguous()
-        return product(rows, turned(weight), bias).view(*x.shape[:-1], weight.size(0))
+        return product(x.reshape(-1, x.size(-1)), turned(weight), bias).view(*x.shape[:-1], weight.size(0))
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        rows, weight = ctx.saved_tensors
+        x, weight = ctx.saved_tensors
         grad = grad.reshape(-1, grad.size(-1))
-        for_x = product(grad, weight).view(ctx.shape) if ctx.needs_input_grad[0] else None
-        for_weight = None if rows is None else weight_gradient(grad, rows)
+        rows = None if x is None else x.reshape(-1, x.size(-1))
+        again = torch.is_grad_enabled()  # a gradient of this gradient will be asked for
+        for_x, for_weight = None, None
+        if ctx.needs_input_grad[0]:
+            for_x = (grad @ weight if again else product(grad, weight)).view(ctx.shape)
+        if rows is not None:
+            for_weight = grad.T @ rows if again else weight_gradient(grad, rows)
         return for_x, for_weight, grad.sum(0) if ctx.needs_input_grad[2] else None

@@ -200,7 +200,8 @@ class _Gradients:
     """Gradients for hidden states, weight and bias, gathered chunk by chunk."""
 
     def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-        self.hidden, self.weight = torch.empty_like(hidden), torch.zeros_like(weight)
+        self.hidden = torch.empty_like(hidden, memory_format=torch.contiguous_format)
+        self.weight = torch.zeros_like(weight)
         self.bias = None if bias is None else torch.zeros_like(bias)
 
     def add(self, chunk: slice, states: Tensor, weight: Tensor, grad: Tensor) -> None:
@@ -238,7 +239,7 @@ class _Losses(ctypes.Structure):
 def _in_kernels(logits: Tensor, targets: Tensor, share: float, alpha: float | None) -> tuple[Tensor, Tensor] | None:
     """Return loss and gradient by kernels, with R-Drop's `alpha` of pairs of rows; None where there are none."""
     plain = logits.device.type == "cpu" and logits.dtype in TYPES and logits.stride(1) == 1 and logits.numel()
-    library = kernels() if plain and not torch.compiler.is_compiling() else None
+    library = kernels() if plain else None
     if library is None or not bool(((targets >= 0) & (targets < logits.size(1))).all()):
         return None  # torch says what is wrong with a target outside of the vocabulary
     chosen, losses = targets.contiguous(), torch.empty(len(logits))

@@ -89,3 +89,41 @@ def test_other_precisions_and_autocast_are_left_to_torch(dtype: torch.dtype):
     assert not in_kernels(x, weight)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert linear(x.float(), weight.float()).dtype == torch.bfloat16
+
+
+def test_what_does_not_fit_together_is_torchs_error():
+    x, weight = torch.randn(FEWEST, 32, requires_grad=True), torch.randn(16, 48)
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        linear(x, weight)
+    with pytest.raises(RuntimeError):
+        linear(x, torch.randn(16, 32), torch.randn(16, dtype=torch.float64))
+    assert not in_kernels(x, torch.randn(16, 32, device="meta"))
+    torch.testing.assert_close(linear(x, x[:16], torch.ones(1)), F.linear(x, x[:16], torch.ones(1)))
+
+
+def test_a_gradient_has_a_gradient():
+    x, weight = torch.randn(FEWEST, 32, requires_grad=True), torch.randn(16, 32, requires_grad=True)
+
+    def penalty(out: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        [slope] = torch.autograd.grad(out.square().sum(), x, create_graph=True)
+        return torch.autograd.grad(slope.square().sum(), (x, weight))
+
+    for one, other in zip(penalty(linear(x, weight)), penalty(F.linear(x, weight)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3)
+
+
+def test_whoever_watches_or_replaces_a_module_is_asked():
+    seen: list[str] = []
+    for number in range(3):
+        module, x = nn.Linear(16, 16), torch.randn(FEWEST, 16, requires_grad=True)
+        handle = None
+        if number == 0:
+            module.register_full_backward_pre_hook(lambda module, grad: seen.append("back"))
+        elif number == 1:
+            module.forward = lambda input: (seen.append("replaced"), input)[1]  # type: ignore[method-assign]
+        else:
+            handle = nn.modules.module.register_module_forward_hook(lambda *given: seen.append("global"))
+        mapped(module, x).sum().backward()
+        if handle is not None:
+            handle.remove()
+    assert seen == ["back", "replaced", "global"]

@@ -181,3 +181,10 @@ def test_weights_of_bfloat16_have_their_gradients_wherever_the_states_stand_in_m
 def test_a_target_outside_of_the_vocabulary_is_an_error(either: str, target: int):
     with pytest.raises(RuntimeError, match="out of bounds"):
         linear_cross_entropy(torch.ones(2, 3), torch.ones(7, 3), None, torch.tensor([1, target]))
+
+
+def test_states_that_lie_the_other_way_round_have_their_gradients(either: str):
+    hidden, weight, targets = torch.randn(32, 70, requires_grad=True), torch.randn(48, 32), torch.randint(0, 48, (70,))
+    fused = torch.autograd.grad(linear_cross_entropy(hidden.T, weight, None, targets, 0.1), hidden)
+    plain = torch.autograd.grad(cross_entropy(hidden.T @ weight.T, targets, 0.1), hidden)
+    torch.testing.assert_close(fused, plain)

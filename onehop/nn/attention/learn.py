@@ -71,18 +71,25 @@ def attend_learning(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Mask, d
         >>> context is None or context.shape == q.shape
         True
     """
-    plain = q.device.type == "cpu" and q.dtype in KEYS and k.dtype == v.dtype == q.dtype and q.numel() and k.numel()
-    if not plain or torch.compiler.is_compiling() or (mask.bias is not None and mask.bias.requires_grad):
-        return None
-    library = kernels()
+    library = kernels() if _is_plain(q, k, v) and (mask.bias is None or not mask.bias.requires_grad) else None
     if library is None:
         return None
     T, S = q.size(2), k.size(2)
     plan = mask.once(("plan", T, S), lambda: _plan(library, mask, T, S))
-    if plan is None or plan.size > KEYS[q.dtype] * T:
+    if plan is None or plan.size > KEYS[q.dtype] * T or len(plan.ends) not in (1, len(q)):
         return None
-    bias = None if mask.bias is None else _close(mask.bias.float()).expand(q.size(0), q.size(1), T, S)
+    bias = None if mask.bias is None else _close(mask.bias.float().expand(len(q), q.size(1), T, S))
     return _Attend.apply(_close(q), _close(k), _close(v), scale, plan, bias, dropout)  # type: ignore[no-any-return]
+
+
+def _is_plain(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    """Whether the kernels read these; of what does not fit together, torch says what is wrong."""
+    kind = q.device.type == "cpu" and q.dtype in KEYS
+    alike = all(x.device == q.device and x.dtype == q.dtype and x.dim() == 4 for x in (q, k, v))
+    if not kind or not alike or not q.numel() or not k.numel():
+        return False
+    fits = k.shape[:3] == v.shape[:3] and k.size(0) == q.size(0) and k.size(3) == q.size(3)
+    return fits and q.size(1) % k.size(1) == 0
 
 
 def _plan(library: Any, mask: Mask, T: int, S: int) -> Plan | None:
@@ -199,6 +206,6 @@ def apart(x: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
         >>> [part.shape for part in apart(torch.zeros(2, 5), [2, 3])]
         [torch.Size([2, 2]), torch.Size([2, 3])]
     """
-    if torch.compiler.is_compiling() or not x.requires_grad:
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or not x.requires_grad:
         return x.split(sizes, -1)
     return _Apart.apply(x, sizes)  # type: ignore[no-any-return]

@@ -20,6 +20,8 @@ MASKS = {  # made anew for each test: a mask remembers its plan, which is of the
     "window": lambda: Mask(window=2),
     "bias": lambda: Mask(bias=torch.randn(1, 1, 40, 40), causal=True),
     "bias of heads": lambda: Mask(bias=torch.randn(12, 1, 40)),
+    "bias of queries": lambda: Mask(bias=torch.randn(2, 1, 40, 1)),
+    "one bias": lambda: Mask(bias=torch.tensor(1.5)),
 }
 
 
@@ -163,3 +165,16 @@ def test_gradients_beside_each_other_are_not_copied():
     v.register_hook(gradients.append)
     context.sum().backward()
     assert held[0].untyped_storage().data_ptr() == gradients[0].untyped_storage().data_ptr()
+
+
+def test_what_does_not_fit_together_is_left_to_torch():
+    q = torch.randn(2, 4, 20, 16, requires_grad=True)
+    two = Mask(lengths=torch.tensor([20, 3]))
+    for k, v, mask in (
+        (q[:1], q[:1], Mask()),
+        (q[..., :8], q, Mask()),
+        (q[:, :3], q[:, :3], Mask()),
+        (q, q[:, :, :19], Mask()),
+    ):
+        assert attend_learning(q, k, v, 0.25, mask) is None
+    assert attend_learning(q[:1], q[:1], q[:1], 0.25, two) is None
