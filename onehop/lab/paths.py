@@ -20,7 +20,9 @@ from onehop.lab.parts import connected, heads, maps, read
 from onehop.nn import Mask
 from onehop.nn.recurrent import Recurrence
 
-MIXES = ("Bmm", "ScaledDotProduct", "Tanh", "Convolution")  # attention's products, an Elman step, a convolution
+MIXES = (  # attention's products or kernels, an Elman step, a convolution
+    "Bmm", "ScaledDotProduct", "_Attend", "Tanh", "Convolution",
+)  # fmt: skip
 N, DIM, KERNEL, REACH = 16, 4, 3, 3
 
 

@@ -29,7 +29,7 @@ class Dropping(ctypes.Structure):
 
 
 def kernels(tell: Tell = lambda text: None) -> Any:
-    """Return the kernels, or None where there are none, and where torch compiles or traces what runs.
+    """Return the kernels, or None where there are none, and where torch compiles, traces or counts what runs.
 
     Args:
         tell: Is told when they are compiled, which takes seconds, and why there are none.
@@ -38,8 +38,8 @@ def kernels(tell: Tell = lambda text: None) -> Any:
         >>> kernels() is kernels()
         True
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return None
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack():  # pyright: ignore
+        return None  # whoever watches torch's operations, as a count of them does, sees all of them
     found = load(SOURCES, tell)
     if isinstance(found, str):
         tell(f"{found}: torch trains alone, which is slower")

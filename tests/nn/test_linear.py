@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from onehop.nn.linear import FEWEST, in_kernels, linear, mapped
 
@@ -127,3 +128,10 @@ def test_whoever_watches_or_replaces_a_module_is_asked():
         if handle is not None:
             handle.remove()
     assert seen == ["back", "replaced", "global"]
+
+
+def test_whoever_counts_operations_sees_all_of_them():
+    x, weight = torch.randn(FEWEST, 32, requires_grad=True), torch.randn(16, 32, requires_grad=True)
+    with FlopCounterMode(display=False) as counter:
+        linear(x, weight).sum().backward()
+    assert counter.get_total_flops() == 3 * 2 * FEWEST * 32 * 16
