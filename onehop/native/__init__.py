@@ -38,7 +38,7 @@ def load(sources: tuple[str, ...], tell: Tell = lambda text: None, options: tupl
         options: More for the compiler, such as `-DLANES=4`, by which a test sees forms of other processors.
 
     Example:
-        >>> isinstance(load(("pool.h", "vector.h", "training.c")), ctypes.CDLL | str)
+        >>> isinstance(load(("vector.h", "pool.h"), options=("--no-such-option",)), str)
         True
     """
     if os.environ.get(OFF) == "0":

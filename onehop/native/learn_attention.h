@@ -1,4 +1,4 @@
-// Attention while a model learns: sentences are short, so that a head of one fits into the nearest memory, forward and back.
+// Attention while a model learns: sentences are short, so a head of one fits into the nearest memory, forward and back.
 //
 // Queries, keys and values are read where their joint product wrote them, and gradients are written as that product's
 // way back reads them. Keys that no query of a block may read are not looked at: what is packed into one row costs what
@@ -148,7 +148,7 @@ INLINE void unweigh(const Block *block, const float *weights, float scale, float
         vf inner = {0}, factor = all(scale);
         const float *weight = weights + lane;
         float *at = gradients + lane;
-        for (int64_t key = 0; key < block->keys; key++) inner += load(at + key * block->width) * load(weight + key * block->width);
+        for (int64_t i = 0; i < block->keys * block->width; i += block->width) inner += load(at + i) * load(weight + i);
         for (int64_t key = 0; key < block->keys; key++, at += block->width, weight += block->width)
             store(at, (load(at) - inner) * load(weight) * factor);
     }

@@ -27,10 +27,12 @@ static void map_part(void *data) {
         const float *states = job->states + first * job->depth;
         float *out = job->out + first * job->columns;
         for (int64_t c = 0; c < job->columns; c += wide)
-            for (int64_t k = 0; k < job->depth; k += deep)
-                product(rows, job->columns - c < wide ? job->columns - c : wide, job->depth - k < deep ? job->depth - k : deep,
-                        states + k, job->depth, 1, job->weights + k * job->columns + c, job->columns, out + c,
-                        job->columns, k > 0);
+            for (int64_t k = 0; k < job->depth; k += deep) {
+                int64_t columns = job->columns - c < wide ? job->columns - c : wide;
+                int64_t depth = job->depth - k < deep ? job->depth - k : deep;
+                product(rows, columns, depth, states + k, job->depth, 1, job->weights + k * job->columns + c,
+                        job->columns, out + c, job->columns, k > 0);
+            }
         for (int64_t t = 0; job->bias && t < rows; t++)
             for (int64_t c = 0; c < job->columns; c += LANES)
                 store(out + t * job->columns + c, load(out + t * job->columns + c) + load(job->bias + c));

@@ -61,13 +61,13 @@ class _Strip(ctypes.Structure):
     ]
 
 
-def _drop(x: Tensor, dropping: Dropping, base: Tensor | None, dtype: torch.dtype) -> Tensor:
+def _drop(library: Any, x: Tensor, dropping: Dropping, base: Tensor | None, dtype: torch.dtype) -> Tensor:
     """Return `base` and what is left of `x`, or only that."""
     x = x.contiguous()
     to = torch.empty_like(x, dtype=dtype)
     above = None if base is None else base.data_ptr()
     strip = _Strip(TYPES[x.dtype], TYPES[dtype], x.numel(), dropping, x.data_ptr(), above, to.data_ptr())
-    kernels().drop(ctypes.byref(strip), torch.get_num_threads())
+    library.drop(ctypes.byref(strip), torch.get_num_threads())
     return to
 
 
@@ -75,21 +75,22 @@ class _Kernel(torch.autograd.Function):
     """`base + x * mask / (1 - p)`, whose mask is worked out again on the way back."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, base: Tensor | None, p: float) -> Tensor:  # type: ignore[override]
-        ctx.dropping, ctx.dtype, ctx.based = drawn(p), x.dtype, base is not None
-        return _drop(
-            x, ctx.dropping, None if base is None else base.contiguous(), x.dtype if base is None else base.dtype
-        )
+    def forward(  # type: ignore[override]
+        ctx: Any, x: Tensor, base: Tensor | None, p: float, library: Any
+    ) -> Tensor:
+        ctx.dropping, ctx.dtype, ctx.based, ctx.library = drawn(p), x.dtype, base is not None, library
+        base = None if base is None else base.contiguous()
+        return _drop(library, x, ctx.dropping, base, x.dtype if base is None else base.dtype)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:  # type: ignore[override]
-        return _drop(grad, ctx.dropping, None, ctx.dtype), grad if ctx.based else None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        return _drop(ctx.library, grad, ctx.dropping, None, ctx.dtype), grad if ctx.based else None, None, None
 
 
-def _in_kernels(*tensors: Tensor) -> bool:
-    plain = all(x.device.type == "cpu" and x.dtype in TYPES for x in tensors)
-    return plain and kernels() is not None
+def _kernels(*tensors: Tensor) -> Any:
+    """Return the kernels, if there are any and they read these."""
+    return kernels() if all(x.device.type == "cpu" and x.dtype in TYPES for x in tensors) else None
 
 
 def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
@@ -108,8 +109,9 @@ def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
         return x
     if x.device.type != "cpu" or not x.is_floating_point() or torch.compiler.is_compiling():
         return F.dropout(x, p)
-    if _in_kernels(x):
-        return _Kernel.apply(x, None, p)  # type: ignore[no-any-return]
+    library = _kernels(x)
+    if library is not None:
+        return _Kernel.apply(x, None, p, library)  # type: ignore[no-any-return]
     return _Dropout.apply(x, p)  # type: ignore[no-any-return]
 
 
@@ -132,8 +134,9 @@ class Dropout(nn.Module):
         """Return `base + self(x)`, where kernels are at hand in one pass."""
         drops = self.training and self.p >= 0.5 / LEVELS and base.shape == x.shape
         wide = torch.promote_types(base.dtype, x.dtype) == base.dtype
-        if drops and wide and _in_kernels(base, x):
-            return _Kernel.apply(x, base, self.p)  # type: ignore[no-any-return]
+        library = _kernels(base, x) if drops and wide else None
+        if library is not None:
+            return _Kernel.apply(x, base, self.p, library)  # type: ignore[no-any-return]
         return base + self(x)
 
 

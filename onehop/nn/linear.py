@@ -52,57 +52,65 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     fits = weight.dim() == 2 and x.dim() > 0 and x.size(-1) == weight.size(1)
     if bias is not None:
         fits = fits and (bias.shape, bias.dtype, bias.device) == (weight.shape[:1], weight.dtype, weight.device)
-    if not learns or not fits or not in_kernels(x, weight) or x.numel() < FEWEST * x.size(-1):
+    library = products(x, weight) if learns and fits and x.numel() >= FEWEST * x.size(-1) else None
+    if library is None:
         return F.linear(x, weight, bias)
-    return _Linear.apply(x, weight, bias)  # type: ignore[no-any-return]
+    return _Linear.apply(x, weight, bias, library)  # type: ignore[no-any-return]
 
 
-def in_kernels(x: Tensor, weight: Tensor) -> bool:
-    """Whether products of these go through kernels: float32 on a processor, of whole vectors."""
+def products(x: Tensor, weight: Tensor) -> Any:
+    """Return the kernels if products of these go through them, or None: float32 on a processor, of whole vectors."""
     plain = x.device.type == weight.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
     library = kernels() if plain and not torch.is_autocast_enabled("cpu") else None
-    if library is None:
-        return False
+    if library is None or not weight.numel():
+        return None
     lanes = library.learn_lanes()
-    return weight.size(0) % lanes == 0 and weight.size(1) % lanes == 0 and weight.numel() > 0
+    return None if weight.size(0) % lanes or weight.size(1) % lanes else library
 
 
-def turned(weight: Tensor) -> Tensor:
-    """Return a copy of the transpose of `weight (N, K)`, as `product` takes it."""
+def turned(library: Any, weight: Tensor) -> Tensor:
+    """Return a copy of the transpose of `weight (N, K)`, as `product` takes it; see `products`."""
     weight = weight.contiguous()
     to = weight.new_empty(weight.size(1), weight.size(0))
-    kernels().turn(weight.data_ptr(), *weight.shape, to.data_ptr())
+    library.turn(weight.data_ptr(), *weight.shape, to.data_ptr())
     return to
 
 
-def product(rows: Tensor, matrix: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
-    """Return `rows (M, K) @ matrix (K, N) + bias`; see `in_kernels`. `out` has no gaps."""
+def product(
+    library: Any, rows: Tensor, matrix: Tensor, bias: Tensor | None = None, out: Tensor | None = None
+) -> Tensor:
+    """Return `rows (M, K) @ matrix (K, N) + bias`; see `products`. `out` has no gaps."""
     rows, matrix = rows.contiguous(), matrix.contiguous()
     out = rows.new_empty(rows.size(0), matrix.size(1)) if out is None else out
     above = None if bias is None else bias.data_ptr()
-    kernels().map_rows(
+    library.map_rows(
         *rows.shape, matrix.size(1), rows.data_ptr(), matrix.data_ptr(), above, out.data_ptr(), torch.get_num_threads()
     )
     return out
 
 
-def weight_gradient(grad: Tensor, rows: Tensor) -> Tensor:
-    """Return `grad (M, N).T @ rows (M, K)`; see `in_kernels`."""
+def weight_gradient(library: Any, grad: Tensor, rows: Tensor) -> Tensor:
+    """Return `grad (M, N).T @ rows (M, K)`; see `products`."""
     grad, rows = grad.contiguous(), rows.contiguous()
     out = rows.new_empty(grad.size(1), rows.size(1))
-    kernels().weigh_rows(
+    library.weigh_rows(
         *rows.shape, grad.size(1), grad.data_ptr(), rows.data_ptr(), out.data_ptr(), torch.get_num_threads()
     )
     return out
 
 
 class _Linear(torch.autograd.Function):
+    """The way back runs in the kernels of the way there, whoever may watch torch's operations by then."""
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, library: Any
+    ) -> Tensor:
         ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)
-        ctx.shape = x.shape
+        ctx.shape, ctx.library = x.shape, library
         bias = None if bias is None else bias.contiguous()
-        return product(x.reshape(-1, x.size(-1)), turned(weight), bias).view(*x.shape[:-1], weight.size(0))
+        out = product(library, x.reshape(-1, x.size(-1)), turned(library, weight), bias)
+        return out.view(*x.shape[:-1], weight.size(0))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
@@ -112,7 +120,7 @@ class _Linear(torch.autograd.Function):
         again = torch.is_grad_enabled()  # a gradient of this gradient will be asked for
         for_x, for_weight = None, None
         if ctx.needs_input_grad[0]:
-            for_x = (grad @ weight if again else product(grad, weight)).view(ctx.shape)
+            for_x = (grad @ weight if again else product(ctx.library, grad, weight)).view(ctx.shape)
         if rows is not None:
-            for_weight = grad.T @ rows if again else weight_gradient(grad, rows)
-        return for_x, for_weight, grad.sum(0) if ctx.needs_input_grad[2] else None
+            for_weight = grad.T @ rows if again else weight_gradient(ctx.library, grad, rows)
+        return for_x, for_weight, grad.sum(0) if ctx.needs_input_grad[2] else None, None

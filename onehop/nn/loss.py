@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from onehop.nn.kernels import TYPES, kernels
-from onehop.nn.linear import in_kernels, product, turned, weight_gradient
+from onehop.nn.linear import product, products, turned, weight_gradient
 
 ROWS = 256  # whose logits are computed at once, even: in float32, few enough to stay in the processor's cache
 STEP = 64  # rows in bfloat16 are a multiple of
@@ -149,7 +149,8 @@ class _Fused(torch.autograd.Function):
         total, spread = weight.new_zeros(()), smoothing / len(weight)
         with torch.autocast(kind, enabled=False):
             narrow, offset = weight.to(dtype), None if bias is None else bias.to(dtype)
-            across = turned(weight) if in_kernels(hidden, weight) and dtype == weight.dtype else None
+            library = products(hidden, weight) if dtype == weight.dtype else None
+            across = None if library is None else turned(library, weight)
             size = ROWS * 4 // dtype.itemsize if inside else ROWS
             most = min(size, len(hidden) + _missing(len(hidden), dtype))
             room = weight.new_empty(most, len(weight), dtype=dtype)  # for every chunk's logits
@@ -157,14 +158,18 @@ class _Fused(torch.autograd.Function):
                 chunk = slice(start, start + size)
                 states = _stepped(hidden[chunk].to(dtype))
                 here = room[: len(states)]
-                here = torch.mm(states, narrow.T, out=here) if across is None else product(states, across, out=here)
+                here = (
+                    torch.mm(states, narrow.T, out=here)
+                    if across is None
+                    else product(library, states, across, out=here)
+                )
                 logits = here[: len(hidden[chunk])]
                 if offset is not None:
                     logits += offset
                 loss, grad = rows(logits, targets[chunk, None], 1 - smoothing)
                 total += loss
                 if gradients:
-                    gradients.add(chunk, states, narrow, _stepped(grad.to(dtype)))
+                    gradients.add(chunk, states, narrow, _stepped(grad.to(dtype)), library)
             if spread:
                 total -= spread * _sum_of_logits(hidden, weight, bias)
             if gradients and spread:
@@ -204,12 +209,12 @@ class _Gradients:
         self.weight = torch.zeros_like(weight)
         self.bias = None if bias is None else torch.zeros_like(bias)
 
-    def add(self, chunk: slice, states: Tensor, weight: Tensor, grad: Tensor) -> None:
-        """Add what a chunk's gradient by its logits means."""
+    def add(self, chunk: slice, states: Tensor, weight: Tensor, grad: Tensor, library: Any) -> None:
+        """Add what a chunk's gradient by its logits means; in kernels, if there are any for these products."""
         hidden = self.hidden[chunk]
-        if in_kernels(states, weight) and grad.dtype == self.weight.dtype:
-            product(grad, weight, out=hidden)
-            self.weight += weight_gradient(grad, states)
+        if library is not None:
+            product(library, grad, weight, out=hidden)
+            self.weight += weight_gradient(library, grad, states)
         elif grad.dtype == self.weight.dtype:
             torch.mm(grad[: len(hidden)], weight, out=hidden)
             self.weight.addmm_(grad.T, states)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from onehop.nn.dropout import Dropout, _drop, dropout, word_dropout
-from onehop.nn.kernels import LEVELS, Dropping
+from onehop.nn.kernels import LEVELS, Dropping, kernels
 
 
 @pytest.mark.parametrize("p", [0.001, 0.1, 0.3, 0.5, 0.9])
@@ -31,7 +31,8 @@ def test_every_bit_of_the_seed_counts():
     """Masks of two seeds that differ in one bit agree in half of the numbers."""
     x = torch.ones(50_000)
     masks = [
-        _drop(x, Dropping(seed, LEVELS // 2, 2.0), None, x.dtype).sign() for seed in (0, *(1 << i for i in range(64)))
+        _drop(kernels(), x, Dropping(seed, LEVELS // 2, 2.0), None, x.dtype).sign()
+        for seed in (0, *(1 << i for i in range(64)))
     ]
     for mask in masks[1:]:
         assert float((mask == masks[0]).float().mean()) == pytest.approx(0.5, abs=0.015)

@@ -6,7 +6,11 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from onehop.nn.linear import FEWEST, in_kernels, linear, mapped
+from onehop.nn.attention import attend, scaled_dot
+from onehop.nn.dropout import dropout
+from onehop.nn.linear import FEWEST, linear, mapped, products
+from onehop.nn.loss import linear_cross_entropy
+from onehop.nn.masks import Mask
 
 
 @pytest.mark.parametrize("rows", [(FEWEST,), (3, 67), (1, 1_000)])
@@ -17,7 +21,7 @@ def test_outputs_and_gradients_are_those_of_float64(
 ):
     x, weight = torch.randn(*rows, inputs, requires_grad=True), torch.randn(outputs, inputs, requires_grad=True)
     leaves = [x, weight, *([torch.randn(outputs, requires_grad=True)] if bias else [])]
-    assert in_kernels(x, weight)
+    assert products(x, weight)
     found = linear(*leaves)
     grad = torch.randn_like(found)
     exact = [leaf.detach().double().requires_grad_() for leaf in leaves]
@@ -87,7 +91,7 @@ def test_a_module_that_is_more_than_its_weight_is_asked_itself():
 def test_other_precisions_and_autocast_are_left_to_torch(dtype: torch.dtype):
     x, weight = torch.randn(FEWEST, 16, dtype=dtype), torch.randn(16, 16, dtype=dtype, requires_grad=True)
     assert linear(x, weight).dtype == dtype
-    assert not in_kernels(x, weight)
+    assert not products(x, weight)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert linear(x.float(), weight.float()).dtype == torch.bfloat16
 
@@ -98,7 +102,7 @@ def test_what_does_not_fit_together_is_torchs_error():
         linear(x, weight)
     with pytest.raises(RuntimeError):
         linear(x, torch.randn(16, 32), torch.randn(16, dtype=torch.float64))
-    assert not in_kernels(x, torch.randn(16, 32, device="meta"))
+    assert not products(x, torch.randn(16, 32, device="meta"))
     torch.testing.assert_close(linear(x, x[:16], torch.ones(1)), F.linear(x, x[:16], torch.ones(1)))
 
 
@@ -129,3 +133,18 @@ def test_whoever_counts_operations_sees_all_of_them():
     with FlopCounterMode(display=False) as counter:
         linear(x, weight).sum().backward()
     assert counter.get_total_flops() == 3 * 2 * FEWEST * 32 * 16
+
+
+def test_whoever_begins_to_count_on_the_way_back_breaks_nothing():
+    q, x = torch.randn(1, 2, 20, 16, requires_grad=True), torch.randn(FEWEST, 32, requires_grad=True)
+    outputs = [
+        linear(x, torch.randn(16, 32)),
+        dropout(x, 0.5),
+        attend(q, q, q, scaled_dot(16), Mask()),
+        linear_cross_entropy(x, torch.randn(48, 32), None, torch.zeros(FEWEST, dtype=torch.int64)),
+    ]
+    with FlopCounterMode(display=False):
+        for out in outputs:
+            out.sum().backward()
+    assert x.grad is not None
+    assert q.grad is not None

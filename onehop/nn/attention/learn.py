@@ -79,7 +79,7 @@ def attend_learning(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Mask, d
     if plan is None or plan.size > KEYS[q.dtype] * T or len(plan.ends) not in (1, len(q)):
         return None
     bias = None if mask.bias is None else _close(mask.bias.float().expand(len(q), q.size(1), T, S))
-    return _Attend.apply(_close(q), _close(k), _close(v), scale, plan, bias, dropout)  # type: ignore[no-any-return]
+    return _Attend.apply(_close(q), _close(k), _close(v), bias, scale, plan, drawn(dropout), library)  # type: ignore[no-any-return]
 
 
 def _is_plain(q: Tensor, k: Tensor, v: Tensor) -> bool:
@@ -110,18 +110,26 @@ def _close(x: Tensor) -> Tensor:
 class _Attend(torch.autograd.Function):
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, scale: float, plan: Plan, bias: Tensor | None, dropout: float
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        bias: Tensor | None,
+        scale: float,
+        plan: Plan,
+        dropping: Dropping,
+        library: Any,
     ) -> Tensor:
         (B, H, T, K), (_, G, S, V) = q.shape, v.shape
         weights, context = torch.empty(B * H * plan.size), _rows(q, H, T, V)
         ctx.job = job = _Job(
-            TYPES[q.dtype], B, H, G, T, S, K, V, len(plan.ends), plan.size, scale, drawn(dropout),
+            TYPES[q.dtype], B, H, G, T, S, K, V, len(plan.ends), plan.size, scale, dropping,
             plan.blocks.data_ptr(), plan.ends.data_ptr(), plan.ranges.data_ptr(), weights.data_ptr(),
             _of(q), _of(k), _of(v), _Tensor() if bias is None else _of(bias), _of(context),
         )  # fmt: skip
-        ctx.plan = plan
+        ctx.plan, ctx.library = plan, library
         ctx.save_for_backward(q, k, v, weights)
-        kernels().attend_forward(ctypes.byref(job), torch.get_num_threads())
+        library.attend_forward(ctypes.byref(job), torch.get_num_threads())
         return context
 
     @staticmethod
@@ -133,8 +141,8 @@ class _Attend(torch.autograd.Function):
         job.query, job.key, job.value, job.weights = _of(q), _of(k), _of(v), weights.data_ptr()
         job.out_gradient = _of(grad)
         job.query_gradient, job.key_gradient, job.value_gradient = map(_of, gradients)
-        kernels().attend_backward(ctypes.byref(job), torch.get_num_threads())
-        return *gradients, None, None, None, None
+        ctx.library.attend_backward(ctypes.byref(job), torch.get_num_threads())
+        return *gradients, None, None, None, None, None
 
 
 def _of(x: Tensor) -> _Tensor:
